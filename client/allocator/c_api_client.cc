@@ -1,0 +1,291 @@
+// The C interface: clients, memory, the default client.
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/mutex.h"
+#include "base/status_macros.h"
+#include "client/allocator/handles.h"
+#include "client/allocator/last_error.h"
+
+namespace vrampool::client {
+namespace {
+
+// This thread's tag; text[0] alone says nothing, an empty tag is one too.
+struct ThreadTag {
+  bool is_set = false;
+  char text[56] = {};
+};
+constinit thread_local ThreadTag thread_tag;
+
+// The process-wide client. Never destroyed: static objects of the application
+// may give memory back after everything else has ended.
+std::atomic<vrampool_client*> default_client{nullptr};
+
+void RetireDefaultClient() {
+  vrampool_client* const handle = default_client.load();
+  if (CheckHandle(handle).ok()) handle->client->Retire();
+}
+
+Result<vrampool_client*> DefaultClient() {
+  vrampool_client* const ready = default_client.load(std::memory_order_acquire);
+  if (ready != nullptr) {
+    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(ready));
+    return ready;
+  }
+  // Asked before the lock, which a thread of the parent may hold for ever.
+  if (!ClaimProcess()) return ForkedStatus();
+  static Mutex& mu = *new Mutex();
+  MutexLock lock(mu);
+  if (default_client.load() == nullptr) {
+    VRAMPOOL_ASSIGN_OR_RETURN(vrampool_client * opened,
+                              OpenClient(nullptr, RpcChannelFactory()));
+    default_client.store(opened, std::memory_order_release);
+    // Registered after the RPC module was loaded, so it runs before the
+    // module's own destructors. If it cannot be, the daemon cleans up alone.
+    (void)std::atexit(RetireDefaultClient);
+  }
+  return default_client.load();
+}
+
+void* AllocateFrom(const Result<vrampool_client*>& client,
+                   BlockRequest request) noexcept {
+  void* p = nullptr;
+  Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(client.status());
+    Client& owner = *(*client)->client;
+    request.tag = thread_tag.is_set ? std::string_view(thread_tag.text)
+                                    : std::string_view(owner.tag());
+    VRAMPOOL_ASSIGN_OR_RETURN(p, owner.Allocate(request));
+    return {};
+  });
+  return p;
+}
+
+Result<vrampool_client*> Checked(vrampool_client* client) {
+  VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
+  return client;
+}
+
+BlockRequest RequestOf(size_t bytes, const void* caller) {
+  // Memory of the host has no streams: the key stays 0.
+  BlockRequest request;
+  request.bytes = bytes;
+  request.call_site = reinterpret_cast<uint64_t>(caller);
+  return request;
+}
+
+template <size_t N>
+void CopyText(const std::string& text, char (&field)[N]) {
+  const size_t size = std::min(text.size(), N - 1);
+  std::memcpy(field, text.data(), size);
+  field[size] = '\0';
+}
+
+// The caller's struct may be of an older header, with fewer fields.
+template <typename Out>
+Status Deliver(const Out& value, Out* out) {
+  const size_t size = out == nullptr ? 0 : out->struct_size;
+  if (size < sizeof(size_t) || size > sizeof(Out)) {
+    return {VRAMPOOL_INVALID_ARGUMENT,
+            "struct_size is not set, or of a newer library; set it to the "
+            "struct's size"};
+  }
+  std::memcpy(reinterpret_cast<char*>(out) + sizeof(size_t),
+              reinterpret_cast<const char*>(&value) + sizeof(size_t),
+              size - sizeof(size_t));
+  return {};
+}
+
+}  // namespace
+
+Result<vrampool_client*> OpenClient(const vrampool_options* options,
+                                    ChannelFactory factory) {
+  if (!ClaimProcess()) return ForkedStatus();
+  VRAMPOOL_ASSIGN_OR_RETURN(Settings settings, ResolveSettings(options));
+  auto handle = std::make_unique<vrampool_client>();
+  handle->generation = ForkGeneration();
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      handle->client, Client::Open(std::move(settings), std::move(factory)));
+  return handle.release();
+}
+
+}  // namespace vrampool::client
+
+using vrampool::client::Client;
+using vrampool::client::Guarded;
+using vrampool::client::Status;
+
+extern "C" {
+
+void vrampool_options_init(vrampool_options* options) {
+  if (options == nullptr) return;
+  *options = vrampool_options{};
+  options->struct_size = sizeof(vrampool_options);
+  options->wait_ms = -1;
+  options->idle_ms = -1;
+}
+
+vrampool_status vrampool_client_open(const vrampool_options* options,
+                                     vrampool_client** out) {
+  return Guarded([&]() -> Status {
+    if (out == nullptr) return {VRAMPOOL_INVALID_ARGUMENT, "`out` is null"};
+    *out = nullptr;
+    VRAMPOOL_ASSIGN_OR_RETURN(
+        *out, vrampool::client::OpenClient(
+                  options, vrampool::client::RpcChannelFactory()));
+    return {};
+  });
+}
+
+void vrampool_client_close(vrampool_client* client) {
+  if (client == nullptr) return;
+  Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    if (client == vrampool::client::default_client.load()) {
+      return {VRAMPOOL_INVALID_ARGUMENT,
+              "the default client is closed by the end of the process; trim it "
+              "to give back what is not in use"};
+    }
+    delete client;
+    return {};
+  });
+}
+
+vrampool_client* vrampool_default_client(void) {
+  vrampool_client* found = nullptr;
+  Guarded([&]() -> Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(found, vrampool::client::DefaultClient());
+    return {};
+  });
+  return found;
+}
+
+vrampool_status vrampool_client_info(vrampool_client* client,
+                                     vrampool_info* out) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    const auto session = client->client->session();
+    vrampool_info info{};
+    vrampool::client::CopyText(session->device_uuid(), info.device_uuid);
+    vrampool::client::CopyText(session->tenant(), info.tenant);
+    info.epoch = static_cast<uint64_t>(session->epoch());
+    info.session_id = static_cast<uint64_t>(session->id());
+    info.granule_bytes = session->granule_bytes();
+    info.kind = static_cast<vrampool_kind>(session->kind());
+    return vrampool::client::Deliver(info, out);
+  });
+}
+
+void* vrampool_allocate(size_t bytes, cudaStream_t /*stream*/) {
+  if (bytes == 0) {  // Needs no client, so none is opened.
+    vrampool::client::ReportOk();
+    return nullptr;
+  }
+  return vrampool::client::AllocateFrom(
+      vrampool::client::DefaultClient(),
+      vrampool::client::RequestOf(bytes, __builtin_return_address(0)));
+}
+
+void vrampool_deallocate(void* p, size_t bytes, cudaStream_t stream) {
+  if (p == nullptr) return;
+  vrampool_client* const client = vrampool_default_client();
+  if (client != nullptr) vrampool_client_deallocate(client, p, bytes, stream);
+}
+
+void* vrampool_client_allocate(vrampool_client* client, size_t bytes,
+                               cudaStream_t /*stream*/) {
+  return vrampool::client::AllocateFrom(
+      vrampool::client::Checked(client),
+      vrampool::client::RequestOf(bytes, __builtin_return_address(0)));
+}
+
+void* vrampool_client_allocate_aligned(vrampool_client* client, size_t bytes,
+                                       size_t alignment,
+                                       cudaStream_t /*stream*/) {
+  vrampool::client::BlockRequest request =
+      vrampool::client::RequestOf(bytes, __builtin_return_address(0));
+  request.alignment = alignment;
+  return vrampool::client::AllocateFrom(vrampool::client::Checked(client),
+                                        request);
+}
+
+void vrampool_client_deallocate(vrampool_client* client, void* p, size_t bytes,
+                                cudaStream_t /*stream*/) {
+  if (p == nullptr) return;
+  Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    return client->client->Free(p, bytes);
+  });
+}
+
+vrampool_status vrampool_set_tag(const char* tag) {
+  auto& mine = vrampool::client::thread_tag;
+  mine.is_set = tag != nullptr;
+  if (tag != nullptr) {
+    const size_t size = ::strnlen(tag, sizeof(mine.text) - 1);
+    // A caller may pass what vrampool_tag() gave.
+    std::memmove(mine.text, tag, size);
+    mine.text[size] = '\0';
+  }
+  return vrampool::client::ReportOk();
+}
+
+const char* vrampool_tag(void) {
+  const auto& mine = vrampool::client::thread_tag;
+  return mine.is_set ? mine.text : nullptr;
+}
+
+vrampool_status vrampool_trim(vrampool_client* client) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    return client->client->Trim();
+  });
+}
+
+// Unmapping memory of the host stalls nobody, so nothing is parked.
+vrampool_status vrampool_quiesce(vrampool_client* client) {
+  return vrampool_trim(client);
+}
+
+vrampool_status vrampool_client_usage(vrampool_client* client,
+                                      vrampool_usage* out) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    const Client::Usage now = client->client->ReadUsage();
+    vrampool_usage usage{};
+    usage.leased_bytes = now.totals.leased_bytes;
+    usage.slabs = now.totals.leased_slabs;
+    usage.live_bytes = now.totals.live_bytes;
+    usage.live_blocks = now.totals.live_blocks;
+    usage.opened_bytes = now.totals.opened_bytes;
+    usage.rpcs = now.calls;
+    usage.attachments = now.attachments;
+    return vrampool::client::Deliver(usage, out);
+  });
+}
+
+vrampool_status vrampool_client_budget(vrampool_client* client,
+                                       vrampool_budget* out) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    VRAMPOOL_ASSIGN_OR_RETURN(const vrampool::client::BudgetReply reply,
+                              client->client->ReadBudget());
+    vrampool_budget budget{};
+    budget.used_bytes = reply.used_bytes;
+    budget.limit_bytes = reply.limit_bytes;
+    budget.available_bytes = reply.available_bytes;
+    return vrampool::client::Deliver(budget, out);
+  });
+}
+
+vrampool_status vrampool_wait_for_room(vrampool_client* client, size_t bytes,
+                                       uint64_t wait_ms) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    return client->client->WaitForRoom(bytes, wait_ms);
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,269 @@
+// The C interface: objects.
+
+#include <cstring>
+#include <string>
+
+#include "base/status_macros.h"
+#include "client/allocator/handles.h"
+#include "client/allocator/last_error.h"
+#include "client/session/token.h"
+
+namespace vrampool::client {
+namespace {
+
+Status Invalid(const char* what) { return {VRAMPOOL_INVALID_ARGUMENT, what}; }
+
+Result<LayoutCopy> CopyLayout(const vrampool_tensor& tensor) {
+  if (tensor.ndim > kMaxDimensions) {
+    return Invalid("a tensor has at most 16 dimensions");
+  }
+  if (tensor.ndim > 0 && tensor.shape == nullptr) {
+    return Invalid("a tensor's shape is null");
+  }
+  LayoutCopy copy;
+  copy.dtype_code = tensor.dtype_code;
+  copy.dtype_bits = tensor.dtype_bits;
+  copy.dtype_lanes = tensor.dtype_lanes;
+  copy.ndim = tensor.ndim;
+  copy.has_strides = tensor.strides != nullptr ? 1 : 0;
+  copy.byte_offset = tensor.byte_offset;
+  const size_t bytes = tensor.ndim * sizeof(int64_t);
+  if (bytes > 0) std::memcpy(copy.shape, tensor.shape, bytes);
+  if (bytes > 0 && copy.has_strides != 0) {
+    std::memcpy(copy.strides, tensor.strides, bytes);
+  }
+  return copy;
+}
+
+Result<Client::ShareRequest> RequestOf(const vrampool_buffer* buffers,
+                                       size_t count,
+                                       const vrampool_share_options* options) {
+  if (buffers == nullptr || count == 0 || count > kMaxBuffers) {
+    return Invalid("an object has 1 to 64 buffers");
+  }
+  Client::ShareRequest request;
+  for (size_t i = 0; i < count; ++i) {
+    request.buffers.emplace_back(buffers[i].data, buffers[i].size);
+  }
+  if (options == nullptr) return request;
+  if (options->struct_size != sizeof(vrampool_share_options)) {
+    return Invalid(
+        "vrampool_share_options.struct_size is not that of this library, or "
+        "there is not one tensor for each buffer; call "
+        "vrampool_share_options_init() first");
+  }
+  if (options->name != nullptr) request.name = options->name;
+  if (options->metadata_size > kMaxMetadataBytes) {
+    return Invalid("metadata has at most 64 KiB; put more of it into a buffer");
+  }
+  if (options->metadata == nullptr && options->metadata_size > 0) {
+    return Invalid("the metadata is null but has a size");
+  }
+  if (options->metadata_size > 0) {
+    request.metadata.assign(static_cast<const char*>(options->metadata),
+                            options->metadata_size);
+  }
+  for (size_t i = 0; options->tensors != nullptr && i < count; ++i) {
+    VRAMPOOL_ASSIGN_OR_RETURN(LayoutCopy copy, CopyLayout(options->tensors[i]));
+    request.layouts.push_back(copy);
+  }
+  request.is_pending = options->pending != 0;
+  return request;
+}
+
+Result<vrampool_object*> Wrap(Result<std::unique_ptr<HeldObject>> held) {
+  if (!held.ok()) return std::move(held).status();
+  return new vrampool_object{.generation = ForkGeneration(),
+                             .held = *std::move(held)};
+}
+
+// The buffer, or null.
+const HeldObject::Buffer* BufferOf(const vrampool_object* object,
+                                   size_t index) {
+  if (Report(CheckHandle(object)) != VRAMPOOL_OK) return nullptr;
+  const auto& buffers = object->held->buffers;
+  if (index < buffers.size()) return &buffers[index];
+  Report(Invalid("the object has no buffer of this index"));
+  return nullptr;
+}
+
+Result<const ObjectDetails*> DetailsOf(vrampool_object* object) {
+  VRAMPOOL_RETURN_IF_ERROR(CheckHandle(object));
+  return object->held->client->Details(*object->held);
+}
+
+}  // namespace
+}  // namespace vrampool::client
+
+using vrampool::client::Guarded;
+using vrampool::client::Status;
+
+extern "C" {
+
+void vrampool_share_options_init(vrampool_share_options* options) {
+  if (options == nullptr) return;
+  *options = vrampool_share_options{};
+  options->struct_size = sizeof(vrampool_share_options);
+}
+
+vrampool_status vrampool_share(vrampool_client* client,
+                               const vrampool_buffer* buffers, size_t count,
+                               const vrampool_share_options* options,
+                               vrampool_object** out) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    if (out == nullptr) return vrampool::client::Invalid("`out` is null");
+    *out = nullptr;
+    VRAMPOOL_ASSIGN_OR_RETURN(
+        auto request, vrampool::client::RequestOf(buffers, count, options));
+    VRAMPOOL_ASSIGN_OR_RETURN(
+        *out,
+        vrampool::client::Wrap(client->client->Share(std::move(request))));
+    return {};
+  });
+}
+
+vrampool_status vrampool_ready(vrampool_object* object) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(object));
+    return object->held->client->Ready(*object->held);
+  });
+}
+
+vrampool_status vrampool_object_token(vrampool_object* object, char* token,
+                                      size_t size) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(object));
+    const std::string text = vrampool::client::FormatToken(object->held->token);
+    if (token == nullptr || size <= text.size()) {
+      return vrampool::client::Invalid(
+          "the room for the token is too small; give VRAMPOOL_TOKEN_MAX bytes");
+    }
+    std::memcpy(token, text.c_str(), text.size() + 1);
+    return {};
+  });
+}
+
+vrampool_status vrampool_open(vrampool_client* client, const char* token,
+                              uint64_t wait_ms, vrampool_object** out) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    if (token == nullptr || out == nullptr) {
+      return vrampool::client::Invalid("`token` or `out` is null");
+    }
+    *out = nullptr;
+    const auto parsed = vrampool::client::ParseToken(token);
+    if (!parsed) {
+      return vrampool::client::Invalid(
+          "this is no object token of this version, or it was damaged on the "
+          "way; pass on exactly what vrampool_object_token() wrote");
+    }
+    VRAMPOOL_ASSIGN_OR_RETURN(
+        *out,
+        vrampool::client::Wrap(client->client->OpenToken(*parsed, wait_ms)));
+    return {};
+  });
+}
+
+vrampool_status vrampool_open_name(vrampool_client* client, const char* name,
+                                   uint64_t wait_ms, vrampool_object** out) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    if (name == nullptr || out == nullptr) {
+      return vrampool::client::Invalid("`name` or `out` is null");
+    }
+    *out = nullptr;
+    VRAMPOOL_ASSIGN_OR_RETURN(
+        *out, vrampool::client::Wrap(client->client->OpenName(name, wait_ms)));
+    return {};
+  });
+}
+
+size_t vrampool_object_buffer_count(vrampool_object* object) {
+  const auto status = vrampool::client::CheckHandle(object);
+  if (vrampool::client::Report(status) != VRAMPOOL_OK) return 0;
+  return object->held->buffers.size();
+}
+
+void* vrampool_object_data(vrampool_object* object, size_t index) {
+  const auto* const buffer = vrampool::client::BufferOf(object, index);
+  return buffer == nullptr ? nullptr : buffer->data;
+}
+
+size_t vrampool_object_size(vrampool_object* object, size_t index) {
+  const auto* const buffer = vrampool::client::BufferOf(object, index);
+  return buffer == nullptr ? 0 : buffer->size;
+}
+
+vrampool_status vrampool_object_tensor(vrampool_object* object, size_t index,
+                                       vrampool_tensor* out) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(const auto* details,
+                              vrampool::client::DetailsOf(object));
+    if (out == nullptr || index >= object->held->buffers.size()) {
+      return vrampool::client::Invalid(
+          "`out` is null, or the object has no buffer of this index");
+    }
+    if (details->layouts.empty()) {
+      return {VRAMPOOL_NOT_FOUND,
+              "the producer gave no layout; agree on one, or give it"};
+    }
+    const auto& layout = details->layouts[index];
+    out->dtype_code = layout.dtype_code;
+    out->dtype_bits = layout.dtype_bits;
+    out->dtype_lanes = layout.dtype_lanes;
+    out->ndim = layout.ndim;
+    out->shape = layout.shape;
+    out->strides = layout.has_strides != 0 ? layout.strides : nullptr;
+    out->byte_offset = layout.byte_offset;
+    return {};
+  });
+}
+
+vrampool_status vrampool_object_metadata(vrampool_object* object,
+                                         const void** data, size_t* size) {
+  return Guarded([&]() -> Status {
+    if (data == nullptr || size == nullptr) {
+      return vrampool::client::Invalid("`data` or `size` is null");
+    }
+    *data = nullptr;
+    *size = 0;
+    VRAMPOOL_ASSIGN_OR_RETURN(const auto* details,
+                              vrampool::client::DetailsOf(object));
+    if (details->metadata.empty()) return {};
+    *data = details->metadata.data();
+    *size = details->metadata.size();
+    return {};
+  });
+}
+
+const char* vrampool_object_name(vrampool_object* object) {
+  const char* name = nullptr;
+  Guarded([&]() -> Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(const auto* details,
+                              vrampool::client::DetailsOf(object));
+    name = details->name.c_str();
+    return {};
+  });
+  return name;
+}
+
+void vrampool_object_close(vrampool_object* object, cudaStream_t /*stream*/) {
+  if (object == nullptr) return;
+  Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(object));
+    std::unique_ptr<vrampool_object> owned(object);
+    owned->held->client->Close(std::move(owned->held));
+    return {};
+  });
+}
+
+vrampool_status vrampool_unlink(vrampool_client* client, const char* name) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    if (name == nullptr) return vrampool::client::Invalid("`name` is null");
+    return client->client->Unlink(name);
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,214 @@
+// client.h - one client of one device: sessions, slabs, blocks and objects.
+//
+// Client orders calls: what to cut where is SlabSet's, what travels to the
+// daemon Session's. Allocating from a slab in hand takes the lock and nothing
+// else; everything that needs the daemon happens without it.
+//
+// When the daemon goes away, slabs in hand go on being used; the next call that
+// needs the daemon attaches anew. Then the slabs of the session before are
+// retired: they are used up, never cut from again, and unmapped when empty.
+//
+// Locks: mu_, which guards everything here that changes. It is never held
+// across an RPC, a greeting or a mapping. Threads of its own: one reads the
+// attach socket (AttachLink) and never makes a call that waits for it; one
+// (maintenance) gives slabs back.
+//
+// Threads: thread-safe. Nothing here may be called in a forked child.
+
+#ifndef VRAMPOOL_CLIENT_ALLOCATOR_CLIENT_H_
+#define VRAMPOOL_CLIENT_ALLOCATOR_CLIENT_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/mutex.h"
+#include "client/allocator/held_object.h"
+#include "client/allocator/slab_set.h"
+#include "client/session/environment.h"
+#include "client/session/session.h"
+#include "client/session/status.h"
+
+namespace vrampool::client {
+
+class Client final : private LinkEvents {
+ public:
+  // Errors of Session::Attach().
+  static Result<std::unique_ptr<Client>> Open(Settings settings,
+                                              ChannelFactory factory);
+  // Gives back what is idle, ends the session, unmaps everything.
+  ~Client() override;
+
+  // Gives back what is idle and stops both threads, but keeps what is mapped:
+  // for the end of the process, when others may still use it. From then on
+  // calls that would need the daemon fail.
+  void Retire();
+
+  // A block; null for zero bytes. Errors as in vrampool.h.
+  Result<void*> Allocate(const BlockRequest& request);
+  Status Free(void* p, uint64_t bytes);
+
+  // Returns every idle slab; waits for those that are on their way.
+  Status Trim();
+
+  struct Usage {
+    SlabSet::Totals totals;
+    uint64_t calls = 0;
+    uint64_t attachments = 0;
+  };
+  Usage ReadUsage();
+  Result<BudgetReply> ReadBudget();
+  Status WaitForRoom(uint64_t bytes, uint64_t wait_ms);
+  std::shared_ptr<Session> session();  // In use now, or last.
+  const std::string& tag() const { return settings_.tag; }
+
+  struct ShareRequest {
+    std::vector<std::pair<void*, uint64_t>> buffers;
+    std::vector<LayoutCopy> layouts;
+    std::string name;
+    std::string metadata;
+    bool is_pending = false;
+  };
+  Result<std::unique_ptr<HeldObject>> Share(ShareRequest request);
+  Status Ready(HeldObject& object);
+  Result<std::unique_ptr<HeldObject>> OpenToken(const Token& token,
+                                                uint64_t wait_ms);
+  Result<std::unique_ptr<HeldObject>> OpenName(const std::string& name,
+                                               uint64_t wait_ms);
+  // Stays valid until the object is closed.
+  Result<const ObjectDetails*> Details(HeldObject& object);
+  void Close(std::unique_ptr<HeldObject> object);
+  Status Unlink(const std::string& name);
+
+ private:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  using SessionPtr = std::shared_ptr<Session>;
+  // Of a slab that the daemon knows, in one of our sessions.
+  using SlabName = std::pair<LinkSerial, SlabId>;
+
+  Client(Settings settings, ChannelFactory factory);
+
+  // Sessions (client_session.cc). A live session; attaches anew if there is
+  // none, trying until `deadline`. Unavailable, Ended, errors of Attach().
+  Result<SessionPtr> LiveSession(TimePoint deadline);
+  Status BeginAttach(SessionPtr& live, TimePoint deadline);
+  Result<SessionPtr> AttachUntil(TimePoint deadline);
+  void Install(SessionPtr session) VRAMPOOL_REQUIRES(mu_);
+  void AwaitLinkEnd(const SessionPtr& session, TimePoint deadline);
+
+  void OnSlabArrived(LinkSerial session, SlabId slab,
+                     SlabParcel parcel) override;
+  void OnReclaim(LinkSerial session, uint64_t bytes) override;
+  void OnObjectEnded(LinkSerial session, ObjectId object) override;
+  void OnLinkEnded(LinkSerial session) override;
+
+  // Growth (client_growth.cc).
+  Result<Block*> CutLocked(const BlockRequest& request);
+  Result<void*> Grow(const BlockRequest& request, uint64_t needed);
+  Result<void*> GrowIn(const SessionPtr& session, const BlockRequest& request,
+                       uint64_t needed, TimePoint deadline);
+  Result<void*> LeaseAndCut(const SessionPtr& session, uint64_t size,
+                            TimePoint deadline, const BlockRequest& request);
+  Status Lease(Session& session, uint64_t size, TimePoint deadline,
+               LeaseReply& reply);
+  // The mapped slab that a reply named, pinned. NotFound: the daemon takes it
+  // for mapped, but it is not any more; give back what the reply granted and
+  // ask again.
+  Result<SlabKey> ObtainSlab(const SessionPtr& session, const SlabReply& reply);
+  // Of the two, what is there now; `*key` is set if the slab is.
+  enum class Arrival { kMapped, kParcel, kWithdrawn, kGone, kTimeout };
+  Arrival AwaitSlab(const SessionPtr& session, const SlabReply& reply,
+                    SlabKey& key, SlabParcel& parcel);
+
+  // Giving back (client_return.cc).
+  void Maintain();
+  bool HasWork() VRAMPOOL_REQUIRES(mu_);
+  void WakeMaintenance() VRAMPOOL_REQUIRES(mu_);
+  // To be called when a slab may have become idle.
+  void NoteIdle() VRAMPOOL_REQUIRES(mu_);
+  std::vector<Slab> TakeIdle(SlabSet::Which which) VRAMPOOL_REQUIRES(mu_);
+  void GiveBack(std::vector<Slab> slabs);
+  void GiveBackOne(Slab slab);
+  void ReturnLease(Session& session, LeaseId lease);
+  void Reinstate(SlabName slab);
+  void AwaitReinstated(SlabName slab);
+  void StopThreads();
+  std::vector<SessionPtr> TakeForgottenSessions() VRAMPOOL_REQUIRES(mu_);
+
+  // Objects (client_share.cc, client_open.cc).
+  struct Pieces;  // What Share() found out about its buffers.
+  Status ResolveBuffers(const ShareRequest& request, Pieces& pieces)
+      VRAMPOOL_REQUIRES(mu_);
+  Status CallShare(const ShareRequest& request, Pieces& pieces,
+                   ShareReply& reply);
+  void UndoShare(const Pieces& pieces);
+  std::unique_ptr<HeldObject> NewHeld(const SessionPtr& session);
+  std::unique_ptr<HeldObject> OpenHere(const Token& token);
+  std::unique_ptr<HeldObject> TryHoldHere(const Token& token, bool& must_report)
+      VRAMPOOL_REQUIRES(mu_);
+  Result<std::unique_ptr<HeldObject>> OpenByCall(OpenCall call,
+                                                 TimePoint deadline);
+  Result<std::unique_ptr<HeldObject>> Assemble(const SessionPtr& session,
+                                               const OpenReply& reply);
+  Status FillBuffers(const OpenReply& reply, HeldObject& held);
+  void Abandon(HeldObject& held, const OpenReply& reply);
+  Status FetchDetails(HeldObject& object) VRAMPOOL_EXCLUDES(object.mu);
+  void Unpin(const HeldObject& object);
+
+  const Settings settings_;
+  const ChannelFactory factory_;
+  std::string device_;  // The UUID, once known. Written before any thread.
+  std::thread maintenance_;
+
+  Mutex mu_;
+  // Anything below has changed.
+  CondVar changed_;
+  CondVar maintenance_wanted_;
+  SlabSet slabs_ VRAMPOOL_GUARDED_BY(mu_);
+  SessionPtr current_ VRAMPOOL_GUARDED_BY(mu_);
+  // All that slabs or objects may still refer to, the current one too: none is
+  // destroyed on the thread of its own link.
+  std::vector<SessionPtr> sessions_ VRAMPOOL_GUARDED_BY(mu_);
+  bool is_attaching_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  bool is_retired_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  bool is_stop_wanted_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  bool is_reclaim_wanted_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  bool is_timer_set_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  // Growths that wait in the daemon for room: what falls idle goes back at
+  // once.
+  uint64_t waiting_growths_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  // Handles that nobody has collected yet.
+  std::map<SlabName, SlabParcel> parcels_ VRAMPOOL_GUARDED_BY(mu_);
+  // Slabs being unmapped and given back right now.
+  std::multiset<SlabName> leaving_ VRAMPOOL_GUARDED_BY(mu_);
+  // Slabs that the daemon goes on taking for mapped here, because a call that
+  // opened an object in them crossed our report.
+  std::set<SlabName> withdrawn_ VRAMPOOL_GUARDED_BY(mu_);
+  // Leases whose return the daemon did not confirm.
+  std::vector<std::pair<SessionPtr, LeaseId>> unreturned_
+      VRAMPOOL_GUARDED_BY(mu_);
+  // A lease whose reply was lost: asked for again with the same key.
+  struct LostLease {
+    LinkSerial session{};
+    uint64_t size_bytes = 0;
+    IdempotencyKey key = {};
+  };
+  std::vector<LostLease> lost_leases_ VRAMPOOL_GUARDED_BY(mu_);
+  // Objects made here that have not ended, and their blocks.
+  std::map<std::pair<LinkSerial, ObjectId>, std::vector<Block*>> produced_
+      VRAMPOOL_GUARDED_BY(mu_);
+  uint64_t attachments_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  uint64_t earlier_calls_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+};
+
+}  // namespace vrampool::client
+
+#endif  // VRAMPOOL_CLIENT_ALLOCATOR_CLIENT_H_

@@ -1,0 +1,290 @@
+// Allocating: from a slab in hand, or else from a new lease.
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/status_macros.h"
+#include "client/allocator/client.h"
+
+namespace vrampool::client {
+namespace {
+
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// The handle is sent before the reply that names it; it is late only if the
+// daemon has stopped in between.
+constexpr milliseconds kArrivalLimit(5000);
+constexpr int kTries = 3;
+
+Status NoSuchSize(const BlockRequest& request) {
+  const uint64_t alignment = request.alignment;
+  if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+    return {VRAMPOOL_INVALID_ARGUMENT,
+            "an alignment of " + std::to_string(alignment) +
+                " is not possible; ask for a power of two"};
+  }
+  return {VRAMPOOL_INVALID_ARGUMENT,
+          "no device has room for a block of " +
+              FormatBytes(Bytes(request.bytes)) + " aligned to " +
+              FormatBytes(Bytes(alignment)) +
+              "; look for a negative number or a wrong unit"};
+}
+
+uint64_t MsUntil(steady_clock::time_point deadline) {
+  const auto left = duration_cast<milliseconds>(deadline - steady_clock::now());
+  return static_cast<uint64_t>(std::max<int64_t>(left.count(), 0));
+}
+
+bool IsForWantOfRoom(const Status& status) {
+  return status.code() == VRAMPOOL_OVER_QUOTA ||
+         status.code() == VRAMPOOL_OUT_OF_POOL;
+}
+
+// The call may have been carried out all the same.
+bool IsUncertain(const CallOutcome& outcome) {
+  return outcome.reason == CallReason::kNone &&
+         (outcome.code == CallCode::kDeadlineExceeded ||
+          outcome.code == CallCode::kUnavailable ||
+          outcome.code == CallCode::kCancelled);
+}
+
+Result<IdempotencyKey> RandomKey() {
+  IdempotencyKey key;
+  while (::getrandom(key.data(), key.size(), 0) !=
+         static_cast<ssize_t>(key.size())) {
+    if (errno != EINTR) {
+      return Status(VRAMPOOL_INTERNAL, "the kernel gives no random bytes");
+    }
+  }
+  return key;
+}
+
+}  // namespace
+
+Result<void*> Client::Allocate(const BlockRequest& request) {
+  if (request.bytes == 0) return static_cast<void*>(nullptr);
+  VRAMPOOL_ASSIGN_OR_RETURN(Block * block, CutLocked(request));
+  if (block != nullptr) return reinterpret_cast<void*>(block->address);
+  const auto needed = BlockAllocator::SlabBytesFor(
+      request.bytes, request.alignment, kMappingAlignment);
+  if (!needed.has_value()) return NoSuchSize(request);
+  return Grow(request, *needed);
+}
+
+Result<Block*> Client::CutLocked(const BlockRequest& request) {
+  MutexLock lock(mu_);
+  return slabs_.Cut(request);
+}
+
+Status Client::Free(void* p, uint64_t bytes) {
+  if (p == nullptr) return {};
+  MutexLock lock(mu_);
+  Block* const block = slabs_.blocks().BlockAt(reinterpret_cast<uint64_t>(p));
+  if (block == nullptr || block->is_given_up) {
+    return {VRAMPOOL_INVALID_ARGUMENT,
+            "the pointer is no live block of this client: freed before, from "
+            "another allocator, or not the beginning of its block"};
+  }
+  if (block->asked_bytes != bytes) {
+    return {VRAMPOOL_INVALID_ARGUMENT,
+            "the block was allocated with " +
+                std::to_string(block->asked_bytes) + " bytes and freed with " +
+                std::to_string(bytes) + "; give the same size"};
+  }
+  if (block->objects > 0) {
+    block->is_given_up = true;  // Released when the last object ends.
+    return {};
+  }
+  slabs_.Release(block);
+  NoteIdle();
+  return {};
+}
+
+Result<void*> Client::Grow(const BlockRequest& request, uint64_t needed) {
+  const TimePoint deadline =
+      steady_clock::now() + milliseconds(settings_.wait_ms);
+  for (int tries = 1;; ++tries) {
+    VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session, LiveSession(deadline));
+    Result<void*> grown = GrowIn(session, request, needed, deadline);
+    if (grown.ok() || grown.status().code() != VRAMPOOL_UNAVAILABLE) {
+      return grown;
+    }
+    // The daemon went away under the call. If it is back already, go on.
+    AwaitLinkEnd(session,
+                 std::max(deadline, steady_clock::now() + milliseconds(50)));
+    const bool is_over = steady_clock::now() >= deadline;
+    if (is_over && (session->is_live() || tries >= kTries)) return grown;
+  }
+}
+
+Result<void*> Client::GrowIn(const SessionPtr& session,
+                             const BlockRequest& request, uint64_t needed,
+                             TimePoint deadline) {
+  const Bytes granule(session->granule_bytes());
+  const auto exact = CheckedRoundUp(Bytes(needed), granule);
+  const auto usual = CheckedRoundUp(settings_.slab, granule);
+  if (!exact || !usual) return NoSuchSize(request);
+  const uint64_t preferred = std::max(exact->count(), usual->count());
+  Result<void*> first =
+      LeaseAndCut(session, preferred, steady_clock::now(), request);
+  if (first.ok() || !IsForWantOfRoom(first.status())) return first;
+  // What we keep in reserve counts against us, too.
+  std::vector<Slab> idle;
+  {
+    MutexLock lock(mu_);
+    idle = TakeIdle(SlabSet::Which::kAll);
+    ++waiting_growths_;
+  }
+  const bool is_worth_trying = !idle.empty() || preferred > exact->count() ||
+                               steady_clock::now() < deadline;
+  GiveBack(std::move(idle));
+  if (is_worth_trying) {
+    // Somebody may have freed enough meanwhile.
+    Result<Block*> cut = CutLocked(request);
+    if (!cut.ok()) {
+      first = cut.status();
+    } else if (*cut != nullptr) {
+      first = reinterpret_cast<void*>((*cut)->address);
+    } else {
+      first = LeaseAndCut(session, exact->count(), deadline, request);
+    }
+  }
+  MutexLock lock(mu_);
+  --waiting_growths_;
+  return first;
+}
+
+Result<void*> Client::LeaseAndCut(const SessionPtr& session, uint64_t size,
+                                  TimePoint deadline,
+                                  const BlockRequest& request) {
+  for (int i = 0; i < kTries; ++i) {
+    LeaseReply reply;
+    VRAMPOOL_RETURN_IF_ERROR(Lease(*session, size, deadline, reply));
+    Result<SlabKey> key = ObtainSlab(session, reply.slab);
+    if (!key.ok()) {
+      ReturnLease(*session, reply.lease);
+      Reinstate({session->serial(), reply.slab.slab});
+      if (key.status().code() == VRAMPOOL_NOT_FOUND) continue;
+      return std::move(key).status();
+    }
+    MutexLock lock(mu_);
+    Slab& slab = slabs_.Get(*key);
+    if (slab.is_leased) {
+      slabs_.Unpin(*key);
+      return Status(VRAMPOOL_INTERNAL,
+                    "the daemon leased the same slab twice; see its log");
+    }
+    slabs_.MakeLeased(slab, reply.lease);
+    Result<Block*> cut = slabs_.Cut(request);
+    slabs_.Unpin(*key);
+    NoteIdle();
+    if (!cut.ok()) return std::move(cut).status();
+    if (*cut != nullptr) return reinterpret_cast<void*>((*cut)->address);
+    // Retired before it was used: the daemon went away meanwhile.
+    return Status(VRAMPOOL_UNAVAILABLE,
+                  "the daemon went away during the call; try again");
+  }
+  return Status(VRAMPOOL_INTERNAL,
+                "the daemon goes on taking slabs for mapped that are not; try "
+                "again");
+}
+
+Status Client::Lease(Session& session, uint64_t size, TimePoint deadline,
+                     LeaseReply& reply) {
+  LeaseCall call;
+  call.size_bytes = size;
+  VRAMPOOL_ASSIGN_OR_RETURN(call.key, RandomKey());
+  {
+    // A lease that may have been granted without our knowing comes first.
+    MutexLock lock(mu_);
+    const auto lost = std::find_if(
+        lost_leases_.begin(), lost_leases_.end(), [&](const LostLease& one) {
+          return one.session == session.serial() && one.size_bytes == size;
+        });
+    if (lost != lost_leases_.end()) {
+      call.key = lost->key;
+      lost_leases_.erase(lost);
+    }
+  }
+  CallOutcome outcome;
+  for (int i = 0; i < 2; ++i) {
+    call.wait_ms = std::min(MsUntil(deadline), kMaxWaitMs);
+    outcome = session.MakeRaw(
+        [&](ControlChannel& channel) { return channel.Lease(call, reply); });
+    if (!IsUncertain(outcome) || !session.is_live()) break;
+  }
+  if (IsUncertain(outcome)) {
+    MutexLock lock(mu_);
+    lost_leases_.push_back({session.serial(), size, call.key});
+  }
+  VRAMPOOL_RETURN_IF_ERROR(session.Explain(outcome));
+  if (reply.epoch != session.epoch() || reply.slab.size_bytes < size) {
+    return {VRAMPOOL_INTERNAL,
+            "the daemon granted something else than was asked; see its log"};
+  }
+  return {};
+}
+
+Client::Arrival Client::AwaitSlab(const SessionPtr& session,
+                                  const SlabReply& reply, SlabKey& key,
+                                  SlabParcel& parcel) {
+  const SlabName name{session->serial(), reply.slab};
+  const TimePoint deadline = steady_clock::now() + kArrivalLimit;
+  MutexLock lock(mu_);
+  while (true) {
+    if (Slab* const slab = slabs_.Find(*session, reply.slab)) {
+      key = slab->key;
+      slabs_.Pin(key);
+      return Arrival::kMapped;
+    }
+    if (const auto found = parcels_.find(name); found != parcels_.end()) {
+      parcel = std::move(found->second);
+      parcels_.erase(found);
+      return Arrival::kParcel;
+    }
+    if (withdrawn_.count(name) != 0) return Arrival::kWithdrawn;
+    const LinkState state = session->link().state();
+    if (state == LinkState::kGone || state == LinkState::kCondemned) {
+      return Arrival::kGone;
+    }
+    if (!changed_.WaitUntil(lock, deadline)) return Arrival::kTimeout;
+  }
+}
+
+Result<SlabKey> Client::ObtainSlab(const SessionPtr& session,
+                                   const SlabReply& reply) {
+  SlabKey key{};
+  SlabParcel parcel;
+  switch (AwaitSlab(session, reply, key, parcel)) {
+    case Arrival::kMapped:
+      return key;
+    case Arrival::kWithdrawn:
+      return Status(VRAMPOOL_NOT_FOUND, "the slab was unmapped meanwhile");
+    case Arrival::kGone:
+      return Status(VRAMPOOL_UNAVAILABLE,
+                    "the daemon went away before a slab's handle arrived; try "
+                    "again");
+    case Arrival::kTimeout:
+      return Status(VRAMPOOL_UNAVAILABLE,
+                    "a slab's handle did not arrive; see whether the daemon "
+                    "is alive (vrampool doctor)");
+    case Arrival::kParcel:
+      break;
+  }
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      SlabMapping mapping,
+      SlabMapping::Map(std::move(parcel), reply.size_bytes));
+  MutexLock lock(mu_);
+  Slab& slab = slabs_.AddOpened(session, reply.slab, std::move(mapping));
+  if (session != current_) slabs_.RetireSession(*session);
+  changed_.NotifyAll();
+  return slab.key;
+}
+
+}  // namespace vrampool::client

@@ -1,0 +1,229 @@
+// The client's sessions: attaching, and what the link tells.
+
+#include <algorithm>
+
+#include "base/status_macros.h"
+#include "client/allocator/client.h"
+#include "client/session/discovery.h"
+#include "client/session/quiet_thread.h"
+
+namespace vrampool::client {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// A daemon answers a greeting in microseconds; one that does not for this long
+// is stopped or stuck.
+constexpr milliseconds kGreetingLimit(5000);
+
+Status Closing() {
+  return {VRAMPOOL_UNAVAILABLE,
+          "this client is being closed, as the process exits; nothing more can "
+          "be asked of the daemon"};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Client>> Client::Open(Settings settings,
+                                             ChannelFactory factory) {
+  std::unique_ptr<Client> client(
+      new Client(std::move(settings), std::move(factory)));
+  const auto deadline =
+      steady_clock::now() + milliseconds(client->settings_.wait_ms);
+  VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session, client->AttachUntil(deadline));
+  client->device_ = session->device_uuid();
+  {
+    MutexLock lock(client->mu_);
+    client->Install(std::move(session));
+  }
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      client->maintenance_,
+      StartQuietThread([raw = client.get()] { raw->Maintain(); }));
+  return client;
+}
+
+Client::Client(Settings settings, ChannelFactory factory)
+    : settings_(std::move(settings)), factory_(std::move(factory)) {}
+
+Client::~Client() {
+  if (session() != nullptr) Retire();
+  std::vector<SessionPtr> sessions;
+  std::vector<std::pair<SessionPtr, LeaseId>> unreturned;
+  {
+    MutexLock lock(mu_);
+    sessions.swap(sessions_);
+    unreturned.swap(unreturned_);
+    current_.reset();
+    parcels_.clear();
+    slabs_ = SlabSet();
+  }
+}
+
+void Client::Retire() {
+  (void)Trim();  // What cannot be given back ends with the session.
+  StopThreads();
+}
+
+void Client::StopThreads() {
+  std::vector<SessionPtr> sessions;
+  {
+    MutexLock lock(mu_);
+    is_retired_ = true;
+    is_stop_wanted_ = true;
+    sessions = sessions_;
+    changed_.NotifyAll();
+    maintenance_wanted_.NotifyAll();
+  }
+  if (maintenance_.joinable()) maintenance_.join();
+  for (const SessionPtr& session : sessions) session->link().Stop();
+}
+
+std::shared_ptr<Session> Client::session() {
+  MutexLock lock(mu_);
+  return current_;
+}
+
+Result<Client::SessionPtr> Client::LiveSession(TimePoint deadline) {
+  SessionPtr live;
+  VRAMPOOL_RETURN_IF_ERROR(BeginAttach(live, deadline));
+  if (live != nullptr) return live;
+  Result<SessionPtr> attached = AttachUntil(deadline);
+  MutexLock lock(mu_);
+  is_attaching_ = false;
+  changed_.NotifyAll();
+  if (!attached.ok()) return attached;
+  if (is_retired_) return Closing();
+  Install(*attached);
+  return attached;
+}
+
+// OK with no `live` session: the caller attaches, and nobody else meanwhile.
+Status Client::BeginAttach(SessionPtr& live, TimePoint deadline) {
+  MutexLock lock(mu_);
+  const TimePoint give_up =
+      std::max(deadline, steady_clock::now()) + kGreetingLimit;
+  while (true) {
+    if (is_retired_) return Closing();
+    if (current_->is_live()) {
+      live = current_;
+      return {};
+    }
+    if (current_->link().state() == LinkState::kCondemned) {
+      return current_->Explain({.code = CallCode::kFailedPrecondition});
+    }
+    if (!is_attaching_) break;
+    if (!changed_.WaitUntil(lock, give_up)) {
+      return {VRAMPOOL_UNAVAILABLE,
+              "another thread of this process is attaching to the daemon and "
+              "gets no answer; see whether it is alive (vrampool doctor)"};
+    }
+  }
+  is_attaching_ = true;
+  return {};
+}
+
+Result<Client::SessionPtr> Client::AttachUntil(TimePoint deadline) {
+  Settings settings = settings_;
+  // Memory of another device would be no substitute.
+  if (!device_.empty()) settings.device = device_;
+  while (true) {
+    Result<SessionPtr> session = Session::Attach(
+        settings, factory_, *this, steady_clock::now() + kGreetingLimit);
+    const bool may_come = !session.ok() &&
+                          session.status().code() == VRAMPOOL_UNAVAILABLE &&
+                          steady_clock::now() < deadline;
+    if (!may_come) return session;
+    {
+      MutexLock lock(mu_);
+      if (is_retired_) return Closing();
+    }
+    AwaitDaemon(settings.directory, settings.device, deadline);
+  }
+}
+
+void Client::Install(SessionPtr session) {
+  if (current_ != nullptr) {
+    slabs_.RetireSession(*current_);
+    earlier_calls_ += current_->calls_made();
+    // Nobody will come for these.
+    const SessionPtr before = current_;
+    const LinkSerial old = before->serial();
+    std::erase_if(parcels_, [&](auto& p) { return p.first.first == old; });
+    std::erase_if(withdrawn_, [&](auto& name) { return name.first == old; });
+    std::erase_if(lost_leases_, [&](auto& l) { return l.session == old; });
+    std::erase_if(unreturned_, [&](auto& u) { return u.first == before; });
+  }
+  ++attachments_;
+  sessions_.push_back(session);
+  current_ = std::move(session);
+  WakeMaintenance();
+  changed_.NotifyAll();
+}
+
+// After a call failed as if the daemon were gone: its link will say so in a
+// moment, if that is the case.
+void Client::AwaitLinkEnd(const SessionPtr& session, TimePoint deadline) {
+  const TimePoint soon = steady_clock::now() + milliseconds(250);
+  MutexLock lock(mu_);
+  while (session->is_live() && !is_retired_) {
+    if (!changed_.WaitUntil(lock, std::min(soon, deadline))) return;
+  }
+}
+
+void Client::OnSlabArrived(LinkSerial session, SlabId slab, SlabParcel parcel) {
+  MutexLock lock(mu_);
+  parcels_[{session, slab}] = std::move(parcel);
+  changed_.NotifyAll();
+}
+
+void Client::OnReclaim(LinkSerial /*session*/, uint64_t /*bytes*/) {
+  // Everything idle goes back: what is needed again is leased again.
+  MutexLock lock(mu_);
+  is_reclaim_wanted_ = true;
+  WakeMaintenance();
+}
+
+void Client::OnObjectEnded(LinkSerial session, ObjectId object) {
+  MutexLock lock(mu_);
+  const auto found = produced_.find({session, object});
+  if (found == produced_.end()) return;
+  for (Block* const block : found->second) slabs_.RemoveObject(block);
+  produced_.erase(found);
+  NoteIdle();
+}
+
+void Client::OnLinkEnded(LinkSerial /*session*/) {
+  MutexLock lock(mu_);
+  changed_.NotifyAll();
+}
+
+Client::Usage Client::ReadUsage() {
+  MutexLock lock(mu_);
+  return {.totals = slabs_.totals(),
+          .calls = earlier_calls_ + current_->calls_made(),
+          .attachments = attachments_};
+}
+
+Result<BudgetReply> Client::ReadBudget() {
+  VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session,
+                            LiveSession(steady_clock::now()));
+  BudgetReply reply;
+  VRAMPOOL_RETURN_IF_ERROR(session->Make(
+      [&](ControlChannel& channel) { return channel.Budget(reply); }));
+  return reply;
+}
+
+Status Client::WaitForRoom(uint64_t bytes, uint64_t wait_ms) {
+  wait_ms = std::min(wait_ms, kMaxWaitMs);
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      SessionPtr session,
+      LiveSession(steady_clock::now() + milliseconds(wait_ms)));
+  WaitCall call;
+  call.size_bytes = bytes;
+  call.wait_ms = wait_ms;
+  return session->Make(
+      [&](ControlChannel& channel) { return channel.Wait(call); });
+}
+
+}  // namespace vrampool::client

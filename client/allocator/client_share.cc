@@ -1,0 +1,172 @@
+// Making objects out of blocks.
+
+#include <algorithm>
+#include <string>
+
+#include "base/status_macros.h"
+#include "client/allocator/client.h"
+
+namespace vrampool::client {
+
+struct Client::Pieces {
+  SessionPtr session;
+  std::vector<BufferPlace> places;
+  std::vector<Block*> blocks;  // One for each buffer; counted as shared.
+  std::vector<HeldObject::Buffer> buffers;
+};
+
+namespace {
+
+Status BadShare(const std::string& what) {
+  return {VRAMPOOL_INVALID_ARGUMENT, what};
+}
+
+template <typename Request>
+Status CheckShare(const Request& request) {
+  if (request.buffers.empty() || request.buffers.size() > kMaxBuffers) {
+    return BadShare("an object has 1 to " + std::to_string(kMaxBuffers) +
+                    " buffers, not " + std::to_string(request.buffers.size()));
+  }
+  if (!request.layouts.empty() &&
+      request.layouts.size() != request.buffers.size()) {
+    return BadShare("give one layout for each buffer, or none");
+  }
+  if (request.name.size() > kMaxNameBytes) {
+    return BadShare("a name has at most " + std::to_string(kMaxNameBytes) +
+                    " bytes; choose a shorter one");
+  }
+  if (request.metadata.size() > kMaxMetadataBytes) {
+    return BadShare("metadata has at most " +
+                    std::to_string(kMaxMetadataBytes) +
+                    " bytes; put more of it into a buffer");
+  }
+  return {};
+}
+
+}  // namespace
+
+// Counts the blocks as shared, so that none is reused from here on, whatever
+// the application does.
+Status Client::ResolveBuffers(const ShareRequest& request, Pieces& pieces) {
+  for (const auto& [data, size] : request.buffers) {
+    const uint64_t address = reinterpret_cast<uint64_t>(data);
+    Block* const block = slabs_.blocks().BlockAround(address);
+    const uint64_t offset = block == nullptr ? 0 : address - block->address;
+    if (block == nullptr || block->is_given_up || size == 0 ||
+        offset > block->asked_bytes || size > block->asked_bytes - offset) {
+      return BadShare(
+          "buffer " + std::to_string(pieces.places.size()) +
+          " does not lie inside one live block of this client; share only what "
+          "it allocated");
+    }
+    Slab& slab = slabs_.Get(block->slab);
+    if (slab.session != pieces.session) {
+      return {VRAMPOOL_STALE,
+              "buffer " + std::to_string(pieces.places.size()) +
+                  " is memory from before the daemon was restarted; copy it "
+                  "into a new block and share that"};
+    }
+    const uint64_t base = reinterpret_cast<uint64_t>(slab.mapping.base());
+    pieces.places.push_back(
+        {.slab = slab.id, .offset_bytes = address - base, .size_bytes = size});
+    pieces.buffers.push_back({.slab = slab.key,
+                              .data = static_cast<std::byte*>(data),
+                              .size = size});
+    pieces.blocks.push_back(block);
+    slabs_.AddObject(block);
+  }
+  return {};
+}
+
+void Client::UndoShare(const Pieces& pieces) {
+  MutexLock lock(mu_);
+  for (Block* const block : pieces.blocks) slabs_.RemoveObject(block);
+  NoteIdle();
+}
+
+Status Client::CallShare(const ShareRequest& request, Pieces& pieces,
+                         ShareReply& reply) {
+  ShareCall call;
+  call.buffers = pieces.places.data();
+  call.buffer_count = pieces.places.size();
+  call.layouts = request.layouts.empty() ? nullptr : request.layouts.data();
+  call.name = {request.name.data(), request.name.size()};
+  call.metadata = {request.metadata.data(), request.metadata.size()};
+  call.is_pending = request.is_pending;
+  const CallOutcome outcome = pieces.session->MakeRaw(
+      [&](ControlChannel& channel) { return channel.Share(call, reply); });
+  // If the daemon may have made the object, somebody may open it by its name:
+  // its blocks are never reused.
+  const bool may_exist = outcome.reason == CallReason::kNone &&
+                         (outcome.code == CallCode::kDeadlineExceeded ||
+                          outcome.code == CallCode::kUnavailable ||
+                          outcome.code == CallCode::kCancelled);
+  if (!outcome.ok() && !may_exist) UndoShare(pieces);
+  return pieces.session->Explain(outcome);
+}
+
+std::unique_ptr<HeldObject> Client::NewHeld(const SessionPtr& session) {
+  auto held = std::make_unique<HeldObject>();
+  held->client = this;
+  held->session = session;
+  held->token.epoch = session->epoch();
+  return held;
+}
+
+Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
+  VRAMPOOL_RETURN_IF_ERROR(CheckShare(request));
+  Pieces pieces;
+  VRAMPOOL_ASSIGN_OR_RETURN(pieces.session,
+                            LiveSession(std::chrono::steady_clock::now()));
+  Status resolved;
+  {
+    MutexLock lock(mu_);
+    resolved = ResolveBuffers(request, pieces);
+  }
+  if (!resolved.ok()) {
+    UndoShare(pieces);
+    return resolved;
+  }
+  ShareReply reply;
+  VRAMPOOL_RETURN_IF_ERROR(CallShare(request, pieces, reply));
+  std::unique_ptr<HeldObject> held = NewHeld(pieces.session);
+  held->token.object = reply.object;
+  held->token.secret = reply.secret;
+  held->token.has_details = !request.layouts.empty() || !request.name.empty() ||
+                            !request.metadata.empty();
+  if (pieces.places.size() == 1) held->token.place = pieces.places.front();
+  held->buffers = pieces.buffers;
+  {
+    MutexLock lock(held->mu);
+    held->has_call_hold = true;
+    held->details = std::make_unique<ObjectDetails>(
+        ObjectDetails{.layouts = std::move(request.layouts),
+                      .metadata = std::move(request.metadata),
+                      .name = std::move(request.name)});
+  }
+  MutexLock lock(mu_);
+  for (const HeldObject::Buffer& buffer : held->buffers) {
+    slabs_.Pin(buffer.slab);
+    held->pinned.push_back(buffer.slab);
+  }
+  produced_.emplace(std::pair(pieces.session->serial(), reply.object),
+                    std::move(pieces.blocks));
+  return held;
+}
+
+Status Client::Ready(HeldObject& object) {
+  const ObjectCall call{.epoch = object.token.epoch,
+                        .object = object.token.object};
+  return object.session->Make(
+      [&](ControlChannel& channel) { return channel.Ready(call); });
+}
+
+Status Client::Unlink(const std::string& name) {
+  VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session,
+                            LiveSession(std::chrono::steady_clock::now()));
+  return session->Make([&](ControlChannel& channel) {
+    return channel.Unlink({name.data(), name.size()});
+  });
+}
+
+}  // namespace vrampool::client

@@ -1,0 +1,56 @@
+// held_object.h - one open object, as the application holds it.
+//
+// Threads: thread-safe, except that closing is the last use.
+
+#ifndef VRAMPOOL_CLIENT_ALLOCATOR_HELD_OBJECT_H_
+#define VRAMPOOL_CLIENT_ALLOCATOR_HELD_OBJECT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "client/allocator/block_allocator.h"
+#include "client/session/manifest_writer.h"
+#include "client/session/session.h"
+#include "client/session/token.h"
+
+namespace vrampool::client {
+
+class Client;
+
+// What only the daemon can tell: fetched by the first call that asks, for an
+// object that was opened without an RPC.
+struct ObjectDetails {
+  std::vector<LayoutCopy> layouts;  // None, or one for each buffer.
+  std::string metadata;
+  std::string name;
+};
+
+struct HeldObject {
+  struct Buffer {
+    SlabKey slab{};
+    std::byte* data = nullptr;
+    uint64_t size = 0;
+  };
+
+  Client* client = nullptr;
+  std::shared_ptr<Session> session;
+  Token token;
+  std::vector<Buffer> buffers;
+  std::vector<SlabKey> pinned;  // Once for each.
+  // The hold in the manifest, if it was opened without an RPC.
+  std::optional<ManifestWriter::HoldIndex> hold;
+
+  Mutex mu;
+  bool has_call_hold VRAMPOOL_GUARDED_BY(mu) = false;  // The daemon counts it.
+  // Set once; not changed afterwards.
+  std::unique_ptr<ObjectDetails> details VRAMPOOL_GUARDED_BY(mu);
+};
+
+}  // namespace vrampool::client
+
+#endif  // VRAMPOOL_CLIENT_ALLOCATOR_HELD_OBJECT_H_

@@ -1,0 +1,92 @@
+#include "client/allocator/last_error.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "vrampool/vrampool.h"
+
+namespace vrampool::client {
+namespace {
+
+struct LastError {
+  vrampool_status status = VRAMPOOL_OK;
+  char message[1024] = {};
+};
+
+constinit thread_local LastError last;
+
+}  // namespace
+
+vrampool_status ReportOk() {
+  last.status = VRAMPOOL_OK;
+  last.message[0] = '\0';
+  return VRAMPOOL_OK;
+}
+
+vrampool_status Report(const Status& status) {
+  if (status.ok()) return ReportOk();
+  last.status = status.code();
+  const size_t size =
+      std::min(status.message().size(), sizeof(last.message) - 1);
+  std::memcpy(last.message, status.message().data(), size);
+  last.message[size] = '\0';
+  return last.status;
+}
+
+}  // namespace vrampool::client
+
+extern "C" {
+
+vrampool_status vrampool_last_status(void) {
+  return vrampool::client::last.status;
+}
+
+const char* vrampool_last_error_message(void) {
+  return vrampool::client::last.message;
+}
+
+const char* vrampool_version(void) { return VRAMPOOL_VERSION; }
+
+const char* vrampool_status_name(vrampool_status status) {
+  switch (status) {
+    case VRAMPOOL_OK:
+      return "OK";
+    case VRAMPOOL_INVALID_ARGUMENT:
+      return "INVALID_ARGUMENT";
+    case VRAMPOOL_OVER_QUOTA:
+      return "OVER_QUOTA";
+    case VRAMPOOL_OUT_OF_POOL:
+      return "OUT_OF_POOL";
+    case VRAMPOOL_LIMIT:
+      return "LIMIT";
+    case VRAMPOOL_UNAVAILABLE:
+      return "UNAVAILABLE";
+    case VRAMPOOL_PERMISSION:
+      return "PERMISSION";
+    case VRAMPOOL_NOT_FOUND:
+      return "NOT_FOUND";
+    case VRAMPOOL_EXISTS:
+      return "EXISTS";
+    case VRAMPOOL_BROKEN:
+      return "BROKEN";
+    case VRAMPOOL_STALE:
+      return "STALE";
+    case VRAMPOOL_NOT_SHAREABLE:
+      return "NOT_SHAREABLE";
+    case VRAMPOOL_TIMEOUT:
+      return "TIMEOUT";
+    case VRAMPOOL_FORKED:
+      return "FORKED";
+    case VRAMPOOL_VERSION_MISMATCH:
+      return "VERSION_MISMATCH";
+    case VRAMPOOL_DEVICE_LOST:
+      return "DEVICE_LOST";
+    case VRAMPOOL_ENDED:
+      return "ENDED";
+    case VRAMPOOL_INTERNAL:
+      return "INTERNAL";
+  }
+  return "UNKNOWN";
+}
+
+}  // extern "C"

@@ -1,0 +1,231 @@
+#include "client/allocator/slab_set.h"
+
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace vrampool::client {
+namespace {
+
+using std::chrono::steady_clock;
+
+int64_t NowUnixNs() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
+}
+
+uint32_t ThreadId() {
+  thread_local const uint32_t id = static_cast<uint32_t>(::gettid());
+  return id;
+}
+
+}  // namespace
+
+Slab& SlabSet::AddOpened(std::shared_ptr<Session> session, SlabId id,
+                         SlabMapping mapping) {
+  const SlabKey key{next_key_++};
+  const uint64_t size = mapping.size_bytes();
+  Session& owner = *session;
+  Slab& slab = slabs_[key];
+  slab.key = key;
+  slab.id = id;
+  slab.session = std::move(session);
+  slab.mapping = std::move(mapping);
+  slab.pins = 1;
+  by_id_[{&owner, id}] = key;
+  totals_.opened_bytes += size;
+  mapped_bytes_[&owner] += size;
+  PublishMapped(owner);
+  return slab;
+}
+
+void SlabSet::MakeLeased(Slab& slab, LeaseId lease) {
+  NoteUsed(slab);
+  const uint64_t size = slab.mapping.size_bytes();
+  slab.is_leased = true;
+  slab.lease = lease;
+  totals_.opened_bytes -= size;
+  totals_.leased_bytes += size;
+  ++totals_.leased_slabs;
+  blocks_.AddSlab(slab.key, reinterpret_cast<uint64_t>(slab.mapping.base()),
+                  size);
+  if (slab.is_retired) blocks_.Retire(slab.key);
+  NoteIdle(slab);
+}
+
+Slab* SlabSet::Find(const Session& session, SlabId id) {
+  const auto found = by_id_.find({&session, id});
+  return found == by_id_.end() ? nullptr : &slabs_.at(found->second);
+}
+
+Slab& SlabSet::Get(SlabKey key) { return slabs_.at(key); }
+
+Result<Block*> SlabSet::Cut(const BlockRequest& request) {
+  Block* const block = blocks_.Allocate(request.bytes, request.alignment);
+  if (block == nullptr) return block;
+  Slab& slab = slabs_.at(block->slab);
+  ManifestWriter& manifest = slab.session->manifest();
+  const uint64_t base = reinterpret_cast<uint64_t>(slab.mapping.base());
+  const Result<ManifestWriter::RecordIndex> record =
+      manifest.Record({.slab = slab.id,
+                       .offset_bytes = block->address - base,
+                       .size_bytes = request.bytes,
+                       .stream = request.stream,
+                       .allocated_unix_ns = NowUnixNs(),
+                       .call_site = request.call_site,
+                       .tag = manifest.InternTag(request.tag),
+                       .thread = ThreadId()});
+  if (!record.ok()) {
+    blocks_.Free(block);
+    return record.status();
+  }
+  block->record = *record;
+  NoteUsed(slab);
+  totals_.live_bytes += request.bytes;
+  ++totals_.live_blocks;
+  return block;
+}
+
+void SlabSet::Release(Block* block) {
+  Slab& slab = slabs_.at(block->slab);
+  totals_.live_bytes -= block->asked_bytes;
+  --totals_.live_blocks;
+  slab.session->manifest().Erase(block->record);
+  blocks_.Free(block);
+  NoteIdle(slab);
+}
+
+void SlabSet::AddObject(Block* block) {
+  if (block->objects++ > 0) return;
+  slabs_.at(block->slab)
+      .session->manifest()
+      .SetSharing(block->record, ManifestWriter::Sharing::kShared);
+}
+
+void SlabSet::RemoveObject(Block* block) {
+  VRAMPOOL_CHECK(block->objects > 0);
+  if (--block->objects > 0) return;
+  if (block->is_given_up) {
+    Release(block);
+    return;
+  }
+  slabs_.at(block->slab)
+      .session->manifest()
+      .SetSharing(block->record, ManifestWriter::Sharing::kPrivate);
+}
+
+void SlabSet::Pin(SlabKey key) {
+  Slab& slab = slabs_.at(key);
+  NoteUsed(slab);
+  ++slab.pins;
+}
+
+void SlabSet::Unpin(SlabKey key) {
+  Slab& slab = slabs_.at(key);
+  VRAMPOOL_CHECK(slab.pins > 0);
+  --slab.pins;
+  NoteIdle(slab);
+}
+
+void SlabSet::NoteIdle(Slab& slab) {
+  if (slab.idle_since || slab.pins > 0 || blocks_.BlocksIn(slab.key) > 0) {
+    return;
+  }
+  slab.idle_since = steady_clock::now();
+  ++(slab.is_retired  ? idle_retired_
+     : slab.is_leased ? idle_leased_
+                      : idle_opened_);
+}
+
+void SlabSet::NoteUsed(Slab& slab) {
+  if (!slab.idle_since) return;
+  slab.idle_since.reset();
+  --(slab.is_retired  ? idle_retired_
+     : slab.is_leased ? idle_leased_
+                      : idle_opened_);
+}
+
+void SlabSet::RetireSession(const Session& session) {
+  for (auto& [key, slab] : slabs_) {
+    if (slab.session.get() != &session || slab.is_retired) continue;
+    NoteUsed(slab);
+    slab.is_retired = true;
+    by_id_.erase({&session, slab.id});
+    if (slab.is_leased) blocks_.Retire(key);
+    NoteIdle(slab);
+  }
+}
+
+std::vector<Slab> SlabSet::TakeIdle(Which which,
+                                    steady_clock::time_point idle_before,
+                                    const Session& current) {
+  const bool is_away = !current.is_live();
+  SlabKey spare{};
+  std::optional<steady_clock::time_point> newest;
+  for (const auto& [key, slab] : slabs_) {
+    if (!slab.idle_since || !slab.is_leased || slab.is_retired) continue;
+    if (!newest || *slab.idle_since >= *newest) {
+      newest = slab.idle_since;
+      spare = key;
+    }
+  }
+  std::vector<Slab> taken;
+  for (auto next = slabs_.begin(); next != slabs_.end();) {
+    Slab& slab = (next++)->second;
+    if (!slab.idle_since) continue;
+    if (which == Which::kSurplus && !slab.is_retired) {
+      const bool is_surplus = slab.is_leased && slab.key != spare;
+      if (is_away) continue;
+      if (!is_surplus && *slab.idle_since > idle_before) continue;
+    }
+    taken.push_back(std::move(slab));
+    Remove(taken.back());
+  }
+  return taken;
+}
+
+void SlabSet::Remove(Slab& slab) {
+  const uint64_t size = slab.mapping.size_bytes();
+  NoteUsed(slab);
+  if (slab.is_leased) {
+    blocks_.RemoveSlab(slab.key);
+    totals_.leased_bytes -= size;
+    --totals_.leased_slabs;
+  } else {
+    totals_.opened_bytes -= size;
+  }
+  mapped_bytes_[slab.session.get()] -= size;
+  PublishMapped(*slab.session);
+  if (!slab.is_retired) by_id_.erase({slab.session.get(), slab.id});
+  if (mapped_bytes_[slab.session.get()] == 0) {
+    mapped_bytes_.erase(slab.session.get());
+  }
+  slabs_.erase(slab.key);
+}
+
+bool SlabSet::HasSurplus(const Session& current) const {
+  return idle_retired_ > 0 || (idle_leased_ > 1 && current.is_live());
+}
+
+std::optional<steady_clock::time_point> SlabSet::OldestIdle() const {
+  if (!HasIdle()) return std::nullopt;
+  std::optional<steady_clock::time_point> oldest;
+  for (const auto& [key, slab] : slabs_) {
+    if (slab.idle_since && (!oldest || *slab.idle_since < *oldest)) {
+      oldest = slab.idle_since;
+    }
+  }
+  return oldest;
+}
+
+void SlabSet::PublishMapped(Session& session) {
+  session.manifest().SetMappedBytes(mapped_bytes_[&session]);
+}
+
+}  // namespace vrampool::client

@@ -1,0 +1,232 @@
+#include "client/cli/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "client/cli/text.h"
+
+namespace vrampool::cli {
+namespace {
+
+// Values as the command line has them, before they are read.
+struct Raw {
+  std::string min_age;
+  std::string limit;
+};
+
+constexpr char kFooter[] =
+    "Exit codes: 0 ok, 1 other error, 2 usage, 3 no daemon answers,\n"
+    "4 permission, 5 refused by a quota or limit, 6 not found, 7 doctor found\n"
+    "problems or the daemon is not serving.\n"
+    "\n"
+    "Examples:\n"
+    "  vrampool status\n"
+    "  vrampool sessions --sort charged --reverse\n"
+    "  vrampool leaks --min-age 10m\n"
+    "  vrampool quota set root/team-a 40GiB\n"
+    "  vrampool doctor\n"
+    "  vrampool COMMAND --help   more about one command\n";
+
+void AddSort(CLI::App* app, Options* options) {
+  app->add_option("--sort", options->order.column,
+                  "Sort by this column (its heading, in any case)")
+      ->type_name("COLUMN");
+  app->add_flag("--reverse", options->order.is_reversed,
+                "Reverse the order of the rows");
+}
+
+void AddTenant(CLI::App* app, Options* options) {
+  app->add_option("--tenant", options->tenant,
+                  "Only this tenant and those below it")
+      ->type_name("PATH");
+}
+
+void AddSession(CLI::App* app, Options* options) {
+  app->add_option("--session", options->session, "Only this session")
+      ->type_name("ID");
+}
+
+void AddMinAge(CLI::App* app, Raw* raw) {
+  app->add_option("--min-age", raw->min_age,
+                  "Only what is at least this old: 90s, 5m, 2h, 3d")
+      ->type_name("TIME")
+      ->check([](const std::string& text) {
+        return ParseAge(text).has_value()
+                   ? std::string()
+                   : "\"" + text + "\" is no time such as 90s, 5m, 2h or 3d";
+      });
+}
+
+CLI::App* AddCommand(CLI::App* app, const char* name, const char* about,
+                     const char* examples, Command command, CommandLine* line) {
+  CLI::App* const sub = app->add_subcommand(name, about);
+  sub->footer(
+      std::string("Also, as for every command: --directory DIR, "
+                  "--device DEVICE, --json, --no-header\n\nExamples:\n") +
+      examples);
+  // Only the innermost command of the line calls back with a command.
+  if (command != nullptr) {
+    sub->callback([command, line] { line->command = command; });
+  }
+  return sub;
+}
+
+void AddLists(CLI::App* app, CommandLine* line, Raw* raw) {
+  Options* const options = &line->options;
+  CLI::App* sub = AddCommand(
+      app, "sessions", "Processes attached to the daemon and what each holds",
+      "  vrampool sessions --sort charged --reverse\n"
+      "  vrampool sessions --tenant root/team-a --min-age 1h\n"
+      "  vrampool sessions --json\n",
+      RunSessions, line);
+  AddSort(sub, options);
+  AddTenant(sub, options);
+  AddSession(sub, options);
+  AddMinAge(sub, raw);
+
+  sub = AddCommand(app, "tenants", "Limits and use of every tenant",
+                   "  vrampool tenants\n"
+                   "  vrampool tenants --tenant root/team-a --sort used\n",
+                   RunTenants, line);
+  AddSort(sub, options);
+  AddTenant(sub, options);
+
+  sub =
+      AddCommand(app, "leases", "Every slab: whose it is, its state, its size",
+                 "  vrampool leases --sort size --reverse\n"
+                 "  vrampool leases --session 7\n",
+                 RunLeases, line);
+  AddSort(sub, options);
+  AddTenant(sub, options);
+  AddSession(sub, options);
+  AddMinAge(sub, raw);
+
+  sub = AddCommand(app, "objects", "Shared objects and who holds them",
+                   "  vrampool objects --sort age --reverse\n"
+                   "  vrampool objects --session 7\n",
+                   RunObjects, line);
+  AddSort(sub, options);
+  AddTenant(sub, options);
+  AddSession(sub, options);
+  AddMinAge(sub, raw);
+
+  sub = AddCommand(app, "leaks",
+                   "What is or was held and should not be: blocks of live and "
+                   "ended processes, lingering slabs, objects without holders",
+                   "  vrampool leaks --min-age 10m\n"
+                   "  vrampool leaks --session 7 --max-blocks 100\n"
+                   "  vrampool leaks --tenant root/team-a --json\n",
+                   RunLeaks, line);
+  AddSort(sub, options);
+  AddTenant(sub, options);
+  AddSession(sub, options);
+  AddMinAge(sub, raw);
+  sub->add_option("--max-blocks", options->max_blocks,
+                  "Blocks shown of each process, the largest first")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+}
+
+void AddQuota(CLI::App* app, CommandLine* line, Raw* raw) {
+  CLI::App* const quota =
+      AddCommand(app, "quota", "Read or change a tenant's limit",
+                 "  vrampool quota get root/team-a\n"
+                 "  vrampool quota set root/team-a 40GiB\n",
+                 nullptr, line);
+  quota->require_subcommand(0, 1);
+  CLI::App* const get = AddCommand(
+      quota, "get", "Print a tenant's limit and use",
+      "  vrampool quota get root/team-a --json\n", RunQuotaGet, line);
+  get->add_option("tenant", line->options.quota_tenant, "The tenant's path")
+      ->required()
+      ->type_name("PATH");
+  CLI::App* const set = AddCommand(
+      quota, "set",
+      "Change a tenant's limit, at once. Nothing is taken back: a tenant above "
+      "its limit gets no new leases until its use has fallen. 0 refuses all",
+      "  vrampool quota set root/team-a 40GiB\n"
+      "  vrampool quota set root/team-a 512M\n",
+      RunQuotaSet, line);
+  set->add_option("tenant", line->options.quota_tenant, "The tenant's path")
+      ->required()
+      ->type_name("PATH");
+  set->add_option("limit", raw->limit, "A size: 512MiB, 1.5G, bytes")
+      ->required()
+      ->type_name("SIZE")
+      ->check([](const std::string& text) {
+        return ParseBytes(text).has_value()
+                   ? std::string()
+                   : "\"" + text + "\" is no size such as 512MiB or 4G";
+      });
+}
+
+void AddRest(CLI::App* app, CommandLine* line) {
+  AddCommand(app, "status",
+             "The pool by state; of every device when none is chosen. With "
+             "--json: one object per device",
+             "  vrampool status\n"
+             "  vrampool status --device gpu0 --json\n",
+             RunStatus, line);
+  AddCommand(app, "doctor",
+             "Check the installation and the daemon; says what to do about "
+             "each problem",
+             "  vrampool doctor\n"
+             "  vrampool doctor --device gpu0 --json\n",
+             RunDoctor, line);
+  AddCommand(app, "health", "Exit with 0 if the daemon serves, for HEALTHCHECK",
+             "  vrampool health --device gpu0\n", RunHealth, line);
+  AddCommand(app, "version", "Versions of this program and of the daemons",
+             "  vrampool version\n", RunVersion, line);
+}
+
+void AddCommon(CLI::App* app, Options* options, bool* hide_header) {
+  app->add_option("--directory", options->directory,
+                  "Directory of the daemons' sockets (VRAMPOOL_DIR)")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app->add_option("--device", options->device,
+                  "The device: its UUID or its link's name")
+      ->type_name("DEVICE");
+  app->add_flag("--json", options->is_json, "Print JSON");
+  app->add_flag("--no-header", *hide_header, "Print tables without headings");
+}
+
+}  // namespace
+
+std::variant<CommandLine, ExitCode> ParseCommandLine(
+    const std::vector<std::string>& arguments,
+    const std::string& default_directory, std::ostream& out,
+    std::ostream& err) {
+  CommandLine line;
+  line.options.directory = default_directory;
+  Raw raw;
+  bool hide_header = false;
+  CLI::App app("vrampool: who uses the memory pool of this machine's devices",
+               "vrampool");
+  app.footer(kFooter);
+  app.require_subcommand(0, 1);
+  app.fallthrough();  // --json and the like also after the command.
+  AddCommon(&app, &line.options, &hide_header);
+  AddRest(&app, &line);
+  AddLists(&app, &line, &raw);
+  AddQuota(&app, &line, &raw);
+  try {
+    // CLI11 takes the arguments from the back.
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, out, err) == 0 ? ExitCode::kOk : ExitCode::kUsage;
+  }
+  // Checked here and not by CLI11, which would name no mistyped command.
+  if (line.command == nullptr) {
+    err << "A command is required\nRun with --help for more information.\n";
+    return ExitCode::kUsage;
+  }
+  line.options.header = hide_header ? Header::kHidden : Header::kShown;
+  // Both texts have passed their checks.
+  if (!raw.min_age.empty()) line.options.min_age = *ParseAge(raw.min_age);
+  if (!raw.limit.empty()) line.options.quota_limit = *ParseBytes(raw.limit);
+  return line;
+}
+
+}  // namespace vrampool::cli

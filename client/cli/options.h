@@ -1,0 +1,40 @@
+// options.h - what the command line asked for, and what every command gets.
+
+#ifndef VRAMPOOL_CLIENT_CLI_OPTIONS_H_
+#define VRAMPOOL_CLIENT_CLI_OPTIONS_H_
+
+#include <cstdint>
+#include <ostream>
+#include <string>
+
+#include "absl/time/time.h"
+#include "base/bytes.h"
+#include "client/cli/table.h"
+
+namespace vrampool::cli {
+
+struct Options {
+  std::string directory;
+  std::string device;  // Empty: the only one, or all.
+  bool is_json = false;
+  Header header = Header::kShown;
+  Order order;
+  std::string tenant;        // Empty: all.
+  uint64_t session = 0;      // 0: all.
+  absl::Duration min_age;    // Zero: all.
+  uint32_t max_blocks = 20;  // Of each leak report.
+  std::string quota_tenant;  // quota get and set.
+  Bytes quota_limit;         // quota set.
+};
+
+// Where a command reads its arguments and puts its output; all outlive it.
+struct Context {
+  const Options& options;
+  std::ostream& out;
+  std::ostream& err;
+  absl::Time now;
+};
+
+}  // namespace vrampool::cli
+
+#endif  // VRAMPOOL_CLIENT_CLI_OPTIONS_H_

@@ -1,0 +1,50 @@
+// `vrampool quota get` and `vrampool quota set`.
+
+#include <vector>
+
+#include "client/cli/commands.h"
+#include "client/cli/listing.h"
+#include "client/cli/tenant_table.h"
+
+namespace vrampool::cli {
+namespace {
+
+template <typename Reply>
+absl::StatusOr<ExitCode> PrintQuota(const Context& context,
+                                    const Reply& reply) {
+  if (context.options.is_json) {
+    VRAMPOOL_RETURN_IF_ERROR(PrintJson(reply, context.out));
+  } else {
+    Print(TenantTable(), std::vector<v1::TenantInfo>{reply.tenant()},
+          context.options.header, context.out);
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace
+
+absl::StatusOr<ExitCode> RunQuotaGet(const Context& context) {
+  VRAMPOOL_ASSIGN_OR_RETURN(const auto client, ConnectChosen(context.options));
+  v1::GetQuotaRequest request;
+  request.set_tenant(context.options.quota_tenant);
+  VRAMPOOL_ASSIGN_OR_RETURN(const v1::GetQuotaResponse reply,
+                            client->GetQuota(request));
+  return PrintQuota(context, reply);
+}
+
+absl::StatusOr<ExitCode> RunQuotaSet(const Context& context) {
+  VRAMPOOL_ASSIGN_OR_RETURN(const auto client, ConnectChosen(context.options));
+  v1::SetQuotaRequest request;
+  request.set_tenant(context.options.quota_tenant);
+  request.set_limit_bytes(context.options.quota_limit.count());
+  VRAMPOOL_ASSIGN_OR_RETURN(const v1::SetQuotaResponse reply,
+                            client->SetQuota(request));
+  if (reply.tenant().used_bytes() > reply.tenant().limit_bytes()) {
+    context.err << "vrampool: the tenant uses more than its new limit; nothing "
+                   "is taken back, and new leases are refused until its use "
+                   "has fallen\n";
+  }
+  return PrintQuota(context, reply);
+}
+
+}  // namespace vrampool::cli

@@ -1,0 +1,329 @@
+/* vrampool.h - the C interface of libvrampool: memory of a GPU (or of the
+ * host) that a vrampool daemon shares out among the processes using it.
+ *
+ * The library leases slabs from the daemon, rarely, and cuts blocks out of them
+ * itself: an allocation from a slab it has takes no system call and no RPC.
+ *
+ * Errors: a function that can fail returns a vrampool_status, or null where it
+ * returns a pointer. The calling thread's last failure is then in
+ * vrampool_last_status() and, as a sentence that says what to do, in
+ * vrampool_last_error_message(). On error nothing has changed. The library
+ * never aborts and never throws.
+ *
+ * Threads: every function may be called from any thread at any time, except
+ * that vrampool_client_close and vrampool_object_close are the last call on
+ * what they close.
+ *
+ * fork: a child cannot use its parent's clients. Every call in it gives
+ * VRAMPOOL_FORKED; the parent goes on unharmed. Start a new program (exec) in
+ * the child, or make it attach before any fork in a process of its own.
+ *
+ * No CUDA header is needed. `cudaStream_t` is declared below as CUDA declares
+ * it; a null stream is the default stream, and the only one on the host.
+ *
+ *   void* p = vrampool_allocate(1 << 20, NULL);
+ *   if (p == NULL) fprintf(stderr, "%s\n", vrampool_last_error_message());
+ *   vrampool_deallocate(p, 1 << 20, NULL);
+ */
+
+#ifndef VRAMPOOL_VRAMPOOL_H_
+#define VRAMPOOL_VRAMPOOL_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define VRAMPOOL_API __attribute__((visibility("default")))
+#else
+#define VRAMPOOL_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct CUstream_st* cudaStream_t;
+
+typedef struct vrampool_client vrampool_client;
+typedef struct vrampool_object vrampool_object;
+
+/* ---- Errors ------------------------------------------------------------- */
+
+typedef enum vrampool_status {
+  VRAMPOOL_OK = 0,
+  VRAMPOOL_INVALID_ARGUMENT = 1, /* The call itself is wrong. */
+  VRAMPOOL_OVER_QUOTA = 2,       /* The tenant's limit: free some, or wait. */
+  VRAMPOOL_OUT_OF_POOL = 3,      /* The device is full: wait, or ask for less.*/
+  VRAMPOOL_LIMIT = 4,            /* A bound on a number of things: use fewer. */
+  VRAMPOOL_UNAVAILABLE = 5,      /* No daemon: memory in hand goes on working.*/
+  VRAMPOOL_PERMISSION = 6,       /* The daemon does not admit this. */
+  VRAMPOOL_NOT_FOUND = 7,        /* No such object, device or name. */
+  VRAMPOOL_EXISTS = 8,           /* The name is taken. */
+  VRAMPOOL_BROKEN = 9,           /* The producer died before it was ready. */
+  VRAMPOOL_STALE = 10,           /* Of an earlier life of the daemon. */
+  VRAMPOOL_NOT_SHAREABLE = 11,   /* Must be allocated in another way. */
+  VRAMPOOL_TIMEOUT = 12,         /* Waited as long as was allowed. */
+  VRAMPOOL_FORKED = 13,          /* The client belongs to the parent process. */
+  VRAMPOOL_VERSION_MISMATCH = 14, /* Daemon, library or module do not match. */
+  VRAMPOOL_DEVICE_LOST = 15,      /* The device failed; see the daemon's log. */
+  VRAMPOOL_ENDED = 16,            /* The daemon ended this session by force. */
+  VRAMPOOL_INTERNAL = 17          /* A defect of vrampool, or a failed call. */
+} vrampool_status;
+
+/* "OVER_QUOTA" for VRAMPOOL_OVER_QUOTA; "UNKNOWN" for a number that is none. */
+VRAMPOOL_API const char* vrampool_status_name(vrampool_status status);
+
+/* Of this thread's last call that can fail: VRAMPOOL_OK if it succeeded. */
+VRAMPOOL_API vrampool_status vrampool_last_status(void);
+
+/* Its message; "" after success. Valid until this thread's next call. */
+VRAMPOOL_API const char* vrampool_last_error_message(void);
+
+/* The library's version, as "0.1.0". */
+VRAMPOOL_API const char* vrampool_version(void);
+
+/* ---- Clients ------------------------------------------------------------ */
+
+/* How to open a client. What is left null, zero or negative as
+ * vrampool_options_init() leaves it is taken from the environment variable
+ * named beside it, and has the default given last if that is not set. */
+typedef struct vrampool_options {
+  size_t struct_size;    /* Set by vrampool_options_init(). */
+  const char* directory; /* VRAMPOOL_DIR; /run/vrampool */
+  const char* device;    /* VRAMPOOL_DEVICE: a device's UUID or its link's name
+                            ("gpu0", "host0"); the directory's only device */
+  const char* name;      /* VRAMPOOL_NAME: a label in reports; the program */
+  const char* tag;       /* VRAMPOOL_TAG: a label of each block; none */
+  const char* framework; /* VRAMPOOL_FRAMEWORK: a label in reports; none */
+  uint64_t slab_bytes;   /* VRAMPOOL_SLAB_SIZE ("64MiB"): what a lease asks for,
+                            at least; 64 MiB */
+  int64_t wait_ms; /* VRAMPOOL_WAIT_MS: how long an allocation may wait for
+                      room, or for a daemon that restarts; 0, fail at
+                      once */
+  int64_t idle_ms; /* VRAMPOOL_IDLE_MS: after how long a slab without
+                      blocks goes back to the daemon; 1000 */
+} vrampool_options;
+
+/* Sets `*options` to "everything from the environment". */
+VRAMPOOL_API void vrampool_options_init(vrampool_options* options);
+
+/* Attaches to a daemon. `options` may be null: all from the environment.
+ *   UNAVAILABLE       no daemon serves the directory or device
+ *   NOT_FOUND         no such device, or several and none was named
+ *   PERMISSION, LIMIT, VERSION_MISMATCH   the daemon refused; the message says
+ *                     what to change
+ *   INVALID_ARGUMENT  an option or variable cannot be understood */
+VRAMPOOL_API vrampool_status
+vrampool_client_open(const vrampool_options* options, vrampool_client** out);
+
+/* Gives back what is not in use and ends the session. Blocks that still live
+ * become invalid and appear in the daemon's leak report; objects that this
+ * process shared live on while others hold them. Null is ignored. */
+VRAMPOOL_API void vrampool_client_close(vrampool_client* client);
+
+/* The process-wide client, configured by the environment alone. Opened by the
+ * first call that needs it (a failure is tried again by the next), closed when
+ * the process exits in order. Null when it cannot be opened. */
+VRAMPOOL_API vrampool_client* vrampool_default_client(void);
+
+/* How a device's memory travels between processes. */
+typedef enum vrampool_kind {
+  VRAMPOOL_KIND_NONE = 0,
+  VRAMPOOL_KIND_CUDA_IPC = 1,
+  VRAMPOOL_KIND_VMM_FD = 2,
+  VRAMPOOL_KIND_HOST_FD = 3 /* Memory of the host: the CPU can use it. */
+} vrampool_kind;
+
+typedef struct vrampool_info {
+  size_t struct_size;     /* Set by the caller: sizeof(vrampool_info). */
+  char device_uuid[64];   /* NUL-terminated, as all text here. */
+  char tenant[128];       /* "root/team-a"; cut if longer. */
+  uint64_t epoch;         /* The daemon's incarnation. */
+  uint64_t session_id;    /* Of the session in use now. */
+  uint64_t granule_bytes; /* Slabs are multiples of it. */
+  vrampool_kind kind;     /* What allocations are made of. */
+} vrampool_info;
+
+/* What the client is attached to now (or was last). */
+VRAMPOOL_API vrampool_status vrampool_client_info(vrampool_client* client,
+                                                  vrampool_info* out);
+
+/* ---- Memory ------------------------------------------------------------- */
+
+/* A block of at least `bytes`, aligned to 256, of the default client. Null with
+ * status OK for zero bytes; null with an error otherwise. */
+VRAMPOOL_API void* vrampool_allocate(size_t bytes, cudaStream_t stream);
+
+/* Gives back a block. `bytes` is the size it was allocated with. Null is
+ * ignored. A pointer that is no live block of the default client, or another
+ * size, is INVALID_ARGUMENT in vrampool_last_status() and changes nothing. A
+ * block that is part of a live object is given back when the object ends. */
+VRAMPOOL_API void vrampool_deallocate(void* p, size_t bytes,
+                                      cudaStream_t stream);
+
+/* The same on a client of your own. */
+VRAMPOOL_API void* vrampool_client_allocate(vrampool_client* client,
+                                            size_t bytes, cudaStream_t stream);
+VRAMPOOL_API void vrampool_client_deallocate(vrampool_client* client, void* p,
+                                             size_t bytes, cudaStream_t stream);
+
+/* With an alignment: any power of two up to the slab size; less than 256 is
+ * 256. Given back with vrampool_client_deallocate. */
+VRAMPOOL_API void* vrampool_client_allocate_aligned(vrampool_client* client,
+                                                    size_t bytes,
+                                                    size_t alignment,
+                                                    cudaStream_t stream);
+
+/* The tag of the blocks that this thread allocates from now on, at most 55
+ * bytes of it; null: the client's own. vrampool_tag() is the tag now set, or
+ * null. */
+VRAMPOOL_API vrampool_status vrampool_set_tag(const char* tag);
+VRAMPOOL_API const char* vrampool_tag(void);
+
+/* Returns every slab without blocks to the daemon, now. */
+VRAMPOOL_API vrampool_status vrampool_trim(vrampool_client* client);
+
+/* As trim, and also closes mappings whose closing can stall a GPU: call it when
+ * no work of this process runs. */
+VRAMPOOL_API vrampool_status vrampool_quiesce(vrampool_client* client);
+
+typedef struct vrampool_usage {
+  size_t struct_size;    /* Set by the caller: sizeof(vrampool_usage). */
+  uint64_t leased_bytes; /* Slabs leased from the daemon. */
+  uint64_t slabs;        /* Their number. */
+  uint64_t live_bytes;   /* Blocks, as asked for. */
+  uint64_t live_blocks;  /* Their number. */
+  uint64_t opened_bytes; /* Slabs of others mapped for their objects. */
+  uint64_t rpcs;         /* Calls made to the daemon since opening. */
+  uint64_t attachments;  /* Sessions begun since opening. */
+} vrampool_usage;
+
+/* Fast, no RPC. */
+VRAMPOOL_API vrampool_status vrampool_client_usage(vrampool_client* client,
+                                                   vrampool_usage* out);
+
+typedef struct vrampool_budget {
+  size_t struct_size;       /* Set by the caller: sizeof(vrampool_budget). */
+  uint64_t used_bytes;      /* Charged to the tenant. */
+  uint64_t limit_bytes;     /* The tightest limit on the way to the root. */
+  uint64_t available_bytes; /* What the tenant could get now. */
+} vrampool_budget;
+
+/* Asks the daemon (one RPC). UNAVAILABLE when it is away. */
+VRAMPOOL_API vrampool_status vrampool_client_budget(vrampool_client* client,
+                                                    vrampool_budget* out);
+
+/* Waits until a lease of `bytes` would be granted. Reserves nothing. TIMEOUT
+ * after `wait_ms`. */
+VRAMPOOL_API vrampool_status vrampool_wait_for_room(vrampool_client* client,
+                                                    size_t bytes,
+                                                    uint64_t wait_ms);
+
+/* ---- Objects: the same bytes in several processes ------------------------ */
+
+/* A piece of memory: a whole block or a part of one. */
+typedef struct vrampool_buffer {
+  void* data;
+  size_t size;
+} vrampool_buffer;
+
+/* How a buffer's elements lie. Type codes and bits as in DLPack's DLDataType.
+ */
+typedef struct vrampool_tensor {
+  uint32_t dtype_code;
+  uint32_t dtype_bits;
+  uint32_t dtype_lanes; /* 0 means 1. */
+  uint32_t ndim;        /* At most 16. */
+  const int64_t* shape;
+  const int64_t* strides; /* In elements; null: row-major without gaps. */
+  uint64_t byte_offset;   /* Of element zero, in the buffer. */
+} vrampool_tensor;
+
+typedef struct vrampool_share_options {
+  size_t struct_size;             /* Set by vrampool_share_options_init(). */
+  const char* name;               /* To look up within the tenant; null: none.
+                                     At most 255 bytes. */
+  const vrampool_tensor* tensors; /* One for each buffer, or null. */
+  const void* metadata;           /* Opaque; null: none. */
+  size_t metadata_size;           /* At most 64 KiB. */
+  int pending; /* 1: not to be opened until vrampool_ready(). */
+} vrampool_share_options;
+
+VRAMPOOL_API void vrampool_share_options_init(vrampool_share_options* options);
+
+/* Makes 1 to 64 buffers, each inside a live block of `client`, into an object
+ * that this process holds until vrampool_object_close(). `options` may be null.
+ *   INVALID_ARGUMENT  a buffer that lies in no block, or a layout not inside it
+ *   EXISTS            the name is taken
+ *   LIMIT             too many objects, or too much metadata */
+VRAMPOOL_API vrampool_status vrampool_share(
+    vrampool_client* client, const vrampool_buffer* buffers, size_t count,
+    const vrampool_share_options* options, vrampool_object** out);
+
+/* The contents of a pending object are complete. */
+VRAMPOOL_API vrampool_status vrampool_ready(vrampool_object* object);
+
+/* Enough for every token, its NUL included. */
+#define VRAMPOOL_TOKEN_MAX 128
+
+/* Writes the object's token: text to pass on by any channel. Whoever knows it
+ * and is of the same tenant can open the object: treat it as a secret.
+ * INVALID_ARGUMENT if `size` is too small. */
+VRAMPOOL_API vrampool_status vrampool_object_token(vrampool_object* object,
+                                                   char* token, size_t size);
+
+/* Opens an object: its bytes appear in this process, and it lives at least
+ * until vrampool_object_close(). Takes no RPC when the token's slab is mapped
+ * here already. Waits up to `wait_ms` for a pending object to be ready.
+ *   NOT_FOUND         it has ended, or the token is not genuine
+ *   STALE             it was of an earlier life of the daemon
+ *   BROKEN            its producer died before it was ready
+ *   TIMEOUT           it is not ready yet
+ *   PERMISSION        it belongs to another tenant
+ *   INVALID_ARGUMENT  not a token at all */
+VRAMPOOL_API vrampool_status vrampool_open(vrampool_client* client,
+                                           const char* token, uint64_t wait_ms,
+                                           vrampool_object** out);
+
+/* The same by name; waits up to `wait_ms` also for the name to appear. */
+VRAMPOOL_API vrampool_status vrampool_open_name(vrampool_client* client,
+                                                const char* name,
+                                                uint64_t wait_ms,
+                                                vrampool_object** out);
+
+/* What is in an object. Pointers stay valid until it is closed. An index out of
+ * range gives null and zero. */
+VRAMPOOL_API size_t vrampool_object_buffer_count(vrampool_object* object);
+VRAMPOOL_API void* vrampool_object_data(vrampool_object* object, size_t index);
+VRAMPOOL_API size_t vrampool_object_size(vrampool_object* object, size_t index);
+
+/* The layout of a buffer. NOT_FOUND if the producer gave none. Layout, metadata
+ * and name of an object that was opened without an RPC are fetched by the first
+ * of these three calls that needs one. */
+VRAMPOOL_API vrampool_status vrampool_object_tensor(vrampool_object* object,
+                                                    size_t index,
+                                                    vrampool_tensor* out);
+
+/* The metadata; null and 0 when there is none. */
+VRAMPOOL_API vrampool_status vrampool_object_metadata(vrampool_object* object,
+                                                      const void** data,
+                                                      size_t* size);
+
+/* The name; "" when there is none, null on error. */
+VRAMPOOL_API const char* vrampool_object_name(vrampool_object* object);
+
+/* Ends this process's hold, when the work enqueued on `stream` so far is done.
+ * Null is ignored. */
+VRAMPOOL_API void vrampool_object_close(vrampool_object* object,
+                                        cudaStream_t stream);
+
+/* Takes the name off an object of this tenant; the object then ends with its
+ * last hold. */
+VRAMPOOL_API vrampool_status vrampool_unlink(vrampool_client* client,
+                                             const char* name);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* VRAMPOOL_VRAMPOOL_H_ */

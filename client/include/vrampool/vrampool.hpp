@@ -1,0 +1,294 @@
+// vrampool.hpp - the C++ interface: RAII over vrampool.h, header-only.
+//
+// Everything here is inline over the C functions, whose comments say what each
+// does and which errors it gives; nothing throws except what the standard
+// library throws when memory for text runs out.
+//
+// Threads: a Client may be used from any thread; a handle (Client, Object)
+// itself is moved and destroyed by one thread at a time. An Object must not
+// outlive its Client.
+//
+//   vrampool::Result<vrampool::Client> client = vrampool::Client::Open();
+//   if (!client.ok()) return Fail(client.status().message());
+//   void* p = client->Allocate(1 << 20);
+//   vrampool::Result<vrampool::Object> shared = client->Share({{p, 1 << 20}});
+
+#ifndef VRAMPOOL_VRAMPOOL_HPP_
+#define VRAMPOOL_VRAMPOOL_HPP_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "vrampool/allocator.hpp"
+#include "vrampool/vrampool.h"
+
+namespace vrampool {
+inline namespace cpp {
+
+// The outcome of a call.
+class [[nodiscard]] Status {
+ public:
+  Status() = default;  // OK.
+  explicit Status(vrampool_status code)
+      : code_(code),
+        message_(code == VRAMPOOL_OK ? "" : ::vrampool_last_error_message()) {}
+
+  bool ok() const { return code_ == VRAMPOOL_OK; }
+  vrampool_status code() const { return code_; }
+  const char* name() const { return ::vrampool_status_name(code_); }
+  const std::string& message() const { return message_; }
+
+  // What this thread's last call left behind.
+  static Status Last() { return Status(::vrampool_last_status()); }
+
+ private:
+  vrampool_status code_ = VRAMPOOL_OK;
+  std::string message_;
+};
+
+// A value, or the status that says why there is none. Reading the value of a
+// failed result is undefined.
+template <typename T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : value_(std::move(value)) {}
+  Result(Status status) : status_(std::move(status)) {}
+
+  bool ok() const { return value_.has_value(); }
+  const Status& status() const { return status_; }
+  T& operator*() & { return *value_; }
+  const T& operator*() const& { return *value_; }
+  T&& operator*() && { return *std::move(value_); }
+  T* operator->() { return &*value_; }
+  const T* operator->() const { return &*value_; }
+
+ private:
+  std::optional<T> value_;
+  Status status_;
+};
+
+// A hold on an object; destroying it ends the hold.
+class Object {
+ public:
+  Object() = default;  // Empty.
+  explicit Object(vrampool_object* object) : object_(object) {}
+  Object(Object&& other) noexcept
+      : object_(std::exchange(other.object_, nullptr)) {}
+  Object& operator=(Object&& other) noexcept {
+    if (this != &other) {
+      Close();
+      object_ = std::exchange(other.object_, nullptr);
+    }
+    return *this;
+  }
+  Object(const Object&) = delete;
+  Object& operator=(const Object&) = delete;
+  ~Object() { Close(); }
+
+  vrampool_object* get() const { return object_; }
+  explicit operator bool() const { return object_ != nullptr; }
+
+  void Close(cudaStream_t stream = nullptr) {
+    ::vrampool_object_close(std::exchange(object_, nullptr), stream);
+  }
+
+  std::size_t buffer_count() const {
+    return ::vrampool_object_buffer_count(object_);
+  }
+  void* data(std::size_t index = 0) const {
+    return ::vrampool_object_data(object_, index);
+  }
+  std::size_t size(std::size_t index = 0) const {
+    return ::vrampool_object_size(object_, index);
+  }
+
+  Result<std::string> Token() const {
+    char token[VRAMPOOL_TOKEN_MAX];
+    const Status status(::vrampool_object_token(object_, token, sizeof(token)));
+    if (!status.ok()) return status;
+    return std::string(token);
+  }
+  // Shape and strides stay valid until the object is closed.
+  Result<vrampool_tensor> Tensor(std::size_t index = 0) const {
+    vrampool_tensor tensor{};
+    const Status status(::vrampool_object_tensor(object_, index, &tensor));
+    if (!status.ok()) return status;
+    return tensor;
+  }
+  Result<std::string> Metadata() const {
+    const void* data = nullptr;
+    std::size_t size = 0;
+    const Status status(::vrampool_object_metadata(object_, &data, &size));
+    if (!status.ok()) return status;
+    return std::string(static_cast<const char*>(data), size);
+  }
+  Result<std::string> Name() const {
+    const char* const name = ::vrampool_object_name(object_);
+    if (name == nullptr) return Status::Last();
+    return std::string(name);
+  }
+  Status Ready() { return Status(::vrampool_ready(object_)); }
+
+ private:
+  vrampool_object* object_ = nullptr;
+};
+
+// The tag of the blocks this thread allocates while the ScopedTag lives; the
+// tag before it comes back afterwards. Must end on the thread it began on.
+class ScopedTag {
+ public:
+  explicit ScopedTag(const char* tag) {
+    if (const char* const before = ::vrampool_tag(); before != nullptr) {
+      before_ = before;
+    }
+    (void)::vrampool_set_tag(tag);  // Labels: too long a one is cut.
+  }
+  ScopedTag(const ScopedTag&) = delete;
+  ScopedTag& operator=(const ScopedTag&) = delete;
+  ~ScopedTag() {
+    (void)::vrampool_set_tag(before_ ? before_->c_str() : nullptr);
+  }
+
+ private:
+  std::optional<std::string> before_;
+};
+
+// A session with one device's daemon.
+class Client {
+ public:
+  struct ShareOptions {
+    std::string name;
+    std::vector<vrampool_tensor> tensors;  // None, or one for each buffer.
+    std::string metadata;
+    bool is_pending = false;
+  };
+
+  static Result<Client> Open(const vrampool_options* options = nullptr) {
+    vrampool_client* client = nullptr;
+    const Status status(::vrampool_client_open(options, &client));
+    if (!status.ok()) return status;
+    return Client(client, Ownership::kOwned);
+  }
+  // The process-wide client; destroying the result does not close it.
+  static Result<Client> Default() {
+    vrampool_client* const client = ::vrampool_default_client();
+    if (client == nullptr) return Status::Last();
+    return Client(client, Ownership::kBorrowed);
+  }
+
+  Client(Client&& other) noexcept
+      : client_(std::exchange(other.client_, nullptr)),
+        ownership_(other.ownership_) {}
+  Client& operator=(Client&& other) noexcept {
+    if (this != &other) {
+      Close();
+      client_ = std::exchange(other.client_, nullptr);
+      ownership_ = other.ownership_;
+    }
+    return *this;
+  }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  ~Client() { Close(); }
+
+  vrampool_client* get() const { return client_; }
+  void Close() {
+    vrampool_client* const client = std::exchange(client_, nullptr);
+    if (ownership_ == Ownership::kOwned) ::vrampool_client_close(client);
+  }
+
+  // Null on failure; Status::Last() then says why.
+  void* Allocate(std::size_t bytes, cudaStream_t stream = nullptr) {
+    return ::vrampool_client_allocate(client_, bytes, stream);
+  }
+  void* AllocateAligned(std::size_t bytes, std::size_t alignment,
+                        cudaStream_t stream = nullptr) {
+    return ::vrampool_client_allocate_aligned(client_, bytes, alignment,
+                                              stream);
+  }
+  void Deallocate(void* p, std::size_t bytes, cudaStream_t stream = nullptr) {
+    ::vrampool_client_deallocate(client_, p, bytes, stream);
+  }
+
+  Status Trim() { return Status(::vrampool_trim(client_)); }
+  Status Quiesce() { return Status(::vrampool_quiesce(client_)); }
+
+  Result<vrampool_info> Info() const {
+    vrampool_info info{};
+    info.struct_size = sizeof(info);
+    const Status status(::vrampool_client_info(client_, &info));
+    if (!status.ok()) return status;
+    return info;
+  }
+  Result<vrampool_usage> Usage() const {
+    vrampool_usage usage{};
+    usage.struct_size = sizeof(usage);
+    const Status status(::vrampool_client_usage(client_, &usage));
+    if (!status.ok()) return status;
+    return usage;
+  }
+  Result<vrampool_budget> Budget() const {
+    vrampool_budget budget{};
+    budget.struct_size = sizeof(budget);
+    const Status status(::vrampool_client_budget(client_, &budget));
+    if (!status.ok()) return status;
+    return budget;
+  }
+  Status WaitForRoom(std::size_t bytes, std::uint64_t wait_ms) {
+    return Status(::vrampool_wait_for_room(client_, bytes, wait_ms));
+  }
+
+  Result<Object> Share(const std::vector<vrampool_buffer>& buffers) {
+    return Share(buffers, ShareOptions());
+  }
+  Result<Object> Share(const std::vector<vrampool_buffer>& buffers,
+                       const ShareOptions& options) {
+    vrampool_share_options raw;
+    ::vrampool_share_options_init(&raw);
+    if (!options.tensors.empty() && options.tensors.size() != buffers.size()) {
+      raw.struct_size = 0;  // Refused as INVALID_ARGUMENT, with its message.
+    }
+    raw.name = options.name.empty() ? nullptr : options.name.c_str();
+    raw.tensors = options.tensors.empty() ? nullptr : options.tensors.data();
+    raw.metadata = options.metadata.empty() ? nullptr : options.metadata.data();
+    raw.metadata_size = options.metadata.size();
+    raw.pending = options.is_pending ? 1 : 0;
+    vrampool_object* object = nullptr;
+    const Status status(::vrampool_share(client_, buffers.data(),
+                                         buffers.size(), &raw, &object));
+    if (!status.ok()) return status;
+    return Object(object);
+  }
+  Result<Object> OpenToken(const char* token, std::uint64_t wait_ms = 0) {
+    vrampool_object* object = nullptr;
+    const Status status(::vrampool_open(client_, token, wait_ms, &object));
+    if (!status.ok()) return status;
+    return Object(object);
+  }
+  Result<Object> OpenName(const char* name, std::uint64_t wait_ms = 0) {
+    vrampool_object* object = nullptr;
+    const Status status(::vrampool_open_name(client_, name, wait_ms, &object));
+    if (!status.ok()) return status;
+    return Object(object);
+  }
+  Status Unlink(const char* name) {
+    return Status(::vrampool_unlink(client_, name));
+  }
+
+ private:
+  enum class Ownership { kOwned, kBorrowed };
+  Client(vrampool_client* client, Ownership ownership)
+      : client_(client), ownership_(ownership) {}
+
+  vrampool_client* client_ = nullptr;
+  Ownership ownership_ = Ownership::kOwned;
+};
+
+}  // namespace cpp
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_VRAMPOOL_HPP_

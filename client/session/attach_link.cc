@@ -1,0 +1,173 @@
+#include "client/session/attach_link.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "client/session/quiet_thread.h"
+
+namespace vrampool::client {
+
+Result<std::unique_ptr<AttachLink>> AttachLink::Start(LinkSerial session,
+                                                      UniqueFd socket,
+                                                      LinkEvents& events) {
+  UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.is_valid()) {
+    return Status(VRAMPOOL_INTERNAL, std::string("eventfd: ") +
+                                         std::strerror(errno) +
+                                         "; raise the limit on open files");
+  }
+  std::unique_ptr<AttachLink> link(
+      new AttachLink(session, std::move(socket), std::move(wake), events));
+  Result<std::thread> thread =
+      StartQuietThread([raw = link.get()] { raw->Run(); });
+  if (!thread.ok()) return std::move(thread).status();
+  link->thread_ = *std::move(thread);
+  return link;
+}
+
+AttachLink::AttachLink(LinkSerial session, UniqueFd socket, UniqueFd wake,
+                       LinkEvents& events)
+    : session_(session),
+      socket_(std::move(socket)),
+      wake_(std::move(wake)),
+      events_(events) {}
+
+AttachLink::~AttachLink() { Stop(); }
+
+void AttachLink::Stop() {
+  is_stop_wanted_.store(true, std::memory_order_release);
+  (void)::eventfd_write(wake_.get(), 1);
+  if (thread_.joinable()) thread_.join();
+  EnterState(LinkState::kGone);
+}
+
+void AttachLink::Run() {
+  while (!is_stop_wanted_.load(std::memory_order_acquire)) {
+    bool has_releases = false;
+    {
+      MutexLock lock(mu_);
+      has_releases = !FlushReleases();
+    }
+    pollfd events[2] = {{.fd = socket_.get(), .events = POLLIN, .revents = 0},
+                        {.fd = wake_.get(), .events = POLLIN, .revents = 0}};
+    if (has_releases) events[0].events |= POLLOUT;
+    (void)::poll(events, 2, -1);
+    if (events[1].revents != 0) {
+      eventfd_t count = 0;
+      (void)::eventfd_read(wake_.get(), &count);
+    }
+    if (events[0].revents != 0 && !ReadAll()) break;
+  }
+}
+
+bool AttachLink::ReadAll() {
+  ReceivedPacket packet;
+  while (true) {
+    switch (Receive(socket_.get(), packet)) {
+      case ReceiveOutcome::kPacket:
+        Handle(packet);
+        break;
+      case ReceiveOutcome::kNothing:
+        return true;
+      case ReceiveOutcome::kEnd:
+      case ReceiveOutcome::kMalformed:
+        EnterState(LinkState::kGone);
+        events_.OnLinkEnded(session_);
+        return false;
+    }
+  }
+}
+
+void AttachLink::Handle(ReceivedPacket& packet) {
+  switch (static_cast<attach::MessageType>(packet.header.type)) {
+    case attach::MessageType::kSlabHandle:
+      if (const auto* message = packet.As<attach::SlabHandle>()) {
+        SlabParcel parcel;
+        parcel.size_bytes = message->size_bytes;
+        parcel.kind = static_cast<HandleKind>(message->kind);
+        if (packet.fd_count > 0) parcel.fd = std::move(packet.fds[0]);
+        std::memcpy(parcel.handle.data(), message->handle,
+                    parcel.handle.size());
+        events_.OnSlabArrived(session_, SlabId{message->slab_id},
+                              std::move(parcel));
+      }
+      return;
+    case attach::MessageType::kReclaim:
+      if (const auto* message = packet.As<attach::Reclaim>()) {
+        events_.OnReclaim(session_, message->bytes);
+      }
+      return;
+    case attach::MessageType::kObjectEnded:
+      if (const auto* message = packet.As<attach::ObjectEnded>()) {
+        events_.OnObjectEnded(session_, ObjectId{message->object_id});
+      }
+      return;
+    case attach::MessageType::kFarewell:
+      HandleFarewell(packet);
+      return;
+    default:
+      return;  // A newer daemon's notice: harmless by the protocol's rules.
+  }
+}
+
+void AttachLink::HandleFarewell(const ReceivedPacket& packet) {
+  const auto* const message = packet.As<attach::Farewell>();
+  if (message == nullptr) return;
+  {
+    MutexLock lock(mu_);
+    farewell_.assign(message->text,
+                     ::strnlen(message->text, sizeof(message->text)));
+  }
+  const bool is_condemned =
+      message->code == static_cast<uint32_t>(attach::FarewellCode::kCondemned);
+  EnterState(is_condemned ? LinkState::kCondemned : LinkState::kStopping);
+  events_.OnLinkEnded(session_);
+}
+
+// Condemned is final: the end of the socket afterwards adds nothing.
+void AttachLink::EnterState(LinkState state) {
+  MutexLock lock(mu_);
+  if (state_.load(std::memory_order_relaxed) != LinkState::kCondemned) {
+    state_.store(state, std::memory_order_release);
+  }
+}
+
+std::string AttachLink::farewell() const {
+  MutexLock lock(mu_);
+  return farewell_;
+}
+
+void AttachLink::SendHoldReleased(ObjectId object) {
+  MutexLock lock(mu_);
+  releases_.push_back(object);
+  if (!FlushReleases()) (void)::eventfd_write(wake_.get(), 1);
+}
+
+bool AttachLink::FlushReleases() {
+  while (!releases_.empty()) {
+    attach::Packet<attach::HoldReleased> packet{};
+    packet.header = {
+        .magic = attach::kMagic,
+        .version = attach::kVersion,
+        .type = static_cast<uint16_t>(attach::MessageType::kHoldReleased)};
+    packet.body.object_id = static_cast<uint64_t>(releases_.front());
+    const ssize_t sent = ::send(socket_.get(), &packet, sizeof(packet),
+                                MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+    if (sent < 0) {
+      releases_.clear();  // The daemon is gone, and its objects with it.
+      return true;
+    }
+    releases_.pop_front();
+  }
+  return true;
+}
+
+}  // namespace vrampool::client

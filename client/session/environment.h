@@ -1,0 +1,38 @@
+// environment.h - what a client is to do: the caller's options, completed from
+// the environment and by defaults, checked.
+//
+// In a program that runs with raised privileges (AT_SECURE) the environment is
+// the caller's, not the program's: the RPC module's path is then not taken from
+// it (see rpc_module.h); the rest only chooses a daemon, which is told apart by
+// nothing but its socket anyway.
+//
+// Threads: reads the environment; as getenv.
+
+#ifndef VRAMPOOL_CLIENT_SESSION_ENVIRONMENT_H_
+#define VRAMPOOL_CLIENT_SESSION_ENVIRONMENT_H_
+
+#include <cstdint>
+#include <string>
+
+#include "base/bytes.h"
+#include "client/session/status.h"
+
+namespace vrampool::client {
+
+struct Settings {
+  std::string directory = "/run/vrampool";
+  std::string device;  // Empty: the directory's only one.
+  std::string name;
+  std::string tag;
+  std::string framework;
+  Bytes slab = MiB(64);
+  uint64_t wait_ms = 0;
+  uint64_t idle_ms = 1000;
+};
+
+// InvalidArgument names the variable or option and what it should be.
+Result<Settings> ResolveSettings(const vrampool_options* options);
+
+}  // namespace vrampool::client
+
+#endif  // VRAMPOOL_CLIENT_SESSION_ENVIRONMENT_H_

@@ -1,0 +1,207 @@
+#include "client/session/manifest_writer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "client/session/manifest_section.h"
+
+namespace vrampool::client {
+namespace {
+
+// The cell of the counters that this writer uses; one writer, one cell.
+constexpr size_t kCell = 0;
+
+template <typename T>
+T& At(const SharedRegion& region, uint64_t offset) {
+  return *reinterpret_cast<T*>(region.base() + offset);
+}
+
+Status CheckHeader(const shm::ManifestHeader& header, uint64_t size,
+                   SessionId session, Epoch epoch) {
+  if (header.magic != shm::kManifestMagic ||
+      header.version != shm::kManifestVersion ||
+      header.record_bytes != sizeof(shm::BlockRecord)) {
+    return {VRAMPOOL_VERSION_MISMATCH,
+            "the daemon's manifest has version " +
+                std::to_string(header.version) + ", this library knows " +
+                std::to_string(shm::kManifestVersion) +
+                "; install matching versions of both"};
+  }
+  const uint64_t capacity = header.record_capacity;
+  const bool is_bounded = capacity <= size / sizeof(shm::BlockRecord);
+  const shm::ManifestLayout layout = shm::LayoutFor(is_bounded ? capacity : 0);
+  if (!is_bounded || header.total_bytes != size || layout.total_bytes != size ||
+      layout.counters_offset != header.counters_offset ||
+      layout.tags_offset != header.tags_offset ||
+      layout.holds_offset != header.holds_offset ||
+      layout.records_offset != header.records_offset ||
+      header.tag_capacity != shm::kTagCapacity ||
+      header.hold_capacity != shm::kHoldCapacity ||
+      header.session_id != static_cast<uint64_t>(session) ||
+      header.epoch != static_cast<uint64_t>(epoch)) {
+    return {VRAMPOOL_INTERNAL,
+            "the daemon's manifest is not laid out as its version says; see "
+            "the daemon's log"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ManifestWriter> ManifestWriter::Map(UniqueFd fd, uint64_t size,
+                                           SessionId session, Epoch epoch) {
+  if (size < shm::LayoutFor(0).total_bytes) {
+    return Status(VRAMPOOL_INTERNAL, "the daemon's manifest is too small");
+  }
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      SharedRegion region,
+      SharedRegion::Map(std::move(fd), size, SharedRegion::Access::kReadWrite,
+                        "manifest"));
+  VRAMPOOL_RETURN_IF_ERROR(
+      CheckHeader(At<shm::ManifestHeader>(region, 0), size, session, epoch));
+  return ManifestWriter(std::move(region));
+}
+
+ManifestWriter::ManifestWriter(SharedRegion region)
+    : region_(std::move(region)),
+      records_offset_(header().records_offset),
+      // An index has 32 bits.
+      record_capacity_(
+          std::min<uint64_t>(header().record_capacity, 0xffffffff)) {}
+
+shm::ManifestHeader& ManifestWriter::header() {
+  return At<shm::ManifestHeader>(region_, 0);
+}
+
+shm::Counters& ManifestWriter::counters() {
+  return At<shm::Counters>(region_, shm::LayoutFor(0).counters_offset +
+                                        kCell * sizeof(shm::Counters));
+}
+
+shm::BlockRecord& ManifestWriter::record(RecordIndex index) {
+  return At<shm::BlockRecord>(
+      region_, records_offset_ + index * sizeof(shm::BlockRecord));
+}
+
+Result<ManifestWriter::RecordIndex> ManifestWriter::Record(
+    const BlockNote& note) {
+  RecordIndex index = 0;
+  const bool is_new = free_records_.empty();
+  if (is_new) {
+    if (records_used_ == record_capacity_) {
+      return Status(VRAMPOOL_LIMIT,
+                    "this process has " + std::to_string(record_capacity_) +
+                        " live blocks, as many as the daemon admits; free "
+                        "some, or have manifest_blocks raised");
+    }
+    // Erase() must not need memory: make room for the place now.
+    free_records_.reserve(records_used_ + 1);
+    index = static_cast<RecordIndex>(records_used_++);
+  } else {
+    index = free_records_.back();
+    free_records_.pop_back();
+  }
+  shm::BlockRecord& place = record(index);
+  shm::Counters& cell = counters();
+  ++live_blocks_;
+  live_bytes_ += note.size_bytes;
+
+  ManifestSection section;
+  if (is_new) {
+    header().record_high_water.store(records_used_, std::memory_order_release);
+  }
+  place.slab_id = static_cast<uint64_t>(note.slab);
+  place.offset_bytes = note.offset_bytes;
+  place.size_bytes = note.size_bytes;
+  place.stream = note.stream;
+  place.allocated_unix_ns = note.allocated_unix_ns;
+  place.call_site = note.call_site;
+  place.tag = note.tag;
+  place.thread = note.thread;
+  place.state.store(static_cast<uint64_t>(shm::BlockState::kLive),
+                    std::memory_order_release);
+  // One writer: no read-modify-write is needed.
+  cell.blocks_allocated.store(
+      cell.blocks_allocated.load(std::memory_order_relaxed) + 1,
+      std::memory_order_relaxed);
+  cell.bytes_allocated.store(
+      cell.bytes_allocated.load(std::memory_order_relaxed) + note.size_bytes,
+      std::memory_order_relaxed);
+  return index;
+}
+
+void ManifestWriter::Erase(RecordIndex index) {
+  shm::BlockRecord& place = record(index);
+  shm::Counters& cell = counters();
+  const uint64_t size = place.size_bytes;
+  --live_blocks_;
+  live_bytes_ -= size;
+  {
+    ManifestSection section;
+    place.state.store(static_cast<uint64_t>(shm::BlockState::kFree),
+                      std::memory_order_release);
+    cell.blocks_freed.store(
+        cell.blocks_freed.load(std::memory_order_relaxed) + 1,
+        std::memory_order_relaxed);
+    cell.bytes_freed.store(
+        cell.bytes_freed.load(std::memory_order_relaxed) + size,
+        std::memory_order_relaxed);
+  }
+  // A later Record() in this place writes its fields after the store above in
+  // the order of this thread, or of the lock that hands the writer over.
+  free_records_.push_back(index);
+}
+
+void ManifestWriter::SetSharing(RecordIndex index, Sharing sharing) {
+  const auto state = sharing == Sharing::kShared ? shm::BlockState::kShared
+                                                 : shm::BlockState::kLive;
+  ManifestSection section;
+  record(index).state.store(static_cast<uint64_t>(state),
+                            std::memory_order_release);
+}
+
+uint32_t ManifestWriter::InternTag(std::string_view tag) {
+  shm::Tag* const tags = &At<shm::Tag>(region_, shm::LayoutFor(0).tags_offset);
+  tag = tag.substr(0, sizeof(tags->text) - 1);
+  if (tag.empty()) return 0;
+  if (const auto found = tags_.find(tag); found != tags_.end()) {
+    return found->second;
+  }
+  const uint32_t index = static_cast<uint32_t>(tags_.size());
+  if (index == shm::kTagCapacity) return 0;
+  tags_.emplace(std::string(tag), index + 1);
+  ManifestSection section;
+  header().tag_high_water.store(index + 1, std::memory_order_release);
+  std::memcpy(tags[index].text, tag.data(), tag.size());
+  tags[index].is_set.store(1, std::memory_order_release);
+  return index + 1;
+}
+
+std::optional<ManifestWriter::HoldIndex> ManifestWriter::TakeHold() {
+  if (!free_holds_.empty()) {
+    const HoldIndex hold = free_holds_.back();
+    free_holds_.pop_back();
+    return hold;
+  }
+  if (holds_used_ == shm::kHoldCapacity) return std::nullopt;
+  free_holds_.reserve(holds_used_ + 1);
+  const HoldIndex hold = holds_used_++;
+  ManifestSection section;
+  header().hold_high_water.store(holds_used_, std::memory_order_release);
+  return hold;
+}
+
+void ManifestWriter::FreeHold(HoldIndex hold) { free_holds_.push_back(hold); }
+
+std::atomic<uint64_t>& ManifestWriter::HoldWord(HoldIndex hold) {
+  return At<std::atomic<uint64_t>>(
+      region_, shm::LayoutFor(0).holds_offset + hold * sizeof(uint64_t));
+}
+
+void ManifestWriter::SetMappedBytes(uint64_t bytes) {
+  header().mapped_bytes.store(bytes, std::memory_order_relaxed);
+}
+
+}  // namespace vrampool::client

@@ -1,0 +1,99 @@
+// manifest_writer.h - records in the session's manifest what the session uses.
+//
+// Layout and rules are those of proto/shm/manifest.h: whatever instruction the
+// process dies at, a block is recorded whole or not at all, and a high-water
+// mark was raised before its place was used. Which places are free is known
+// only here, in private memory: the manifest is never read back.
+//
+// Threads: not thread-safe; the client's
+// lock guards it (one writer).
+
+#ifndef VRAMPOOL_CLIENT_SESSION_MANIFEST_WRITER_H_
+#define VRAMPOOL_CLIENT_SESSION_MANIFEST_WRITER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/unique_fd.h"
+#include "client/session/shared_region.h"
+#include "client/session/status.h"
+#include "proto/shm/manifest.h"
+
+namespace vrampool::client {
+
+// What is recorded of one block.
+struct BlockNote {
+  SlabId slab{};
+  uint64_t offset_bytes = 0;
+  uint64_t size_bytes = 0;
+  uint64_t stream = 0;
+  int64_t allocated_unix_ns = 0;
+  uint64_t call_site = 0;
+  uint32_t tag = 0;
+  uint32_t thread = 0;
+};
+
+class ManifestWriter {
+ public:
+  using RecordIndex = uint32_t;
+  using HoldIndex = uint32_t;
+
+  // Maps a manifest of `size` bytes. Internal or VersionMismatch when it is not
+  // what the header of this version describes.
+  static Result<ManifestWriter> Map(UniqueFd fd, uint64_t size,
+                                    SessionId session, Epoch epoch);
+
+  // Records a live block. Limit when the manifest is full.
+  Result<RecordIndex> Record(const BlockNote& note);
+
+  // Takes the record back; the memory may be reused afterwards.
+  // REQUIRES: a record of Record() that was not erased since.
+  void Erase(RecordIndex record);
+
+  enum class Sharing { kPrivate, kShared };
+  void SetSharing(RecordIndex record, Sharing sharing);
+
+  // The number to put into BlockNote::tag: 0 for an empty tag, and for a new
+  // one when there is no more room for tags.
+  uint32_t InternTag(std::string_view tag);
+
+  // A free place for a hold, or nothing when all are in use. The place is the
+  // caller's until FreeHold(); writing and clearing it is the business of
+  // object_holds.h.
+  std::optional<HoldIndex> TakeHold();
+  void FreeHold(HoldIndex hold);
+  std::atomic<uint64_t>& HoldWord(HoldIndex hold);
+
+  void SetMappedBytes(uint64_t bytes);
+
+  uint64_t live_blocks() const { return live_blocks_; }
+  uint64_t live_bytes() const { return live_bytes_; }
+
+ private:
+  ManifestWriter(SharedRegion region);
+
+  shm::ManifestHeader& header();
+  shm::Counters& counters();
+  shm::BlockRecord& record(RecordIndex index);
+
+  SharedRegion region_;
+  uint64_t records_offset_ = 0;
+  uint64_t record_capacity_ = 0;
+  uint64_t records_used_ = 0;  // The high-water mark, as we wrote it.
+  std::vector<RecordIndex> free_records_;
+  uint32_t holds_used_ = 0;
+  std::vector<HoldIndex> free_holds_;
+  std::map<std::string, uint32_t, std::less<>> tags_;
+  uint64_t live_blocks_ = 0;
+  uint64_t live_bytes_ = 0;
+};
+
+}  // namespace vrampool::client
+
+#endif  // VRAMPOOL_CLIENT_SESSION_MANIFEST_WRITER_H_

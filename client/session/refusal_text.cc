@@ -1,0 +1,160 @@
+#include "client/session/refusal_text.h"
+
+#include <string>
+
+#include "base/bytes.h"
+
+namespace vrampool::client {
+namespace {
+
+std::string Size(uint64_t bytes) { return FormatBytes(Bytes(bytes)); }
+
+std::string Subject(const CallOutcome& outcome, const std::string& fallback) {
+  return outcome.subject[0] != '\0' ? outcome.subject : fallback;
+}
+
+std::string Asked(const CallOutcome& outcome) {
+  std::string text;
+  if (outcome.asked_bytes != kNoNumber) {
+    text += "; asked " + Size(outcome.asked_bytes);
+    if (outcome.charged_bytes != kNoNumber &&
+        outcome.charged_bytes != outcome.asked_bytes) {
+      text += " (a slab of " + Size(outcome.charged_bytes) + ")";
+    }
+  }
+  return text;
+}
+
+std::string RetryHint(const CallOutcome& outcome) {
+  if (outcome.retry_after_ms == kNoNumber) return "";
+  return ", or try again in " + std::to_string(outcome.retry_after_ms) + " ms";
+}
+
+std::string QuotaText(const CallOutcome& outcome, const std::string& tenant) {
+  std::string text = "tenant " + Subject(outcome, tenant);
+  if (outcome.used_bytes != kNoNumber && outcome.limit_bytes != kNoNumber) {
+    text += " is at " + Size(outcome.used_bytes) + " of " +
+            Size(outcome.limit_bytes);
+  } else {
+    text += " would pass its limit";
+  }
+  text += Asked(outcome);
+  text += "; free memory of this tenant, ask for less";
+  text += RetryHint(outcome);
+  return text + ", or have the limit raised (vrampool quota set)";
+}
+
+std::string PoolText(const CallOutcome& outcome) {
+  std::string text = "the device's pool has no room";
+  text += Asked(outcome);
+  if (outcome.largest_free_bytes != kNoNumber) {
+    text += ", the largest that fits is " + Size(outcome.largest_free_bytes);
+  }
+  text += "; wait (VRAMPOOL_WAIT_MS), ask for less";
+  text += RetryHint(outcome);
+  return text + ", or see who holds it (vrampool sessions)";
+}
+
+// The daemon's own sentence, which says what to do; ours where it sent none.
+std::string With(const CallOutcome& outcome, const char* advice) {
+  if (outcome.message[0] != '\0') return outcome.message;
+  return std::string("the daemon refused; ") + advice;
+}
+
+}  // namespace
+
+// One table, long but flat: reason to code and advice.
+static Status OfReason(const CallOutcome& outcome, const std::string& tenant) {
+  switch (outcome.reason) {
+    case CallReason::kQuotaExceeded:
+      return {VRAMPOOL_OVER_QUOTA, QuotaText(outcome, tenant)};
+    case CallReason::kPoolExhausted:
+      return {VRAMPOOL_OUT_OF_POOL, PoolText(outcome)};
+    case CallReason::kLimitReached:
+      return {VRAMPOOL_LIMIT, With(outcome, "use fewer of them")};
+    case CallReason::kWaitQueueFull:
+      return {VRAMPOOL_LIMIT, With(outcome, "wait with fewer threads")};
+    case CallReason::kDescriptorBacklog:
+      return {VRAMPOOL_LIMIT, With(outcome, "try again")};
+    case CallReason::kSessionUnknown:
+    case CallReason::kSessionForeign:
+      return {VRAMPOOL_UNAVAILABLE,
+              "the daemon does not know this session, it was started anew; "
+              "the next call attaches again"};
+    case CallReason::kSessionEnded:
+      return {VRAMPOOL_ENDED,
+              With(outcome, "restart this process to get memory again")};
+    case CallReason::kNoPolicy:
+    case CallReason::kNotAdmin:
+      return {VRAMPOOL_PERMISSION,
+              With(outcome, "have a rule added to the daemon's configuration")};
+    case CallReason::kOtherTenant:
+      return {VRAMPOOL_PERMISSION,
+              With(outcome, "objects are opened within their own tenant")};
+    case CallReason::kStaleEpoch:
+      return {VRAMPOOL_STALE,
+              With(outcome, "ask the producer to share it again")};
+    case CallReason::kNotShareable:
+      return {VRAMPOOL_NOT_SHAREABLE,
+              With(outcome, "allocate the block shareable")};
+    case CallReason::kLeaseUnknown:
+    case CallReason::kTenantUnknown:
+      return {VRAMPOOL_NOT_FOUND, With(outcome, "it has ended")};
+    case CallReason::kObjectUnknown:
+      return {
+          VRAMPOOL_NOT_FOUND,
+          With(outcome, "it has ended or never existed: ask for a new token")};
+    case CallReason::kNameTaken:
+      return {VRAMPOOL_EXISTS,
+              With(outcome, "unlink the name or choose another")};
+    case CallReason::kObjectBroken:
+      return {VRAMPOOL_BROKEN,
+              With(outcome, "its producer died before it was ready")};
+    case CallReason::kWaitedOut:
+      return {VRAMPOOL_TIMEOUT, With(outcome, "wait longer, or ask for less")};
+    case CallReason::kShuttingDown:
+      return {VRAMPOOL_UNAVAILABLE,
+              "the daemon is shutting down; memory in hand goes on working, "
+              "new memory comes when it is back"};
+    case CallReason::kDeviceLost:
+      return {VRAMPOOL_DEVICE_LOST,
+              With(outcome, "see the daemon's log and reset the device")};
+    case CallReason::kBadArgument:
+    case CallReason::kKindNotOffered:
+      return {VRAMPOOL_INVALID_ARGUMENT, With(outcome, "correct the call")};
+    case CallReason::kLeaseInUse:
+    case CallReason::kIdempotencyConflict:
+    case CallReason::kDeviceError:
+    case CallReason::kNone:
+      break;
+  }
+  return {VRAMPOOL_INTERNAL, With(outcome, "see the daemon's log")};
+}
+
+Status StatusOf(const CallOutcome& outcome, const std::string& tenant) {
+  if (outcome.ok()) return {};
+  if (outcome.reason != CallReason::kNone) return OfReason(outcome, tenant);
+  switch (outcome.code) {
+    case CallCode::kUnavailable:
+    case CallCode::kCancelled:
+      return {VRAMPOOL_UNAVAILABLE,
+              "the daemon is away; memory in hand goes on working, start the "
+              "daemon or wait until it is back"};
+    case CallCode::kDeadlineExceeded:
+      return {VRAMPOOL_UNAVAILABLE,
+              "the daemon did not answer in time; see whether it is alive "
+              "(vrampool doctor)"};
+    case CallCode::kUnimplemented:
+      return {VRAMPOOL_VERSION_MISMATCH,
+              "the daemon does not know this call; install matching versions "
+              "of daemon and library"};
+    case CallCode::kInvalidArgument:
+      return {VRAMPOOL_INVALID_ARGUMENT, With(outcome, "correct the call")};
+    case CallCode::kUnauthenticated:
+      return {VRAMPOOL_UNAVAILABLE, With(outcome, "attach again")};
+    default:
+      return {VRAMPOOL_INTERNAL, With(outcome, "see the daemon's log")};
+  }
+}
+
+}  // namespace vrampool::client

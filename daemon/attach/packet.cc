@@ -1,0 +1,162 @@
+#include "daemon/attach/packet.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "daemon/core/clean_text.h"
+
+namespace vrampool {
+namespace {
+
+using attach::MessageHeader;
+using attach::MessageType;
+
+// Replacing a byte makes a text longer; a label may not grow without bound.
+constexpr size_t kMaxLabelBytes = 64;
+
+template <size_t N>
+std::string LabelFrom(const char (&field)[N]) {
+  return CleanText(std::string_view(field, strnlen(field, N)), kMaxLabelBytes);
+}
+
+template <size_t N>
+void CopyText(std::string_view text, char (&field)[N]) {
+  const std::string clean = CleanText(text, N - 1);  // Always terminated.
+  std::memcpy(field, clean.data(), clean.size());
+}
+
+template <typename Body>
+attach::Packet<Body> Begin(MessageType type) {
+  attach::Packet<Body> packet;
+  // Padding-free by the layout's static_asserts; no byte of the stack leaves.
+  std::memset(static_cast<void*>(&packet), 0, sizeof(packet));
+  packet.header = {.magic = attach::kMagic,
+                   .version = attach::kVersion,
+                   .type = static_cast<uint16_t>(type)};
+  return packet;
+}
+
+// The body of the message, if the packet has exactly its size.
+template <typename Body>
+bool ReadBody(std::string_view bytes, Body& body) {
+  if (bytes.size() != sizeof(MessageHeader) + sizeof(Body)) return false;
+  std::memcpy(&body, bytes.data() + sizeof(MessageHeader), sizeof(Body));
+  return true;
+}
+
+ClientPacket WrongSize(std::string_view bytes, std::string_view name) {
+  return BadPacket{
+      absl::StrCat("a ", absl::string_view(name.data(), name.size()), " of ",
+                   bytes.size(), " bytes, which is not its size")};
+}
+
+}  // namespace
+
+ClientPacket ParseClientPacket(std::string_view bytes) {
+  MessageHeader header;
+  if (bytes.size() < sizeof(header)) {
+    return BadPacket{
+        absl::StrCat("a packet of ", bytes.size(), " bytes, too short")};
+  }
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  if (header.magic != attach::kMagic) {
+    return BadPacket{"a packet that does not begin with the protocol's magic"};
+  }
+  if (header.version != attach::kVersion) {
+    return OtherVersionPacket{header.version};
+  }
+  switch (static_cast<MessageType>(header.type)) {
+    case MessageType::kHello: {
+      attach::Hello hello;
+      if (!ReadBody(bytes, hello)) return WrongSize(bytes, "Hello");
+      return HelloPacket{.labels = {.name = LabelFrom(hello.name),
+                                    .tag = LabelFrom(hello.tag),
+                                    .framework = LabelFrom(hello.framework)},
+                         .library_version = LabelFrom(hello.library_version)};
+    }
+    case MessageType::kHoldReleased: {
+      attach::HoldReleased released;
+      if (!ReadBody(bytes, released)) return WrongSize(bytes, "HoldReleased");
+      return HoldReleasedPacket{ObjectId{released.object_id}};
+    }
+    case MessageType::kWelcome:
+    case MessageType::kRefused:
+    case MessageType::kSlabHandle:
+    case MessageType::kReclaim:
+    case MessageType::kObjectEnded:
+    case MessageType::kFarewell:
+      return BadPacket{absl::StrCat("a message of type ", header.type,
+                                    ", which only the daemon sends")};
+  }
+  return BadPacket{absl::StrCat("a message of unknown type ", header.type)};
+}
+
+attach::Packet<attach::Welcome> MakeWelcome(const Admission& admission,
+                                            const SessionToken& token,
+                                            const DeviceInfo& device) {
+  auto packet = Begin<attach::Welcome>(MessageType::kWelcome);
+  attach::Welcome& body = packet.body;
+  body.epoch = static_cast<uint64_t>(admission.epoch);
+  body.session_id = static_cast<uint64_t>(admission.session);
+  static_assert(sizeof(body.token) == sizeof(token));
+  std::memcpy(body.token, token.data(), sizeof(body.token));
+  CopyText(device.uuid, body.device_uuid);
+  CopyText(admission.tenant, body.tenant);
+  body.granule_bytes = device.granule.count();
+  body.manifest_bytes = admission.manifest_bytes;
+  body.table_bytes = admission.table_bytes;
+  const size_t kinds = std::min(device.kinds.size(), attach::kMaxKinds);
+  for (size_t i = 0; i < kinds; ++i) {
+    body.kinds[i] = static_cast<uint32_t>(device.kinds[i]);
+  }
+  return packet;
+}
+
+attach::Packet<attach::Refused> MakeRefused(attach::RefusedCode code,
+                                            std::string_view text) {
+  auto packet = Begin<attach::Refused>(MessageType::kRefused);
+  packet.body.code = static_cast<uint32_t>(code);
+  packet.body.daemon_version = attach::kVersion;
+  CopyText(text, packet.body.text);
+  return packet;
+}
+
+attach::Packet<attach::SlabHandle> MakeSlabHandle(
+    SlabId slab, Bytes size, const ExportedHandle& handle) {
+  auto packet = Begin<attach::SlabHandle>(MessageType::kSlabHandle);
+  packet.body.slab_id = static_cast<uint64_t>(slab);
+  packet.body.size_bytes = size.count();
+  packet.body.kind = static_cast<uint32_t>(handle.kind);
+  static_assert(sizeof(packet.body.handle) == sizeof(handle.bytes));
+  std::memcpy(packet.body.handle, handle.bytes.data(), handle.bytes.size());
+  return packet;
+}
+
+attach::Packet<attach::Reclaim> MakeReclaim(Bytes bytes) {
+  auto packet = Begin<attach::Reclaim>(MessageType::kReclaim);
+  packet.body.bytes = bytes.count();
+  return packet;
+}
+
+attach::Packet<attach::ObjectEnded> MakeObjectEnded(ObjectId object) {
+  auto packet = Begin<attach::ObjectEnded>(MessageType::kObjectEnded);
+  packet.body.object_id = static_cast<uint64_t>(object);
+  return packet;
+}
+
+attach::Packet<attach::Farewell> MakeFarewell(attach::FarewellCode code,
+                                              std::string_view text) {
+  auto packet = Begin<attach::Farewell>(MessageType::kFarewell);
+  packet.body.code = static_cast<uint32_t>(code);
+  CopyText(text, packet.body.text);
+  return packet;
+}
+
+std::string VersionRefusalText(uint16_t client_version) {
+  return absl::StrCat("the client library speaks attach protocol version ",
+                      client_version, ", this daemon version ",
+                      attach::kVersion, ": install matching packages");
+}
+
+}  // namespace vrampool

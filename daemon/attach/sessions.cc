@@ -1,0 +1,179 @@
+#include "daemon/attach/sessions.h"
+
+#include <sys/epoll.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "daemon/attach/connection.h"
+#include "daemon/core/refusal.h"
+
+namespace vrampool {
+namespace {
+
+// A talkative client must not keep the loop from the others.
+constexpr int kPacketsPerTurn = 64;
+constexpr uint32_t kHungUp = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+
+std::string_view MessageOf(const absl::Status& status) {
+  return {status.message().data(), status.message().size()};
+}
+
+attach::RefusedCode CodeForAttachError(const absl::Status& error) {
+  const std::optional<Refusal> refusal = RefusalOf(error);
+  if (!refusal.has_value()) return attach::RefusedCode::kBound;
+  switch (refusal->reason) {
+    case Reason::kShuttingDown:
+    case Reason::kDeviceLost:
+      return attach::RefusedCode::kStopping;
+    case Reason::kBadArgument:  // The policy's path is no tenant's.
+    case Reason::kTenantUnknown:
+    case Reason::kNoPolicy:
+      return attach::RefusedCode::kPolicy;
+    default:
+      return attach::RefusedCode::kBound;
+  }
+}
+
+}  // namespace
+
+Sessions::Sessions(World world, const DoorLimits& limits)
+    : world_(world), limits_(limits) {}
+
+Sessions::~Sessions() {
+  for (const auto& [key, session] : sessions_) session->link->End();
+}
+
+void Sessions::Admit(UniqueFd socket, Peer peer, const Labels& labels) {
+  const absl::StatusOr<std::string> tenant =
+      world_.policy.TenantOf(peer.identity);
+  if (!tenant.ok()) {
+    RefuseAndClose(std::move(socket), attach::RefusedCode::kPolicy,
+                   MessageOf(tenant.status()));
+    return;
+  }
+  auto session = std::make_unique<Session>(
+      PacketMeter({limits_.packet_burst, limits_.packets_per_second},
+                  std::chrono::steady_clock::now()));
+  session->link = std::make_shared<SocketLink>(std::move(socket));
+  session->pidfd = std::move(peer.pidfd);
+  const Key key{++last_key_};
+  // Watching comes first: a session whose end nobody sees must not begin.
+  const absl::Status watching = StartWatching(key, *session);
+  if (!watching.ok()) {
+    StopWatching(*session);
+    session->link->Refuse(attach::RefusedCode::kBound, MessageOf(watching));
+    return;
+  }
+  const absl::StatusOr<Admission> admission =
+      world_.broker.Attach(peer.identity, labels, *tenant, session->link);
+  if (!admission.ok()) {
+    StopWatching(*session);
+    session->link->Refuse(CodeForAttachError(admission.status()),
+                          MessageOf(admission.status()));
+    return;
+  }
+  session->id = admission->session;
+  Session& admitted = *session;
+  sessions_.emplace(key, std::move(session));
+  const absl::Status welcome = Welcome(admitted, peer.identity, *admission);
+  if (!welcome.ok()) {
+    world_.loop.Unwatch(admitted.socket_watch);  // While it is still open.
+    admitted.link->Refuse(attach::RefusedCode::kBound, MessageOf(welcome));
+    CloseSocket(key, admitted);
+  }
+}
+
+absl::Status Sessions::StartWatching(Key key, Session& session) {
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      session.socket_watch,
+      world_.loop.Watch(
+          session.link->socket(), EPOLLIN | EPOLLRDHUP,
+          [this, key](uint32_t events) { OnSocket(key, events); }));
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      session.pidfd_watch,
+      world_.loop.Watch(session.pidfd.get(), EPOLLIN,
+                        [this, key](uint32_t) { OnProcessGone(key); }));
+  return absl::OkStatus();
+}
+
+void Sessions::StopWatching(Session& session) {
+  world_.loop.Unwatch(session.socket_watch);
+  world_.loop.Unwatch(session.pidfd_watch);
+}
+
+absl::Status Sessions::Welcome(Session& session, const PeerIdentity& peer,
+                               const Admission& admission) {
+  VRAMPOOL_ASSIGN_OR_RETURN(const SessionToken token,
+                            world_.tokens.Issue(session.id, peer));
+  return session.link->SendWelcome(
+      MakeWelcome(admission, token, world_.broker.device_info()),
+      admission.manifest, admission.table);
+}
+
+void Sessions::OnSocket(Key key, uint32_t events) {
+  const auto found = sessions_.find(key);
+  if (found == sessions_.end()) return;
+  Session& session = *found->second;
+  if ((events & kHungUp) != 0) {
+    // Packets that lie unread mean nothing any more: all holds end with the
+    // session.
+    CloseSocket(key, session);
+    return;
+  }
+  if (!session.is_condemned) ReadPackets(session);
+}
+
+void Sessions::ReadPackets(Session& session) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  for (int i = 0; i < kPacketsPerTurn; ++i) {
+    const Reading reading = ReadPacket(session.link->socket());
+    // At the end of file the next turn brings the hang-up.
+    const auto* const packet = std::get_if<ClientPacket>(&reading);
+    if (packet == nullptr) return;
+    if (!session.meter.Count(now)) {
+      return Condemn(session, "it floods its attach socket");
+    }
+    if (const auto* released = std::get_if<HoldReleasedPacket>(packet)) {
+      world_.broker.HoldReleased(session.id, released->object);
+    } else if (const auto* bad = std::get_if<BadPacket>(packet)) {
+      return Condemn(session, "it sent " + bad->why);
+    } else if (std::holds_alternative<HelloPacket>(*packet)) {
+      return Condemn(session, "it sent a second Hello");
+    } else {
+      return Condemn(session, "it changed the protocol version");
+    }
+  }
+}
+
+void Sessions::Condemn(Session& session, std::string_view why) {
+  session.is_condemned = true;
+  world_.loop.Change(session.socket_watch, EPOLLRDHUP);
+  world_.broker.Condemn(session.id, why);
+}
+
+void Sessions::CloseSocket(Key key, Session& session) {
+  world_.loop.Unwatch(session.socket_watch);
+  session.socket_watch = WatchId{};
+  session.link->End();
+  world_.tokens.Revoke(session.id);
+  const bool is_accounted = world_.broker.SocketClosed(session.id);
+  if (is_accounted && session.pidfd.is_valid()) return;
+  world_.loop.Unwatch(session.pidfd_watch);
+  sessions_.erase(key);
+}
+
+void Sessions::OnProcessGone(Key key) {
+  const auto found = sessions_.find(key);
+  if (found == sessions_.end()) return;
+  Session& session = *found->second;
+  world_.loop.Unwatch(session.pidfd_watch);
+  session.pidfd_watch = WatchId{};
+  session.pidfd.reset();
+  world_.broker.ProcessGone(session.id);
+  if (session.socket_watch == WatchId{}) sessions_.erase(key);
+}
+
+}  // namespace vrampool

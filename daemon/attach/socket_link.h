@@ -1,0 +1,67 @@
+// socket_link.h - the way to one client: a SessionLink over its attach socket.
+//
+// The link owns the socket, so that senders on other threads and the door's
+// loop, which closes it, cannot meet a number that means something else by now.
+// Until the Welcome is sent, what others send is kept (within a bound) and
+// follows it: a client's first packet is always Welcome or Refused.
+//
+// Threads: thread-safe. mu_ guards the socket and the queue; no send blocks, so
+// it is held for a system call at most.
+
+#ifndef VRAMPOOL_DAEMON_ATTACH_SOCKET_LINK_H_
+#define VRAMPOOL_DAEMON_ATTACH_SOCKET_LINK_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/mutex.h"
+#include "base/unique_fd.h"
+#include "daemon/attach/packet.h"
+#include "daemon/broker/broker.h"
+
+namespace vrampool {
+
+class SocketLink final : public SessionLink {
+ public:
+  explicit SocketLink(UniqueFd socket);
+
+  // For the door's loop alone, which also is the one that ends the link: the
+  // number stays good until it does.
+  int socket() const { return number_; }
+
+  // The first packet, with its two descriptors, then what was kept. Errors as
+  // for SendHandle.
+  absl::Status SendWelcome(const attach::Packet<attach::Welcome>& welcome,
+                           const UniqueFd& manifest, const UniqueFd& table);
+
+  // Closes the socket after a Refused, or as it is. Every later send fails with
+  // SESSION_ENDED.
+  void Refuse(attach::RefusedCode code, std::string_view text);
+  void End();
+
+  absl::Status SendHandle(SlabId slab, Bytes size,
+                          ExportedHandle handle) override;
+  void SendReclaim(Bytes bytes) override;
+  void SendObjectEnded(ObjectId object) override;
+  void SendFarewell(bool is_condemned, std::string_view text) override;
+
+ private:
+  struct Kept {
+    std::string bytes;
+    UniqueFd fd;  // May be empty.
+  };
+
+  absl::Status SendOrKeep(std::string_view bytes, UniqueFd fd);
+
+  const int number_;
+  Mutex mu_;
+  UniqueFd socket_ VRAMPOOL_GUARDED_BY(mu_);  // Empty: ended.
+  bool is_welcome_sent_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  std::vector<Kept> kept_ VRAMPOOL_GUARDED_BY(mu_);
+};
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_ATTACH_SOCKET_LINK_H_

@@ -1,0 +1,164 @@
+// broker.h - the thread-safe front of the core: one lock, worker threads for
+// the device, waiting callers.
+//
+// Broker only orders calls. Decisions are the Arbiter's (daemon/core), device
+// work is done by worker threads here, and what must reach a client goes out
+// through a SessionLink. It knows neither gRPC nor sockets.
+//
+// Locks: mu_ guards the Arbiter and the table of waiting callers. It is never
+// held across a call of Device, SessionLink, ManifestStore or a callback.
+//
+// Threads: thread-safe. The blocking calls say so.
+
+#ifndef VRAMPOOL_DAEMON_BROKER_BROKER_H_
+#define VRAMPOOL_DAEMON_BROKER_BROKER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/unique_fd.h"
+#include "daemon/broker/leak_book.h"
+#include "daemon/core/device.h"
+#include "daemon/core/peer.h"
+#include "daemon/core/requests.h"
+#include "daemon/core/settings.h"
+#include "daemon/core/snapshot.h"
+
+namespace vrampool {
+
+// The way to one client, made by the attach door. Thread-safe; never blocks.
+class SessionLink {
+ public:
+  virtual ~SessionLink() = default;
+
+  // Sends a slab's handle. ResourceExhausted (DESCRIPTOR_BACKLOG) when the
+  // client does not read its socket, FailedPrecondition (SESSION_ENDED) when it
+  // has gone.
+  virtual absl::Status SendHandle(SlabId slab, Bytes size,
+                                  ExportedHandle handle) = 0;
+  // Notices: lost without harm if the client does not read.
+  virtual void SendReclaim(Bytes bytes) = 0;
+  virtual void SendObjectEnded(ObjectId object) = 0;
+  virtual void SendFarewell(bool is_condemned, std::string_view text) = 0;
+};
+
+// What the attach door passes on to a new client.
+struct Admission {
+  SessionId session{};
+  Epoch epoch{};
+  std::string tenant;
+  UniqueFd manifest;  // Read-write, for the client.
+  uint64_t manifest_bytes = 0;
+  UniqueFd table;  // Read-only, for the client.
+  uint64_t table_bytes = 0;
+};
+
+struct LeakQuery {
+  absl::Duration min_age;  // Of live sessions' blocks.
+  size_t max_blocks = 20;  // For each report.
+};
+
+struct LeakAnswer {
+  std::vector<LeakReport> reports;  // Ended sessions first.
+  uint64_t forgotten = 0;
+};
+
+// What a session's manifest says: the client's word.
+struct LiveUse {
+  uint64_t blocks = 0;
+  Bytes bytes;
+};
+
+class Broker {
+ public:
+  struct Options {
+    CoreSettings settings;
+    Bytes preallocate_slab;  // Zero: slabs are created on demand.
+  };
+
+  // Makes the object table and starts the workers. With preallocation, returns
+  // after the slabs exist. `device` and `clock` must outlive the Broker.
+  static absl::StatusOr<std::unique_ptr<Broker>> Start(Options options,
+                                                       Device& device,
+                                                       const Clock& clock);
+  virtual ~Broker() = default;
+
+  // Sessions: called by the attach door.
+
+  // Admits a process into `tenant` (the policy's choice). From now on messages
+  // for the client go to `link`, also from within other calls.
+  // Errors: LIMIT_REACHED, SHUTTING_DOWN, BAD_ARGUMENT (a path that breaks the
+  // rules), DEVICE_LOST.
+  virtual absl::StatusOr<Admission> Attach(
+      const PeerIdentity& peer, const Labels& labels, std::string_view tenant,
+      std::shared_ptr<SessionLink> link) = 0;
+  // No more grants for the session, ever; its socket stays open as a witness.
+  // Sends Farewell. Unknown sessions are ignored, here and below.
+  virtual void Condemn(SessionId session, std::string_view why) = 0;
+  // The attach socket is at end-of-file: nothing that inherited it is left.
+  // True if the session stays accounted for until its process is gone, which
+  // the door must then report.
+  virtual bool SocketClosed(SessionId session) = 0;
+  // The process itself is gone (its pidfd is readable). In any order with
+  // SocketClosed; after both, nothing is charged to the session any more.
+  virtual void ProcessGone(SessionId session) = 0;
+  // The client cleared a hold in its manifest.
+  virtual void HoldReleased(SessionId session, ObjectId object) = 0;
+
+  // Calls of clients: `session` was authenticated by the service. Errors carry
+  // a Refusal; codes as in broker.proto. Lease, Open and Wait block until
+  // `deadline` at most (InfinitePast: not at all for want of room or a name; a
+  // slab that can be created is waited for). They also return early, with
+  // SESSION_ENDED, when the session ends, or SHUTTING_DOWN.
+  virtual absl::StatusOr<LeaseGrant> Lease(SessionId session,
+                                           const LeaseRequest& request,
+                                           absl::Time deadline) = 0;
+  virtual absl::Status Return(SessionId session, LeaseId lease,
+                              ReturnMode mode) = 0;
+  // Gives the number of slabs that stay because the session still uses them.
+  virtual absl::StatusOr<uint32_t> ReportUnmapped(
+      SessionId session, const std::vector<SlabId>& slabs) = 0;
+  virtual absl::StatusOr<ShareGrant> Share(SessionId session,
+                                           ShareRequest request) = 0;
+  virtual absl::Status Ready(SessionId session, ObjectId object) = 0;
+  virtual absl::StatusOr<OpenGrant> Open(SessionId session,
+                                         const OpenRequest& request,
+                                         absl::Time deadline) = 0;
+  virtual absl::Status Close(SessionId session, ObjectId object) = 0;
+  virtual absl::Status Unlink(SessionId session, std::string_view name) = 0;
+  virtual absl::Status WaitForRoom(SessionId session, Bytes size,
+                                   absl::Time deadline) = 0;
+  virtual absl::Status WaitForName(SessionId session, std::string_view name,
+                                   absl::Time deadline) = 0;
+  virtual absl::StatusOr<Budget> GetBudget(SessionId session) = 0;
+
+  // Calls of operators.
+  virtual Snapshot TakeSnapshot() = 0;
+  virtual absl::Status SetLimit(std::string_view tenant, Bytes limit) = 0;
+  // Reads manifests; takes time that grows with the blocks in them.
+  virtual LeakAnswer FindLeaks(const LeakQuery& query) = 0;
+  virtual LiveUse ReadLiveUse(SessionId session) = 0;
+  // What the device lacks beyond the lingering slabs of the ledger; asks the
+  // device.
+  virtual absl::StatusOr<Bytes> GhostBytes() = 0;
+  virtual absl::Status DeviceHealth() = 0;
+  virtual const DeviceInfo& device_info() const = 0;
+  virtual Epoch epoch() const = 0;
+
+  // From now on every call for more is refused with SHUTTING_DOWN; waiting
+  // callers are woken with it; clients get Farewell. Returns and reports go on.
+  virtual void BeginShutdown() = 0;
+};
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_BROKER_BROKER_H_

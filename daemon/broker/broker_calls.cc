@@ -1,0 +1,322 @@
+// The calls of clients: see broker.h.
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "base/random.h"
+#include "base/status_macros.h"
+#include "daemon/broker/broker_impl.h"
+#include "daemon/core/refusal.h"
+
+namespace vrampool {
+namespace {
+
+constexpr absl::Duration kLongestWait = absl::Hours(24);
+
+std::chrono::steady_clock::time_point SteadyAfter(absl::Duration wait) {
+  return std::chrono::steady_clock::now() +
+         absl::ToChronoNanoseconds(
+             std::clamp(wait, absl::ZeroDuration(), kLongestWait));
+}
+
+bool HasReason(const absl::Status& status, Reason reason) {
+  const std::optional<Refusal> refusal = RefusalOf(status);
+  return refusal.has_value() && refusal->reason == reason;
+}
+
+absl::Status SessionEnded() {
+  return Refuse(Reason::kSessionEnded, "the session has ended; attach again");
+}
+
+}  // namespace
+
+absl::StatusOr<LeaseGrant> BrokerImpl::Lease(SessionId session,
+                                             const LeaseRequest& request,
+                                             absl::Time deadline) {
+  const absl::Time now = clock_.Now();
+  const WaitMode mode =
+      deadline > now ? WaitMode::kMayWait : WaitMode::kFailFast;
+  std::variant<LeaseGrant, TicketId> answer;
+  Effects effects;
+  absl::Status refused;
+  {
+    MutexLock lock(mu_);
+    auto decided = arbiter_.RequestLease(session, request, mode, now, effects);
+    refused = decided.status();
+    if (decided.ok()) answer = *std::move(decided);
+    if (refused.ok()) {
+      if (const auto* const ticket = std::get_if<TicketId>(&answer)) {
+        ++waiting_[*ticket].callers;
+      } else {
+        BeginDelivery(std::get<LeaseGrant>(answer), /*callers=*/1);
+      }
+    }
+    Absorb(effects);
+  }
+  // A refusal has effects too: a failed destroy is tried again.
+  Dispatch(std::move(effects));
+  if (!refused.ok()) return refused;
+  if (const auto* ticket = std::get_if<TicketId>(&answer)) {
+    VRAMPOOL_ASSIGN_OR_RETURN(answer, AwaitTicket(*ticket, deadline));
+  }
+  LeaseGrant grant = std::get<LeaseGrant>(std::move(answer));
+  if (grant.slab.is_mapped) return grant;
+  const absl::Status sent = SendHandle(session, grant.slab);
+  EndDelivery(session, grant.lease, sent.ok());
+  if (!sent.ok()) return sent;
+  return grant;
+}
+
+void BrokerImpl::BeginDelivery(const LeaseGrant& grant, int callers) {
+  if (grant.slab.is_mapped) return;  // Nothing is to be sent.
+  const auto found = deliveries_.find(grant.lease);
+  if (found != deliveries_.end()) {
+    found->second.callers += callers;
+  } else if (!grant.is_repeat) {
+    deliveries_[grant.lease].callers = callers;
+  }
+  // Else the first call has been answered: the client knows the lease.
+}
+
+void BrokerImpl::EndDelivery(SessionId session, LeaseId lease, bool is_sent) {
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    const auto found = deliveries_.find(lease);
+    if (found == deliveries_.end()) return;
+    Delivery& delivery = found->second;
+    delivery.is_delivered |= is_sent;
+    if (--delivery.callers > 0) return;
+    const bool is_delivered = delivery.is_delivered;
+    deliveries_.erase(found);
+    if (is_delivered) return;
+    arbiter_.UndoLease(session, lease, clock_.Now(), effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+}
+
+absl::StatusOr<LeaseGrant> BrokerImpl::AwaitTicket(TicketId ticket,
+                                                   absl::Time deadline) {
+  const auto steady_deadline = SteadyAfter(deadline - clock_.Now());
+  Effects effects;
+  absl::StatusOr<LeaseGrant> result = absl::UnknownError("unsettled");
+  {
+    MutexLock lock(mu_);
+    bool is_certain = false;  // It will be settled soon, whatever the time.
+    while (!waiting_.at(ticket).outcome.has_value()) {
+      if (is_certain) {
+        settled_.Wait(lock);
+      } else if (!settled_.WaitUntil(lock, steady_deadline) &&
+                 !waiting_.at(ticket).outcome.has_value()) {
+        const absl::Status waited_out = arbiter_.WaitedOut(ticket);
+        if (waiting_.at(ticket).callers > 1) {
+          --waiting_.at(ticket).callers;
+          return waited_out;
+        }
+        if (arbiter_.CancelTicket(ticket, clock_.Now(), effects)) {
+          waiting_.at(ticket).outcome = waited_out;
+        } else {
+          is_certain = true;
+        }
+      }
+    }
+    Waiting& waiting = waiting_.at(ticket);
+    result = *waiting.outcome;
+    if (--waiting.callers == 0) waiting_.erase(ticket);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  return result;
+}
+
+absl::Status BrokerImpl::SendHandle(SessionId session, const SlabGrant& slab) {
+  const std::shared_ptr<SessionLink> link = LinkOf(session);
+  if (link == nullptr) return SessionEnded();
+  absl::StatusOr<ExportedHandle> handle = device_.Export(slab.id);
+  if (!handle.ok()) {
+    // The session ended meanwhile, and its slabs with it.
+    if (absl::IsNotFound(handle.status())) return SessionEnded();
+    CheckDevice(handle.status());
+    return Refuse(absl::IsUnavailable(handle.status()) ? Reason::kDeviceLost
+                                                       : Reason::kDeviceError,
+                  absl::StrCat("the device could not export the slab: ",
+                               std::string(handle.status().message())));
+  }
+  return link->SendHandle(slab.id, slab.size, *std::move(handle));
+}
+
+absl::Status BrokerImpl::Return(SessionId session, LeaseId lease,
+                                ReturnMode mode) {
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    VRAMPOOL_RETURN_IF_ERROR(
+        arbiter_.Return(session, lease, mode, clock_.Now(), effects));
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint32_t> BrokerImpl::ReportUnmapped(
+    SessionId session, const std::vector<SlabId>& slabs) {
+  Effects effects;
+  absl::StatusOr<uint32_t> kept;
+  {
+    MutexLock lock(mu_);
+    kept = arbiter_.ReportUnmapped(session, slabs, clock_.Now(), effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  return kept;
+}
+
+absl::StatusOr<ShareGrant> BrokerImpl::Share(SessionId session,
+                                             ShareRequest request) {
+  ObjectSecret secret;
+  if (!FillRandom(secret.data(), secret.size())) {
+    return absl::InternalError("the kernel gives no random bytes");
+  }
+  MutexLock lock(mu_);
+  absl::StatusOr<ShareGrant> grant =
+      arbiter_.Share(session, std::move(request), secret, clock_.Now());
+  Effects effects;
+  effects.objects_changed = grant.ok();
+  Absorb(effects);
+  return grant;
+}
+
+absl::Status BrokerImpl::Ready(SessionId session, ObjectId object) {
+  MutexLock lock(mu_);
+  Effects effects;
+  const absl::Status status = arbiter_.Ready(session, object, effects);
+  Absorb(effects);
+  return status;
+}
+
+template <typename Look>
+auto BrokerImpl::WaitUntil(absl::Time deadline, uint64_t BrokerImpl::*version,
+                           Look look) {
+  const absl::Duration wait = deadline - clock_.Now();
+  const auto steady_deadline = SteadyAfter(wait);
+  MutexLock lock(mu_);
+  auto answer = look();
+  if (answer.second || wait <= absl::ZeroDuration()) return answer.first;
+  if (watchers_ >= bounds_.waiting) {
+    answer.first = Refuse(Reason::kWaitQueueFull,
+                          "too many calls wait already; try again later");
+    return answer.first;
+  }
+  ++watchers_;
+  bool is_late = false;
+  while (!answer.second && !is_late) {
+    const uint64_t seen = this->*version;
+    while (this->*version == seen && !is_late) {
+      is_late = !settled_.WaitUntil(lock, steady_deadline);
+    }
+    answer = look();
+  }
+  --watchers_;
+  return answer.first;
+}
+
+absl::StatusOr<OpenGrant> BrokerImpl::Open(SessionId session,
+                                           const OpenRequest& request,
+                                           absl::Time deadline) {
+  using Result = std::pair<absl::StatusOr<OpenGrant>, bool>;
+  bool was_pending = false;
+  absl::StatusOr<OpenGrant> grant = WaitUntil(
+      deadline, &BrokerImpl::objects_version_,
+      [&]() VRAMPOOL_REQUIRES(mu_) -> Result {
+        absl::StatusOr<OpenGrant> opened =
+            arbiter_.Open(session, request, clock_.Now());
+        const bool is_pending = HasReason(opened.status(), Reason::kWaitedOut);
+        const bool is_unknown =
+            HasReason(opened.status(), Reason::kObjectUnknown);
+        // Nobody can hold a broken object, so it ends in the same moment.
+        if (was_pending && is_unknown) {
+          return {Refuse(Reason::kObjectBroken,
+                         "the object's producer died, or let it go, before "
+                         "its contents were ready"),
+                  true};
+        }
+        was_pending = was_pending || is_pending;
+        const bool is_not_yet =
+            is_pending || (!request.token.has_value() && is_unknown);
+        return {std::move(opened), !is_not_yet};
+      });
+  if (!grant.ok()) return grant;
+  std::vector<SlabId> unsent;
+  absl::Status failed;
+  for (const SlabGrant& slab : grant->slabs) {
+    if (slab.is_mapped) continue;
+    if (failed.ok()) failed = SendHandle(session, slab);
+    if (!failed.ok()) unsent.push_back(slab.id);
+  }
+  if (failed.ok()) return grant;
+  // The hold is taken back, and slabs of which no handle was sent count as
+  // mapped no more: the next open must send it. Both fail only when the session
+  // has ended, and then there is nothing to take back.
+  (void)Close(session, grant->object);
+  (void)ReportUnmapped(session, unsent);
+  return failed;
+}
+
+absl::Status BrokerImpl::Close(SessionId session, ObjectId object) {
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    VRAMPOOL_RETURN_IF_ERROR(
+        arbiter_.Close(session, object, clock_.Now(), effects));
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  return absl::OkStatus();
+}
+
+absl::Status BrokerImpl::Unlink(SessionId session, std::string_view name) {
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    VRAMPOOL_RETURN_IF_ERROR(
+        arbiter_.Unlink(session, name, clock_.Now(), effects));
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  return absl::OkStatus();
+}
+
+absl::Status BrokerImpl::WaitForRoom(SessionId session, Bytes size,
+                                     absl::Time deadline) {
+  return WaitUntil(
+      deadline, &BrokerImpl::room_version_, [&]() VRAMPOOL_REQUIRES(mu_) {
+        const absl::Status fits = arbiter_.Fits(session, size);
+        return std::pair(fits, !HasReason(fits, Reason::kWaitedOut));
+      });
+}
+
+absl::Status BrokerImpl::WaitForName(SessionId session, std::string_view name,
+                                     absl::Time deadline) {
+  const absl::Status found = WaitUntil(
+      deadline, &BrokerImpl::objects_version_, [&]() VRAMPOOL_REQUIRES(mu_) {
+        const absl::Status exists = arbiter_.Exists(session, name);
+        return std::pair(exists,
+                         !HasReason(exists, Reason::kWaitedOut) &&
+                             !HasReason(exists, Reason::kObjectUnknown));
+      });
+  if (!HasReason(found, Reason::kObjectUnknown)) return found;
+  return Refuse(Reason::kWaitedOut,
+                absl::StrCat("no object named '", std::string(name),
+                             "' appeared in time"));
+}
+
+absl::StatusOr<Budget> BrokerImpl::GetBudget(SessionId session) {
+  MutexLock lock(mu_);
+  return arbiter_.GetBudget(session);
+}
+
+}  // namespace vrampool

@@ -1,0 +1,203 @@
+#include "daemon/broker/broker_impl.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "daemon/core/refusal.h"
+
+namespace vrampool {
+
+absl::StatusOr<std::unique_ptr<Broker>> Broker::Start(Options options,
+                                                      Device& device,
+                                                      const Clock& clock) {
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      std::unique_ptr<TableMemory> table,
+      TableMemory::Create(options.settings.epoch,
+                          options.settings.bounds.objects));
+  const Bytes preallocate_slab = options.preallocate_slab;
+  auto broker = std::make_unique<BrokerImpl>(std::move(options),
+                                             std::move(table), device, clock);
+  if (!preallocate_slab.is_zero()) {
+    VRAMPOOL_RETURN_IF_ERROR(broker->Preallocate(preallocate_slab));
+  }
+  return broker;
+}
+
+BrokerImpl::BrokerImpl(Options options, std::unique_ptr<TableMemory> table,
+                       Device& device, const Clock& clock)
+    : epoch_(options.settings.epoch),
+      bounds_(options.settings.bounds),
+      device_(device),
+      clock_(clock),
+      table_(std::move(table)),
+      arbiter_(std::move(options.settings), *table_, *this),
+      leak_book_(bounds_.leak_reports) {}
+
+// After this nothing new is created, so the queues can end one by one.
+BrokerImpl::~BrokerImpl() { BeginShutdown(); }
+
+absl::Status BrokerImpl::Preallocate(Bytes slab) {
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    arbiter_.Preallocate(slab, clock_.Now(), effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  MutexLock lock(mu_);
+  const auto in = [this](SlabState state) VRAMPOOL_REQUIRES(mu_) {
+    return arbiter_.TakeSnapshot(clock_.Now()).pool.of(state);
+  };
+  while (!in(SlabState::kCreating).is_zero()) settled_.Wait(lock);
+  const Bytes made = in(SlabState::kClean);
+  const PoolUsage pool = arbiter_.TakeSnapshot(clock_.Now()).pool;
+  if (pool.capacity - made >= slab) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the device has no room for the pool: ", FormatBytes(made), " of ",
+        FormatBytes(pool.capacity),
+        " could be made; choose a smaller pool_size or free memory"));
+  }
+  return absl::OkStatus();
+}
+
+bool BrokerImpl::IsHeld(ObjectId object,
+                        const std::vector<SessionId>& sessions) {
+  for (const SessionId session : sessions) {
+    const auto found = companions_.find(session);
+    if (found != companions_.end() && found->second.manifest->Holds(object)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void BrokerImpl::Absorb(Effects& effects) {
+  for (Effects::Settled& settled : effects.settled) {
+    const auto found = waiting_.find(settled.ticket);
+    if (found == waiting_.end()) continue;
+    if (settled.outcome.ok()) {
+      BeginDelivery(*settled.outcome, found->second.callers);
+    }
+    found->second.outcome = std::move(settled.outcome);
+  }
+  if (effects.objects_changed) ++objects_version_;
+  if (effects.room_changed) ++room_version_;
+  if (!arbiter_.IsConserved()) ++breaches_;
+  settled_.NotifyAll();
+}
+
+void BrokerImpl::Dispatch(Effects effects) {
+  for (const Effects::Create& create : effects.create) {
+    creators_.Post([this, create] { RunCreate(create); });
+  }
+  for (const SlabId slab : effects.destroy) {
+    destroyers_.Post([this, slab] { RunDestroy(slab); });
+  }
+  for (const Effects::Reclaim& reclaim : effects.reclaim) {
+    if (auto link = LinkOf(reclaim.session)) link->SendReclaim(reclaim.bytes);
+  }
+  for (const Effects::Ended& ended : effects.ended) {
+    if (auto link = LinkOf(ended.producer)) link->SendObjectEnded(ended.object);
+  }
+}
+
+void BrokerImpl::RunCreate(const Effects::Create& create) {
+  const absl::Status outcome =
+      device_.Create(create.slab, create.size, create.kind);
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    arbiter_.OnCreated(create.slab, outcome, clock_.Now(), effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  CheckDevice(outcome);
+}
+
+void BrokerImpl::RunDestroy(SlabId slab) {
+  const absl::Status outcome = device_.Destroy(slab);
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    arbiter_.OnDestroyed(slab, outcome, clock_.Now(), effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  CheckDevice(outcome);
+}
+
+void BrokerImpl::CheckDevice(const absl::Status& outcome) {
+  if (!absl::IsUnavailable(outcome)) return;
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    arbiter_.OnDeviceLost(std::string(outcome.message()), effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+}
+
+std::shared_ptr<SessionLink> BrokerImpl::LinkOf(SessionId session) {
+  MutexLock lock(mu_);
+  const auto found = companions_.find(session);
+  return found == companions_.end() ? nullptr : found->second.link;
+}
+
+std::shared_ptr<Manifest> BrokerImpl::ManifestOf(SessionId session) {
+  MutexLock lock(mu_);
+  const auto found = companions_.find(session);
+  return found == companions_.end() ? nullptr : found->second.manifest;
+}
+
+Snapshot BrokerImpl::TakeSnapshot() {
+  MutexLock lock(mu_);
+  Snapshot snapshot = arbiter_.TakeSnapshot(clock_.Now());
+  snapshot.counters.conservation_breaches = breaches_;
+  return snapshot;
+}
+
+absl::Status BrokerImpl::SetLimit(std::string_view tenant, Bytes limit) {
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    VRAMPOOL_RETURN_IF_ERROR(
+        arbiter_.SetLimit(tenant, limit, clock_.Now(), effects));
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Bytes> BrokerImpl::GhostBytes() {
+  VRAMPOOL_ASSIGN_OR_RETURN(const Bytes unreleased, device_.Unreleased());
+  MutexLock lock(mu_);
+  const PoolUsage pool = arbiter_.TakeSnapshot(clock_.Now()).pool;
+  return SaturatingSub(unreleased, pool.of(SlabState::kLingering) +
+                                       pool.of(SlabState::kDestroying));
+}
+
+absl::Status BrokerImpl::DeviceHealth() { return device_.Health(); }
+
+void BrokerImpl::BeginShutdown() {
+  Effects effects;
+  std::vector<std::shared_ptr<SessionLink>> links;
+  {
+    MutexLock lock(mu_);
+    if (is_stopping_) return;
+    is_stopping_ = true;
+    arbiter_.BeginShutdown(effects);
+    for (const auto& [id, companion] : companions_) {
+      links.push_back(companion.link);
+    }
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  for (const auto& link : links) {
+    link->SendFarewell(/*is_condemned=*/false,
+                       "the daemon is stopping; memory already leased stays "
+                       "usable");
+  }
+}
+
+}  // namespace vrampool

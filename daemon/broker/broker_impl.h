@@ -1,0 +1,158 @@
+// broker_impl.h - the one Broker: see broker.h for what it promises.
+//
+// Every call has the same shape: under mu_ the Arbiter decides and fills an
+// Effects; what concerns callers that wait here is settled at once, still under
+// mu_; the rest is carried out by Dispatch() after mu_ was let go.
+//
+// Threads that run here: gRPC's (calls), the Door's (session events), and the
+// three work queues. Queues are destroyed first, so no work outlives the state.
+
+#ifndef VRAMPOOL_DAEMON_BROKER_BROKER_IMPL_H_
+#define VRAMPOOL_DAEMON_BROKER_BROKER_IMPL_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/mutex.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/manifest.h"
+#include "daemon/broker/table_memory.h"
+#include "daemon/broker/work_queue.h"
+#include "daemon/core/arbiter.h"
+
+namespace vrampool {
+
+class BrokerImpl final : public Broker, private HoldOracle {
+ public:
+  BrokerImpl(Options options, std::unique_ptr<TableMemory> table,
+             Device& device, const Clock& clock);
+  ~BrokerImpl() override;
+
+  // Creates the slabs of a preallocated pool and waits for them.
+  absl::Status Preallocate(Bytes slab);
+
+  absl::StatusOr<Admission> Attach(const PeerIdentity& peer,
+                                   const Labels& labels,
+                                   std::string_view tenant,
+                                   std::shared_ptr<SessionLink> link) override;
+  void Condemn(SessionId session, std::string_view why) override;
+  bool SocketClosed(SessionId session) override;
+  void ProcessGone(SessionId session) override;
+  void HoldReleased(SessionId session, ObjectId object) override;
+
+  absl::StatusOr<LeaseGrant> Lease(SessionId session,
+                                   const LeaseRequest& request,
+                                   absl::Time deadline) override;
+  absl::Status Return(SessionId session, LeaseId lease,
+                      ReturnMode mode) override;
+  absl::StatusOr<uint32_t> ReportUnmapped(
+      SessionId session, const std::vector<SlabId>& slabs) override;
+  absl::StatusOr<ShareGrant> Share(SessionId session,
+                                   ShareRequest request) override;
+  absl::Status Ready(SessionId session, ObjectId object) override;
+  absl::StatusOr<OpenGrant> Open(SessionId session, const OpenRequest& request,
+                                 absl::Time deadline) override;
+  absl::Status Close(SessionId session, ObjectId object) override;
+  absl::Status Unlink(SessionId session, std::string_view name) override;
+  absl::Status WaitForRoom(SessionId session, Bytes size,
+                           absl::Time deadline) override;
+  absl::Status WaitForName(SessionId session, std::string_view name,
+                           absl::Time deadline) override;
+  absl::StatusOr<Budget> GetBudget(SessionId session) override;
+
+  Snapshot TakeSnapshot() override;
+  absl::Status SetLimit(std::string_view tenant, Bytes limit) override;
+  LeakAnswer FindLeaks(const LeakQuery& query) override;
+  LiveUse ReadLiveUse(SessionId session) override;
+  absl::StatusOr<Bytes> GhostBytes() override;
+  absl::Status DeviceHealth() override;
+  const DeviceInfo& device_info() const override { return device_.info(); }
+  Epoch epoch() const override { return epoch_; }
+  void BeginShutdown() override;
+
+ private:
+  // What the broker keeps of a session beside the Arbiter's record.
+  struct Companion {
+    std::shared_ptr<SessionLink> link;
+    std::shared_ptr<Manifest> manifest;
+    std::string condemned_because;  // Empty: not condemned.
+    bool is_process_gone = false;
+  };
+  // A lease request that waits for its ticket. Repeated calls share one.
+  struct Waiting {
+    std::optional<absl::StatusOr<LeaseGrant>> outcome;
+    int callers = 0;  // Now.
+  };
+  // A new lease whose handle is on its way, in all the calls that have been
+  // given it: repeats join the first. It is undone only if none of them could
+  // send the handle, for then no client knows of it.
+  struct Delivery {
+    int callers = 0;  // That have not tried to send yet, or are at it.
+    bool is_delivered = false;
+  };
+
+  bool IsHeld(ObjectId object, const std::vector<SessionId>& sessions) override
+      VRAMPOOL_REQUIRES(mu_);
+
+  // Settles tickets, checks conservation, wakes waiters.
+  void Absorb(Effects& effects) VRAMPOOL_REQUIRES(mu_);
+  void Dispatch(Effects effects) VRAMPOOL_EXCLUDES(mu_);
+  void RunCreate(const Effects::Create& create) VRAMPOOL_EXCLUDES(mu_);
+  void RunDestroy(SlabId slab) VRAMPOOL_EXCLUDES(mu_);
+  void CheckDevice(const absl::Status& outcome) VRAMPOOL_EXCLUDES(mu_);
+  absl::StatusOr<LeaseGrant> AwaitTicket(TicketId ticket, absl::Time deadline)
+      VRAMPOOL_EXCLUDES(mu_);
+  absl::Status SendHandle(SessionId session, const SlabGrant& slab)
+      VRAMPOOL_EXCLUDES(mu_);
+  // Called with every grant of which the handle is to be sent.
+  void BeginDelivery(const LeaseGrant& grant, int callers)
+      VRAMPOOL_REQUIRES(mu_);
+  // Called once for each of those callers.
+  void EndDelivery(SessionId session, LeaseId lease, bool is_sent)
+      VRAMPOOL_EXCLUDES(mu_);
+  // Asks `look` again and again, as things change, until it says something
+  // other than "not yet" or the deadline has passed. `look` runs under mu_.
+  template <typename Look>
+  auto WaitUntil(absl::Time deadline, uint64_t BrokerImpl::*version, Look look)
+      VRAMPOOL_EXCLUDES(mu_);
+  std::shared_ptr<SessionLink> LinkOf(SessionId session) VRAMPOOL_EXCLUDES(mu_);
+  std::shared_ptr<Manifest> ManifestOf(SessionId session)
+      VRAMPOOL_EXCLUDES(mu_);
+  LeakReport MakeReport(const SessionView& session, const Manifest& manifest,
+                        absl::Time allocated_before, size_t max_blocks) const;
+  void WriteObituary(SessionView session, std::shared_ptr<Manifest> manifest,
+                     std::string cause) VRAMPOOL_EXCLUDES(mu_);
+
+  const Epoch epoch_;
+  const Bounds bounds_;
+  Device& device_;
+  const Clock& clock_;
+  const std::unique_ptr<TableMemory> table_;
+
+  Mutex mu_;
+  CondVar settled_;  // A ticket, an object, or room changed.
+  Arbiter arbiter_ VRAMPOOL_GUARDED_BY(mu_);
+  absl::flat_hash_map<SessionId, Companion> companions_
+      VRAMPOOL_GUARDED_BY(mu_);
+  std::map<TicketId, Waiting> waiting_ VRAMPOOL_GUARDED_BY(mu_);
+  std::map<LeaseId, Delivery> deliveries_ VRAMPOOL_GUARDED_BY(mu_);
+  LeakBook leak_book_ VRAMPOOL_GUARDED_BY(mu_);
+  uint32_t watchers_ VRAMPOOL_GUARDED_BY(mu_) = 0;  // Calls in WaitUntil.
+  uint64_t objects_version_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  uint64_t room_version_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  uint64_t breaches_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  bool is_stopping_ VRAMPOOL_GUARDED_BY(mu_) = false;
+
+  // Last, so that they end first.
+  WorkQueue reports_{1};
+  WorkQueue destroyers_{2};
+  WorkQueue creators_{2};
+};
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_BROKER_BROKER_IMPL_H_

@@ -1,0 +1,200 @@
+// Sessions as the attach door reports them, and what they leave: see broker.h.
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "daemon/broker/broker_impl.h"
+
+namespace vrampool {
+
+absl::StatusOr<Admission> BrokerImpl::Attach(
+    const PeerIdentity& peer, const Labels& labels, std::string_view tenant,
+    std::shared_ptr<SessionLink> link) {
+  Admission admission;
+  {
+    MutexLock lock(mu_);
+    VRAMPOOL_ASSIGN_OR_RETURN(
+        admission.session, arbiter_.Attach(peer, labels, tenant, clock_.Now()));
+  }
+  // Until its Welcome is sent the session can do nothing, so what it needs can
+  // be made without the lock.
+  const auto prepare = [&]() -> absl::Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(
+        std::unique_ptr<Manifest> manifest,
+        Manifest::Create(admission.session, epoch_, bounds_.manifest_blocks));
+    VRAMPOOL_ASSIGN_OR_RETURN(admission.manifest, manifest->Duplicate());
+    VRAMPOOL_ASSIGN_OR_RETURN(admission.table, table_->Duplicate());
+    admission.manifest_bytes = manifest->bytes();
+    admission.table_bytes = table_->bytes();
+    admission.epoch = epoch_;
+    admission.tenant = std::string(tenant);
+    MutexLock lock(mu_);
+    companions_[admission.session] = {.link = std::move(link),
+                                      .manifest = std::move(manifest),
+                                      .condemned_because = "",
+                                      .is_process_gone = false};
+    return absl::OkStatus();
+  };
+  const absl::Status prepared = prepare();
+  if (prepared.ok()) return admission;
+  SocketClosed(admission.session);
+  ProcessGone(admission.session);
+  return prepared;
+}
+
+void BrokerImpl::Condemn(SessionId session, std::string_view why) {
+  Effects effects;
+  std::shared_ptr<SessionLink> link;
+  {
+    MutexLock lock(mu_);
+    const auto found = companions_.find(session);
+    if (found == companions_.end()) return;
+    if (!found->second.condemned_because.empty()) return;
+    found->second.condemned_because = std::string(why);
+    link = found->second.link;
+    arbiter_.Condemn(session, clock_.Now(), effects);
+    effects.objects_changed = true;
+    effects.room_changed = true;
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  link->SendFarewell(/*is_condemned=*/true, why);
+}
+
+bool BrokerImpl::SocketClosed(SessionId session) {
+  bool is_accounted = false;
+  Effects effects;
+  SessionView view;
+  Companion companion;
+  {
+    MutexLock lock(mu_);
+    view = arbiter_.ViewOf(session);
+    if (const auto found = companions_.find(session);
+        found != companions_.end()) {
+      companion = std::move(found->second);
+      companions_.erase(found);
+    }
+    is_accounted = arbiter_.SocketClosed(session, clock_.Now(), effects);
+    effects.objects_changed = true;
+    effects.room_changed = true;
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  if (companion.manifest == nullptr) return is_accounted;
+  reports_.Post([this, view = std::move(view),
+                 manifest = std::move(companion.manifest),
+                 cause = std::move(companion.condemned_because)]() mutable {
+    WriteObituary(std::move(view), std::move(manifest), std::move(cause));
+  });
+  return is_accounted;
+}
+
+void BrokerImpl::ProcessGone(SessionId session) {
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    arbiter_.ProcessGone(session, clock_.Now(), effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+}
+
+void BrokerImpl::HoldReleased(SessionId session, ObjectId object) {
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    arbiter_.HoldReleased(session, object, clock_.Now(), effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+}
+
+LeakReport BrokerImpl::MakeReport(const SessionView& session,
+                                  const Manifest& manifest,
+                                  absl::Time allocated_before,
+                                  size_t max_blocks) const {
+  LeakReport report;
+  report.session = session;
+  report.leased = session.charged;
+  const int64_t before_ns = absl::ToUnixNanos(allocated_before);
+  const auto is_larger = [](const BlockRecordView& a,
+                            const BlockRecordView& b) {
+    return a.size > b.size;
+  };
+  // A heap of the largest blocks so far, the smallest of them on top.
+  std::vector<BlockRecordView>& largest = report.blocks;
+  const absl::Status read =
+      manifest.ForEachBlock([&](const BlockRecordView& block) {
+        if (block.allocated_unix_ns > before_ns) return;
+        ++report.blocks_total;
+        report.bytes_total = CheckedAdd(report.bytes_total, Bytes(block.size))
+                                 .value_or(report.bytes_total);
+        largest.push_back(block);
+        std::push_heap(largest.begin(), largest.end(), is_larger);
+        if (largest.size() > max_blocks) {
+          std::pop_heap(largest.begin(), largest.end(), is_larger);
+          largest.pop_back();
+        }
+      });
+  std::sort_heap(largest.begin(), largest.end(), is_larger);
+  if (!read.ok()) report.manifest_fault = std::string(read.message());
+  return report;
+}
+
+void BrokerImpl::WriteObituary(SessionView session,
+                               std::shared_ptr<Manifest> manifest,
+                               std::string cause) {
+  constexpr size_t kBlocksKept = 1000;  // The most that a query may ask for.
+  LeakReport report =
+      MakeReport(session, *manifest, absl::InfiniteFuture(), kBlocksKept);
+  const bool left_nothing = report.blocks_total == 0 &&
+                            report.leased.is_zero() &&
+                            report.manifest_fault.empty();
+  if (!cause.empty()) {
+    report.end_cause = absl::StrCat("condemned: ", cause);
+  } else if (left_nothing) {
+    return;  // A clean end is no leak.
+  } else {
+    report.end_cause = "died";
+  }
+  report.session.state = SessionState::kEnded;
+  MutexLock lock(mu_);
+  report.ended_at = clock_.Now();
+  leak_book_.Add(std::move(report));
+}
+
+LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
+  LeakAnswer answer;
+  std::vector<std::pair<SessionView, std::shared_ptr<Manifest>>> live;
+  const absl::Time now = clock_.Now();
+  {
+    MutexLock lock(mu_);
+    answer.forgotten = leak_book_.forgotten();
+    for (const LeakReport& report : leak_book_.reports()) {
+      answer.reports.push_back(report);
+      auto& blocks = answer.reports.back().blocks;
+      if (blocks.size() > query.max_blocks) blocks.resize(query.max_blocks);
+    }
+    for (const auto& [id, companion] : companions_) {
+      live.emplace_back(arbiter_.ViewOf(id), companion.manifest);
+    }
+  }
+  for (const auto& [view, manifest] : live) {
+    LeakReport report =
+        MakeReport(view, *manifest, now - query.min_age, query.max_blocks);
+    if (report.blocks_total == 0 && report.manifest_fault.empty()) continue;
+    report.is_live = true;
+    report.ended_at = absl::InfiniteFuture();
+    answer.reports.push_back(std::move(report));
+  }
+  return answer;
+}
+
+LiveUse BrokerImpl::ReadLiveUse(SessionId session) {
+  const std::shared_ptr<Manifest> manifest = ManifestOf(session);
+  return manifest == nullptr ? LiveUse() : manifest->ReadLiveUse();
+}
+
+}  // namespace vrampool

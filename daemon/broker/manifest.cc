@@ -1,0 +1,170 @@
+#include "daemon/broker/manifest.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/bytes.h"
+#include "base/status_macros.h"
+#include "daemon/core/clean_text.h"
+
+namespace vrampool {
+namespace {
+
+constexpr uint64_t kRecordsPerRead = 4096;
+
+// A record as it lies in the file, without the atomic: it is read from a copy.
+struct RawRecord {
+  uint64_t state;
+  uint64_t slab_id;
+  uint64_t offset_bytes;
+  uint64_t size_bytes;
+  uint64_t stream;
+  int64_t allocated_unix_ns;
+  uint64_t call_site;
+  uint32_t tag;
+  uint32_t thread;
+};
+static_assert(sizeof(RawRecord) == sizeof(shm::BlockRecord));
+
+bool MakesSense(const RawRecord& record) {
+  return (record.state == static_cast<uint64_t>(shm::BlockState::kLive) ||
+          record.state == static_cast<uint64_t>(shm::BlockState::kShared)) &&
+         record.tag <= shm::kTagCapacity &&
+         CheckedAdd(Bytes(record.offset_bytes), Bytes(record.size_bytes))
+             .has_value();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Manifest>> Manifest::Create(
+    SessionId session, Epoch epoch, uint64_t record_capacity) {
+  const shm::ManifestLayout layout = shm::LayoutFor(record_capacity);
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      SharedMemory memory,
+      SharedMemory::Create("vrampool-manifest", layout.total_bytes,
+                           layout.records_offset, ClientAccess::kReadWrite));
+  auto* const header = new (memory.data()) shm::ManifestHeader();
+  header->magic = shm::kManifestMagic;
+  header->version = shm::kManifestVersion;
+  header->record_bytes = sizeof(shm::BlockRecord);
+  header->session_id = static_cast<uint64_t>(session);
+  header->epoch = static_cast<uint64_t>(epoch);
+  header->total_bytes = layout.total_bytes;
+  header->counters_offset = layout.counters_offset;
+  header->tags_offset = layout.tags_offset;
+  header->holds_offset = layout.holds_offset;
+  header->records_offset = layout.records_offset;
+  header->record_capacity = record_capacity;
+  header->tag_capacity = shm::kTagCapacity;
+  header->hold_capacity = shm::kHoldCapacity;
+  return std::unique_ptr<Manifest>(
+      new Manifest(std::move(memory), record_capacity));
+}
+
+Manifest::Manifest(SharedMemory memory, uint64_t record_capacity)
+    : memory_(std::move(memory)),
+      record_capacity_(record_capacity),
+      layout_(shm::LayoutFor(record_capacity)) {}
+
+const shm::ManifestHeader& Manifest::header() const {
+  return *reinterpret_cast<const shm::ManifestHeader*>(memory_.data());
+}
+
+bool Manifest::Holds(ObjectId object) const {
+  const auto* const holds = reinterpret_cast<const std::atomic<uint64_t>*>(
+      memory_.data() + layout_.holds_offset);
+  const uint32_t count =
+      std::min(header().hold_high_water.load(std::memory_order_seq_cst),
+               shm::kHoldCapacity);
+  for (uint32_t i = 0; i < count; ++i) {
+    if (holds[i].load(std::memory_order_seq_cst) ==
+        static_cast<uint64_t>(object)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+LiveUse Manifest::ReadLiveUse() const {
+  const auto* const cells = reinterpret_cast<const shm::Counters*>(
+      memory_.data() + layout_.counters_offset);
+  // Sums wrap as they like: the difference of honest counters is right modulo
+  // 2^64, and a liar's is shown as zero where it would be negative.
+  uint64_t blocks = 0;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < shm::kCounterCells; ++i) {
+    blocks += cells[i].blocks_allocated.load(std::memory_order_relaxed) -
+              cells[i].blocks_freed.load(std::memory_order_relaxed);
+    bytes += cells[i].bytes_allocated.load(std::memory_order_relaxed) -
+             cells[i].bytes_freed.load(std::memory_order_relaxed);
+  }
+  LiveUse use;
+  use.blocks = blocks > record_capacity_ ? 0 : blocks;
+  use.bytes = Bytes(static_cast<int64_t>(bytes) < 0 ? 0 : bytes);
+  return use;
+}
+
+std::string Manifest::TagText(uint32_t tag) const {
+  if (tag == 0 || tag > shm::kTagCapacity) return "";
+  const auto* const tags =
+      reinterpret_cast<const shm::Tag*>(memory_.data() + layout_.tags_offset);
+  const shm::Tag& entry = tags[tag - 1];
+  if (entry.is_set.load(std::memory_order_acquire) != 1) return "";
+  char text[sizeof(entry.text)];
+  std::memcpy(text, entry.text, sizeof(text));
+  // Whatever it is, it goes into messages and onto somebody's terminal.
+  return CleanText(std::string_view(text, ::strnlen(text, sizeof(text))),
+                   sizeof(text));
+}
+
+absl::Status Manifest::ForEachBlock(
+    const std::function<void(const BlockRecordView&)>& visit) const {
+  const uint64_t claimed =
+      header().record_high_water.load(std::memory_order_acquire);
+  const uint64_t count = std::min(claimed, record_capacity_);
+  uint64_t nonsense = 0;
+  std::vector<RawRecord> batch(std::min(count, kRecordsPerRead));
+  for (uint64_t at = 0; at < count;) {
+    const uint64_t wanted = std::min(count - at, kRecordsPerRead);
+    const ssize_t got = ::pread(
+        memory_.fd(), batch.data(), wanted * sizeof(RawRecord),
+        static_cast<off_t>(layout_.records_offset + at * sizeof(RawRecord)));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return absl::ErrnoToStatus(errno, "reading a manifest");
+    const uint64_t read = static_cast<uint64_t>(got) / sizeof(RawRecord);
+    for (uint64_t i = 0; i < read; ++i) {
+      const RawRecord& record = batch[i];
+      if (record.state == 0) continue;
+      if (!MakesSense(record)) {
+        ++nonsense;
+        continue;
+      }
+      visit({.slab = record.slab_id,
+             .offset = record.offset_bytes,
+             .size = record.size_bytes,
+             .stream = record.stream,
+             .allocated_unix_ns = record.allocated_unix_ns,
+             .tag = TagText(record.tag),
+             .call_site = record.call_site,
+             .thread = record.thread});
+    }
+    at += read;
+  }
+  if (nonsense > 0 || claimed > record_capacity_) {
+    return absl::DataLossError(
+        absl::StrCat(nonsense, " records make no sense; high-water mark ",
+                     claimed, " of ", record_capacity_));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace vrampool

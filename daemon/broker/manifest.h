@@ -1,0 +1,59 @@
+// manifest.h - the daemon's side of one session's manifest (see
+// proto/shm/manifest.h): makes it, and reads it as the hostile input that it
+// is.
+//
+// Threads: thread-safe after Create (reads only).
+
+#ifndef VRAMPOOL_DAEMON_BROKER_MANIFEST_H_
+#define VRAMPOOL_DAEMON_BROKER_MANIFEST_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/ids.h"
+#include "base/unique_fd.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/leak_book.h"
+#include "daemon/broker/shared_memory.h"
+#include "proto/shm/manifest.h"
+
+namespace vrampool {
+
+class Manifest {
+ public:
+  static absl::StatusOr<std::unique_ptr<Manifest>> Create(
+      SessionId session, Epoch epoch, uint64_t record_capacity);
+
+  absl::StatusOr<UniqueFd> Duplicate() const { return memory_.Duplicate(); }
+  uint64_t bytes() const { return layout_.total_bytes; }
+
+  // Is `object` among the holds? Looks at kHoldCapacity words at most; does not
+  // block.
+  bool Holds(ObjectId object) const;
+
+  // By the counters; never negative, whatever they say.
+  LiveUse ReadLiveUse() const;
+
+  // Calls `visit` for every record that is live and makes sense.
+  //   DataLoss  what does not make sense, once everything else was visited; a
+  //             client wrote nonsense.
+  absl::Status ForEachBlock(
+      const std::function<void(const BlockRecordView&)>& visit) const;
+
+ private:
+  Manifest(SharedMemory memory, uint64_t record_capacity);
+  const shm::ManifestHeader& header() const;
+  std::string TagText(uint32_t tag) const;
+
+  SharedMemory memory_;  // Mapped up to the records.
+  const uint64_t record_capacity_;
+  const shm::ManifestLayout layout_;
+};
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_BROKER_MANIFEST_H_

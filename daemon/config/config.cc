@@ -1,0 +1,330 @@
+#include "daemon/config/config.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "daemon/config/fields.h"
+#include "daemon/core/ledger.h"
+
+namespace vrampool {
+namespace {
+
+constexpr char kDefaultDirectory[] = "/run/vrampool";
+constexpr char kDefaultTenant[] = "root/default";
+constexpr char kHostPoolSize[] = "50%";
+constexpr char kPathRule[] =
+    "a tenant path is \"root\", or \"root/...\" with at most 8 components of "
+    "letters, digits, '.', '_' and '-', each at most 64 long";
+// struct sockaddr_un has room for 107 bytes; "/attach.sock" is the longest of
+// what follows DIR/UUID.
+constexpr size_t kMaxSocketPath = 107;
+constexpr size_t kSocketNameLength = 12;
+// A bound that one number in a file cannot turn into a daemon that starves its
+// machine: object table words, manifest records, threads.
+constexpr uint32_t kMaxObjects = 1 << 20;
+constexpr uint64_t kMaxManifestBlocks = 1 << 24;
+constexpr uint32_t kMaxOpenRpcs = 8192;
+constexpr uint32_t kMaxLeakReports = 1 << 16;
+// Calls in progress beyond those that may wait, so that returns and closes
+// always find a thread.
+constexpr uint32_t kRpcsBesideWaiting = 16;
+
+using Key = ConfigSource::Key;
+
+class Validation {
+ public:
+  Validation(const ConfigSource& source, const DeviceInfo& device)
+      : source_(source), proto_(source.proto()), device_(device) {}
+
+  absl::StatusOr<Config> Run() {
+    CheckKinds();
+    CheckPool();
+    CheckPreallocation();
+    CheckTenants();
+    CheckPolicy();
+    CheckBounds();
+    CheckSockets();
+    CheckLogLevel();
+    if (!problems_.empty()) {
+      return absl::InvalidArgumentError(absl::StrJoin(problems_, "\n"));
+    }
+    return std::move(config_);
+  }
+
+ private:
+  template <typename... Parts>
+  void Problem(const Key& key, const Parts&... parts) {
+    problems_.push_back(absl::StrCat(source_.Where(key), ": ", parts...));
+  }
+
+  std::optional<Bytes> Size(const Key& key, const std::string& text) {
+    const std::optional<Bytes> size = ParseBytes(text);
+    if (!size.has_value()) {
+      Problem(key, "\"", text, "\" is no size; write \"512MiB\" or \"80GiB\"");
+    }
+    return size;
+  }
+
+  void CheckKinds();
+  void CheckPool();
+  void CheckPreallocation();
+  void CheckTenants();
+  void CheckPolicy();
+  void CheckRule(const v1::Rule& rule, int index);
+  void CheckBounds();
+  void CheckSockets();
+  void CheckLogLevel();
+
+  const ConfigSource& source_;
+  const v1::Config& proto_;
+  const DeviceInfo& device_;
+  Config config_;
+  std::vector<std::string> problems_;
+};
+
+void Validation::CheckKinds() {
+  std::vector<HandleKind>& kinds = config_.core.kinds;
+  for (int i = 0; i < proto_.kinds_size(); ++i) {
+    const std::string& name = proto_.kinds(i);
+    const Key key = {.name = "kinds", .index = i};
+    const std::optional<HandleKind> kind = ParseHandleKind(name);
+    if (!kind.has_value()) {
+      Problem(key, "\"", name,
+              "\" is no handle kind; there are CUDA_IPC, VMM_FD and HOST_FD");
+    } else if (std::count(device_.kinds.begin(), device_.kinds.end(), *kind) ==
+               0) {
+      Problem(key, "the device ", device_.name, " does not offer ", name);
+    } else if (std::count(kinds.begin(), kinds.end(), *kind) != 0) {
+      Problem(key, name, " is listed twice");
+    } else {
+      kinds.push_back(*kind);
+    }
+  }
+  if (proto_.kinds_size() == 0) kinds = device_.kinds;
+}
+
+void Validation::CheckPool() {
+  const Key key = {.name = "pool_size"};
+  const std::string& text =
+      proto_.pool_size().empty() ? kHostPoolSize : proto_.pool_size();
+  config_.core.granule = device_.granule;
+  const std::optional<Bytes> size = ParseSizeOrShare(text, device_.total);
+  if (!size.has_value()) {
+    Problem(key, "\"", text,
+            "\" is neither a size (\"80GiB\") nor a share of the device's "
+            "memory (\"75%\")");
+    return;
+  }
+  if (*size > device_.total) {
+    Problem(key, FormatBytes(*size), " is more than the device has (",
+            FormatBytes(device_.total), ")");
+    return;
+  }
+  config_.core.capacity =
+      Bytes(size->count() - size->count() % device_.granule.count());
+  if (config_.core.capacity.is_zero()) {
+    Problem(key, FormatBytes(*size), " is less than one slab of ",
+            FormatBytes(device_.granule));
+  }
+}
+
+void Validation::CheckPreallocation() {
+  const Key key = {.name = "preallocate_slab"};
+  const std::string& text = proto_.preallocate_slab();
+  const std::optional<Bytes> asked = text.empty() ? MiB(64) : Size(key, text);
+  if (!asked.has_value()) return;
+  const std::optional<Bytes> slab = CheckedRoundUp(*asked, device_.granule);
+  const Bytes capacity = config_.core.capacity;
+  if (!slab.has_value() || slab->is_zero() ||
+      (!text.empty() && !capacity.is_zero() && *slab > capacity)) {
+    Problem(key, "a slab of ", FormatBytes(*asked),
+            " does not fit the pool; give more than 0 and at most ",
+            FormatBytes(capacity));
+    return;
+  }
+  // The default must also do for a pool smaller than it.
+  if (proto_.preallocate()) {
+    config_.preallocate_slab = std::min(*slab, capacity);
+  }
+}
+
+void Validation::CheckTenants() {
+  config_.core.default_limit = config_.core.capacity;
+  if (!proto_.default_limit().empty()) {
+    const std::optional<Bytes> limit =
+        Size({.name = "default_limit"}, proto_.default_limit());
+    if (limit.has_value()) config_.core.default_limit = *limit;
+  }
+  std::set<std::string> seen;
+  for (int i = 0; i < proto_.tenants_size(); ++i) {
+    const v1::Tenant& tenant = proto_.tenants(i);
+    const Key path = {.name = "tenants", .index = i, .inner = "path"};
+    if (!IsTenantPath(tenant.path())) {
+      Problem(path, "\"", tenant.path(), "\": ", kPathRule);
+    } else if (!seen.insert(tenant.path()).second) {
+      Problem(path, "\"", tenant.path(), "\" is listed twice");
+    }
+    std::optional<Bytes> limit = config_.core.default_limit;
+    if (!tenant.limit().empty()) {
+      limit = Size({.name = "tenants", .index = i, .inner = "limit"},
+                   tenant.limit());
+    }
+    config_.core.tenants.push_back(
+        {.path = tenant.path(), .limit = limit.value_or(Bytes())});
+  }
+}
+
+void Validation::CheckRule(const v1::Rule& rule, int index) {
+  const Key tenant = {.name = "policy", .index = index, .inner = "tenant"};
+  if (rule.refuse() && !rule.tenant().empty()) {
+    Problem(tenant, "a rule either names a tenant or refuses, not both");
+  } else if (!rule.refuse() && rule.tenant().empty()) {
+    Problem(tenant, "the rule needs a tenant, or \"refuse: true\"");
+  } else if (!rule.refuse() && !IsTenantPath(rule.tenant())) {
+    Problem(tenant, "\"", rule.tenant(), "\": ", kPathRule);
+  }
+  if (!rule.cgroup_prefix().empty() && rule.cgroup_prefix()[0] != '/') {
+    Problem({.name = "policy", .index = index, .inner = "cgroup_prefix"}, "\"",
+            rule.cgroup_prefix(),
+            "\" must start with '/', as the path in /proc/PID/cgroup does");
+  }
+  config_.policy.rules.push_back(
+      {.uids = {rule.uids().begin(), rule.uids().end()},
+       .gids = {rule.gids().begin(), rule.gids().end()},
+       .cgroup_prefix = rule.cgroup_prefix(),
+       .tenant = rule.refuse() ? "" : rule.tenant()});
+}
+
+void Validation::CheckPolicy() {
+  for (int i = 0; i < proto_.policy_size(); ++i) CheckRule(proto_.policy(i), i);
+  const Key key = {.name = "default_tenant"};
+  const std::string& tenant = proto_.default_tenant();
+  if (proto_.refuse_unmatched()) {
+    if (!tenant.empty()) {
+      Problem(key, "contradicts refuse_unmatched; keep one of the two");
+    }
+  } else if (tenant.empty()) {
+    config_.policy.default_tenant = kDefaultTenant;
+  } else if (!IsTenantPath(tenant)) {
+    Problem(key, "\"", tenant, "\": ", kPathRule);
+  } else {
+    config_.policy.default_tenant = tenant;
+  }
+  config_.policy.admin_uids.assign(proto_.admin_uids().begin(),
+                                   proto_.admin_uids().end());
+  config_.policy.admin_gids.assign(proto_.admin_gids().begin(),
+                                   proto_.admin_gids().end());
+}
+
+template <typename T>
+void Take(T written, T& bound) {
+  if (written != 0) bound = written;
+}
+
+void Validation::CheckBounds() {
+  const v1::Bounds& written = proto_.bounds();
+  Bounds& bounds = config_.core.bounds;
+  Take(written.sessions(), bounds.sessions);
+  Take(written.sessions_per_uid(), bounds.sessions_per_uid);
+  Take(written.leases_per_session(), bounds.leases_per_session);
+  Take(written.objects(), bounds.objects);
+  Take(written.objects_per_session(), bounds.objects_per_session);
+  Take(written.holds_per_session(), bounds.holds_per_session);
+  if (written.metadata_bytes_per_tenant() != 0) {
+    bounds.metadata_per_tenant = Bytes(written.metadata_bytes_per_tenant());
+  }
+  Take(written.waiting(), bounds.waiting);
+  Take(written.waiting_per_session(), bounds.waiting_per_session);
+  Take(written.manifest_blocks(), bounds.manifest_blocks);
+  Take(written.leak_reports(), bounds.leak_reports);
+  Take(written.connections_per_uid(), bounds.connections_per_uid);
+  Take(written.open_rpcs(), bounds.open_rpcs);
+
+  const auto at_most = [this](std::string_view name, uint64_t value,
+                              uint64_t most) {
+    if (value <= most) return;
+    Problem({.name = "bounds", .inner = name}, value, " is more than ", most);
+  };
+  at_most("objects", bounds.objects, kMaxObjects);
+  at_most("manifest_blocks", bounds.manifest_blocks, kMaxManifestBlocks);
+  at_most("leak_reports", bounds.leak_reports, kMaxLeakReports);
+  at_most("open_rpcs", bounds.open_rpcs, kMaxOpenRpcs);
+  if (bounds.open_rpcs < uint64_t{bounds.waiting} + kRpcsBesideWaiting) {
+    Problem({.name = "bounds", .inner = "open_rpcs"}, bounds.open_rpcs,
+            " leaves no room beside ", bounds.waiting,
+            " waiting calls; raise it to bounds.waiting + ", kRpcsBesideWaiting,
+            ", or lower bounds.waiting");
+  }
+}
+
+void Validation::CheckSockets() {
+  config_.directory = proto_.directory();
+  if (config_.directory.empty()) {
+    const char* const wanted = std::getenv("VRAMPOOL_DIR");
+    config_.directory =
+        wanted != nullptr && *wanted != '\0' ? wanted : kDefaultDirectory;
+  }
+  const Key key = {.name = "directory"};
+  if (config_.directory.find('\0') != std::string::npos) {
+    Problem(key, "a path has no NUL in it");
+  }
+  const size_t longest =
+      config_.directory.size() + 1 + device_.uuid.size() + kSocketNameLength;
+  if (longest > kMaxSocketPath) {
+    Problem(key, "the path is ", longest - kMaxSocketPath,
+            " bytes too long for the sockets in it; choose a shorter one");
+  }
+  if (proto_.socket_mode().empty()) return;
+  const std::optional<mode_t> mode = ParseSocketMode(proto_.socket_mode());
+  if (!mode.has_value()) {
+    Problem({.name = "socket_mode"}, "\"", proto_.socket_mode(),
+            "\" is no mode; write octal digits up to 0777, such as \"0660\"");
+  }
+  config_.socket_mode = mode.value_or(0);
+}
+
+void Validation::CheckLogLevel() {
+  if (proto_.log_level().empty()) return;
+  const std::set<std::string> levels = {"trace", "debug", "info", "warn",
+                                        "error"};
+  if (levels.count(proto_.log_level()) == 0) {
+    Problem({.name = "log_level"}, "\"", proto_.log_level(),
+            "\" is none of trace, debug, info, warn and error");
+  }
+  config_.log_level = proto_.log_level();
+}
+
+}  // namespace
+
+absl::StatusOr<DeviceChoice> ChooseDevice(const ConfigSource& source) {
+  const std::string& text = source.proto().device();
+  DeviceChoice choice;
+  if (text.empty() || text == "host") return choice;
+  const size_t colon = text.find(':');
+  choice.backend = text.substr(0, colon);
+  choice.name = colon == std::string::npos ? "" : text.substr(colon + 1);
+  constexpr std::string_view kNameLetters =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+  if (choice.backend != "host" || choice.name.empty() ||
+      choice.name.size() > 32 ||
+      choice.name.find_first_not_of(kNameLetters) != std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        source.Where({.name = "device"}), ": \"", text,
+        "\" is no device; write \"host\", or \"host:NAME\" with at most 32 "
+        "letters, digits, '_' and '-'"));
+  }
+  return choice;
+}
+
+absl::StatusOr<Config> ValidateConfig(const ConfigSource& source,
+                                      const DeviceInfo& device) {
+  return Validation(source, device).Run();
+}
+
+}  // namespace vrampool

@@ -1,0 +1,48 @@
+// config.h - what the daemon was told to do, validated.
+//
+// A plain value, made by ValidateConfig() from the file and the flags; whoever
+// has one need not check anything again.
+
+#ifndef VRAMPOOL_DAEMON_CONFIG_CONFIG_H_
+#define VRAMPOOL_DAEMON_CONFIG_CONFIG_H_
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/bytes.h"
+#include "daemon/config/config_source.h"
+#include "daemon/config/policy.h"
+#include "daemon/core/device.h"
+#include "daemon/core/settings.h"
+
+namespace vrampool {
+
+// Which device to open: "host" or "host:NAME".
+struct DeviceChoice {
+  std::string backend = "host";
+  std::string name;  // Empty: the backend's default.
+};
+
+struct Config {
+  CoreSettings core;       // The epoch is left to main.cc.
+  Bytes preallocate_slab;  // Zero: slabs are created on demand.
+  Policy::Options policy;  // The daemon's uid is left to main.cc.
+  std::string directory;
+  mode_t socket_mode = 0666;
+  std::string log_level = "info";
+};
+
+// InvalidArgument names the file, line and key (or the flag) of a device that
+// this daemon does not know.
+absl::StatusOr<DeviceChoice> ChooseDevice(const ConfigSource& source);
+
+// Checks everything against `device` (what the chosen device offers).
+// InvalidArgument lists all problems, one on each line.
+absl::StatusOr<Config> ValidateConfig(const ConfigSource& source,
+                                      const DeviceInfo& device);
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_CONFIG_CONFIG_H_

@@ -1,0 +1,295 @@
+// arbiter.h - decides: who gets which slab, what becomes of it, when objects
+// and sessions end.
+//
+// The Arbiter is a state machine without threads, clock, device or transport. A
+// call takes what has happened (a client asks, a slab was created, a process is
+// gone) and the time, changes the state, and appends to `effects` what must now
+// be done outside (see effects.h). Everything a client sends may be passed in:
+// it is checked here, and after an error nothing has changed.
+//
+// Leases. A request is served, in this order, by a slab that the session has
+// parked, a clean slab of its tenant, a clean slab of nobody, a new slab in
+// free room, a new slab in room that clean slabs give way for. A request that
+// must wait for the device gets a ticket; so does one that waits for somebody
+// to give back, if it may wait. Tickets are served first come, first served:
+// one that is stopped by a tenant's limit stops those of that tenant and below,
+// one for which the pool lacks room stops all. A request that may not wait
+// never overtakes a ticket that does. (A parked slab is room for nobody else:
+// taking it passes nobody.)
+//
+// Slabs never cross tenants, and after a death they are never reused.
+//
+// Invariants: those of Ledger, Pool and ObjectBook, and
+//   A1  a session's lease count is the number of slabs leased to it
+//   A2  a slab's object count is the number of objects with a buffer in it
+//   A3  a slab is mapped by a session iff the session lists it as mapped
+//   A4  a leased or parked slab's session is live or condemned
+//   A5  what is free or coming covers all assured tickets
+//
+// Threads: not thread-safe. Broker reaches it only while holding its lock.
+
+#ifndef VRAMPOOL_DAEMON_CORE_ARBITER_H_
+#define VRAMPOOL_DAEMON_CORE_ARBITER_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "daemon/core/effects.h"
+#include "daemon/core/ledger.h"
+#include "daemon/core/object_book.h"
+#include "daemon/core/peer.h"
+#include "daemon/core/pool.h"
+#include "daemon/core/requests.h"
+#include "daemon/core/settings.h"
+#include "daemon/core/snapshot.h"
+
+namespace vrampool {
+
+struct CoreState;
+
+enum class WaitMode { kFailFast, kMayWait };
+
+class Arbiter {
+ public:
+  // REQUIRES: `settings` validated; the ports outlive the Arbiter.
+  Arbiter(CoreSettings settings, ObjectTable& table, HoldOracle& oracle);
+
+  // What must survive a restart of the daemon, and an Arbiter that goes on from
+  // it; see core_state.h for what is left out and what remains to be done.
+  //   DataLoss            the state contradicts itself: a damaged file.
+  //   FailedPrecondition  it does not fit the settings.
+  CoreState Save() const;
+  static absl::StatusOr<std::unique_ptr<Arbiter>> Restore(
+      CoreSettings settings, const CoreState& state, ObjectTable& table,
+      HoldOracle& oracle);
+
+  // Reserves the whole pool as clean slabs of `slab` bytes that belong to
+  // nobody, and does so again with room that becomes free. REQUIRES: called
+  // once, before any client calls; `slab` is a multiple of the granule.
+  void Preallocate(Bytes slab, absl::Time now, Effects& effects);
+
+  // Sessions.
+  absl::StatusOr<SessionId> Attach(const PeerIdentity& peer,
+                                   const Labels& labels,
+                                   std::string_view tenant, absl::Time now);
+  void Condemn(SessionId session, absl::Time now, Effects& effects);
+  // True if the session may still map something: tell when its process is gone.
+  // Otherwise it is forgotten at once.
+  bool SocketClosed(SessionId session, absl::Time now, Effects& effects);
+  void ProcessGone(SessionId session, absl::Time now, Effects& effects);
+
+  // Leases. A ticket is answered through Effects::settled, once.
+  absl::StatusOr<std::variant<LeaseGrant, TicketId>> RequestLease(
+      SessionId session, const LeaseRequest& request, WaitMode mode,
+      absl::Time now, Effects& effects);
+  // The caller no longer waits. False if the ticket is about to be served (its
+  // room is certain): keep waiting, the answer will come soon, a refusal if the
+  // device fails.
+  bool CancelTicket(TicketId ticket, absl::Time now, Effects& effects);
+  // What a ticket that ran out of time is told; REQUIRES: it still waits.
+  absl::Status WaitedOut(TicketId ticket) const;
+  // The handle of a fresh grant never reached the client: as if never granted.
+  void UndoLease(SessionId session, LeaseId lease, absl::Time now,
+                 Effects& effects);
+  absl::Status Return(SessionId session, LeaseId lease, ReturnMode mode,
+                      absl::Time now, Effects& effects);
+  absl::StatusOr<uint32_t> ReportUnmapped(SessionId session,
+                                          const std::vector<SlabId>& slabs,
+                                          absl::Time now, Effects& effects);
+  // OK if a lease of `size` would be granted now; else why not.
+  absl::Status Fits(SessionId session, Bytes size) const;
+  absl::StatusOr<Budget> GetBudget(SessionId session) const;
+
+  // Objects.
+  absl::StatusOr<ShareGrant> Share(SessionId session, ShareRequest request,
+                                   const ObjectSecret& secret, absl::Time now);
+  absl::Status Ready(SessionId session, ObjectId object, Effects& effects);
+  // WAITED_OUT for a pending object, OBJECT_UNKNOWN for a name that nobody has:
+  // the caller may wait for Effects::objects_changed and ask again.
+  absl::StatusOr<OpenGrant> Open(SessionId session, const OpenRequest& request,
+                                 absl::Time now);
+  // As Open by name, without taking a hold.
+  absl::Status Exists(SessionId session, std::string_view name) const;
+  absl::Status Close(SessionId session, ObjectId object, absl::Time now,
+                     Effects& effects);
+  absl::Status Unlink(SessionId session, std::string_view name, absl::Time now,
+                      Effects& effects);
+  void HoldReleased(SessionId session, ObjectId object, absl::Time now,
+                    Effects& effects);
+
+  // The device.
+  void OnCreated(SlabId slab, const absl::Status& outcome, absl::Time now,
+                 Effects& effects);
+  void OnDestroyed(SlabId slab, const absl::Status& outcome, absl::Time now,
+                   Effects& effects);
+  // Asks the device again for what it failed to destroy. That also happens by
+  // itself when the room is missed; call it now and then all the same.
+  void RetryDestroys(Effects& effects);
+  // From now on nothing is granted; what waits is refused.
+  void OnDeviceLost(std::string_view why, Effects& effects);
+
+  // Operators.
+  absl::Status SetLimit(std::string_view tenant, Bytes limit, absl::Time now,
+                        Effects& effects);
+  void BeginShutdown(Effects& effects);
+  Snapshot TakeSnapshot(absl::Time now) const;
+  SessionView ViewOf(SessionId session) const;  // Empty id if unknown.
+
+  bool IsConserved() const { return pool_.IsConserved(); }
+  void CheckInvariants() const;
+
+ private:
+  struct Session {
+    SessionId id{};
+    TenantId tenant{};
+    PeerIdentity peer;
+    Labels labels;
+    SessionState state = SessionState::kLive;
+    bool is_process_gone = false;
+    absl::Time attached_at;
+    absl::flat_hash_map<LeaseId, SlabId> leases;
+    std::map<IdempotencyKey, LeaseId> leases_by_key;
+    std::map<IdempotencyKey, TicketId> tickets_by_key;
+    absl::flat_hash_set<SlabId> parked;
+    absl::flat_hash_set<SlabId> mapped;
+    absl::flat_hash_set<ObjectId> held;      // By call.
+    uint32_t holds = 0;                      // Sum of the counts.
+    absl::flat_hash_set<ObjectId> produced;  // And still existing.
+    bool is_asked = false;  // For memory, since it last gave any back.
+  };
+  enum class TicketState { kWaiting, kAssured, kCreating };
+  struct Ticket {
+    TicketId id{};
+    SessionId session{};
+    TenantId tenant{};
+    LeaseRequest request;
+    HandleKind kind{};
+    Bytes size;  // Rounded up.
+    TicketState state = TicketState::kWaiting;
+    Charge charge;            // Taken unless kWaiting.
+    bool is_overdue = false;  // Its time is up: it must not wait again.
+  };
+  // How far tickets are stopped by those before them.
+  struct Line {
+    std::vector<TenantId> stopped;  // These and all below must wait.
+    bool is_start_late = false;     // Assured, but the room is not there yet.
+  };
+
+  // arbiter_snapshot.cc
+  void CheckSlabs() const;
+  void CheckTickets() const;
+  void CheckSessions() const;
+
+  // arbiter_state.cc
+  void RestoreTenants(const CoreState& state);
+  void RestoreSessions(const CoreState& state);
+  void RestoreSlabs(const CoreState& state);
+  void RestoreObjects(const CoreState& state);
+
+  // arbiter_sessions.cc
+  absl::StatusOr<Session*> FindLive(SessionId id);
+  absl::StatusOr<const Session*> FindLive(SessionId id) const;
+  Session* Find(SessionId id);
+  void DropTickets(Session& session, Effects& effects);
+  void EndObjectsOf(Session& session, absl::Time now, Effects& effects);
+  void FreeSlabsOf(Session& session, absl::Time now, Effects& effects);
+  void Forget(Session& session, absl::Time now, Effects& effects);
+
+  // arbiter_leases.cc
+  absl::StatusOr<std::optional<std::variant<LeaseGrant, TicketId>>> FindRepeat(
+      Session& session, const LeaseRequest& request);
+  absl::Status CheckLeaseRequest(const Session& session,
+                                 const LeaseRequest& request, HandleKind& kind,
+                                 Bytes& size) const;
+  Slab* FindParked(const Session& session, HandleKind kind, Bytes size) const;
+  // A clean slab that `session` may be charged for; null if there is none.
+  Slab* FindClean(const Session& session, HandleKind kind, Bytes size) const;
+  std::optional<LeaseGrant> TryParked(Session& session,
+                                      const LeaseRequest& request,
+                                      HandleKind kind, Bytes size,
+                                      absl::Time now);
+  std::optional<LeaseGrant> TryClean(Session& session,
+                                     const LeaseRequest& request,
+                                     HandleKind kind, Bytes size,
+                                     absl::Time now);
+  // Makes sure of room for a ticket whose charge is taken: it is then assured,
+  // or creating. False if there is none to be had.
+  bool TryRoom(Ticket& ticket, absl::Time now, Effects& effects);
+  void StartCreate(Ticket& ticket, absl::Time now, Effects& effects);
+  void EvictClean(Bytes needed, absl::Time now, Effects& effects);
+  LeaseGrant GrantSlab(Session& session, Slab& slab, Charge charge,
+                       const LeaseRequest& request, absl::Time now);
+  Ticket& AddTicket(Session& session, const LeaseRequest& request,
+                    HandleKind kind, Bytes size);
+  void EraseTicket(TicketId id);
+  void Settle(Ticket& ticket, absl::StatusOr<LeaseGrant> outcome,
+              Effects& effects);
+  // Serves tickets as far as possible; called after anything was given back.
+  void Pump(absl::Time now, Effects& effects);
+  void PumpOne(Ticket& ticket, Line& line, absl::Time now, Effects& effects);
+  // Whom a waiting ticket stops: the tenant whose limit is in its way, or all.
+  TenantId StoppedBy(const Ticket& ticket) const;
+  bool IsStopped(TenantId tenant, const Line& line) const;
+  // True if a new request of `tenant` would overtake one that waits.
+  bool IsOvertaking(TenantId tenant) const;
+  // The room of assured tickets that no longer comes is promised no more.
+  void TakeBackPromises(Effects& effects);
+  void AskForMemory(const Ticket& ticket, Effects& effects);
+  absl::Status RefuseForRoom(Bytes asked, Bytes size);
+  absl::Status CountRefusal(absl::Status status);
+  Bytes promised() const;  // Bytes of assured tickets, not yet reserved.
+  Bytes room() const;      // What a new slab could have, promises included.
+  // The limit in the way, unless that is the size of the whole pool.
+  std::optional<TenantId> QuotaInTheWay(TenantId tenant, Bytes size) const;
+  void Refill(absl::Time now, Effects& effects);
+
+  // arbiter_slabs.cc
+  void Map(Session& session, Slab& slab);
+  void Unmap(Session& session, Slab& slab);
+  void Park(Session& session, Slab& slab, absl::Time now);
+  void Destroy(Slab& slab, absl::Time now, Effects& effects);
+  // A slab that its lessee has given back unmapped.
+  void Release(Slab& slab, absl::Time now, Effects& effects);
+  void EndLease(Session& session, Slab& slab);
+  void AfterObjectEnded(const std::vector<SlabId>& slabs, absl::Time now,
+                        Effects& effects);
+  std::vector<SessionId> LiveMappers(const Object& object) const;
+  void TryEndObject(Object& object, absl::Time now, Effects& effects);
+  // Objects there that only manifests held can end when a mapper has gone.
+  void EndUnheldIn(const absl::flat_hash_set<SlabId>& slabs, absl::Time now,
+                   Effects& effects);
+  void DropHold(Session& session, Object& object);
+
+  const CoreSettings settings_;
+  Ledger ledger_;
+  Pool pool_;
+  ObjectBook objects_;
+  std::map<SessionId, Session> sessions_;
+  absl::flat_hash_map<uid_t, uint32_t> sessions_per_uid_;
+  std::map<TicketId, Ticket> tickets_;   // In order of arrival.
+  std::map<SlabId, TicketId> creating_;  // For whom a slab is made.
+  std::vector<SlabId> failed_destroys_;  // To be tried again.
+  uint64_t last_session_ = 0;
+  uint64_t last_lease_ = 0;
+  uint64_t last_ticket_ = 0;
+  Bytes preallocate_;        // Zero: on demand.
+  std::string device_lost_;  // Empty: it is well.
+  bool is_stopping_ = false;
+  Counters counters_;
+};
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_CORE_ARBITER_H_

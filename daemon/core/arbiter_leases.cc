@@ -1,0 +1,324 @@
+// Who gets which slab: see arbiter.h.
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "daemon/core/arbiter.h"
+#include "daemon/core/refusal.h"
+
+namespace vrampool {
+
+using LeaseAnswer = std::variant<LeaseGrant, TicketId>;
+
+absl::Status Arbiter::CheckLeaseRequest(const Session& session,
+                                        const LeaseRequest& request,
+                                        HandleKind& kind, Bytes& size) const {
+  if (is_stopping_) {
+    return Refuse(Reason::kShuttingDown,
+                  "the daemon is stopping; memory already leased stays usable");
+  }
+  if (!device_lost_.empty()) return Refuse(Reason::kDeviceLost, device_lost_);
+  if (request.size.is_zero()) {
+    return Refuse(Reason::kBadArgument, "a lease of zero bytes: ask for more");
+  }
+  const std::optional<Bytes> rounded =
+      CheckedRoundUp(request.size, settings_.granule);
+  if (!rounded.has_value() || *rounded > settings_.capacity) {
+    return Refuse({.reason = Reason::kPoolExhausted,
+                   .subject = "pool",
+                   .asked = request.size,
+                   .limit = settings_.capacity},
+                  absl::StrCat("a slab of ", FormatBytes(request.size),
+                               " can never fit: the whole pool is ",
+                               FormatBytes(settings_.capacity)));
+  }
+  kind = request.kind == HandleKind::kNone ? settings_.kinds.front()
+                                           : request.kind;
+  if (std::find(settings_.kinds.begin(), settings_.kinds.end(), kind) ==
+      settings_.kinds.end()) {
+    return Refuse(Reason::kKindNotOffered,
+                  absl::StrCat("this daemon does not offer slabs of kind ",
+                               HandleKindName(kind)));
+  }
+  size = *rounded;
+  const size_t leases = session.leases.size() + session.tickets_by_key.size();
+  if (leases >= settings_.bounds.leases_per_session) {
+    return Refuse(
+        {.reason = Reason::kLimitReached, .subject = "leases_per_session"},
+        absl::StrCat("the session has ", leases,
+                     " leases, its bound; return some, or lease larger slabs"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<LeaseAnswer>> Arbiter::FindRepeat(
+    Session& session, const LeaseRequest& request) {
+  const auto differs = [&request](const LeaseRequest& earlier) {
+    return earlier.size != request.size || earlier.kind != request.kind;
+  };
+  const absl::Status conflict =
+      Refuse(Reason::kIdempotencyConflict,
+             "this idempotency key was used for another request; choose a new "
+             "one for each allocation");
+  if (const auto found = session.tickets_by_key.find(request.key);
+      found != session.tickets_by_key.end()) {
+    if (differs(tickets_.at(found->second).request)) return conflict;
+    return LeaseAnswer(found->second);
+  }
+  const auto found = session.leases_by_key.find(request.key);
+  if (found == session.leases_by_key.end()) return std::nullopt;
+  const Slab& slab = *pool_.Find(session.leases.at(found->second));
+  if (differs(slab.request)) return conflict;
+  LeaseGrant grant;
+  grant.lease = slab.lease;
+  // The handle may have been lost with the reply: it is sent again.
+  grant.slab = {slab.id, slab.size, slab.kind, /*is_mapped=*/false};
+  grant.asked = request.size;
+  grant.used = ledger_.used(session.tenant);
+  grant.limit = ledger_.limit(session.tenant);
+  grant.is_repeat = true;
+  return LeaseAnswer(grant);
+}
+
+absl::StatusOr<LeaseAnswer> Arbiter::RequestLease(SessionId id,
+                                                  const LeaseRequest& request,
+                                                  WaitMode mode, absl::Time now,
+                                                  Effects& effects) {
+  VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
+  VRAMPOOL_ASSIGN_OR_RETURN(const std::optional<LeaseAnswer> repeat,
+                            FindRepeat(*session, request));
+  if (repeat.has_value()) return *repeat;
+  HandleKind kind{};
+  Bytes size;
+  VRAMPOOL_RETURN_IF_ERROR(
+      CountRefusal(CheckLeaseRequest(*session, request, kind, size)));
+  if (auto grant = TryParked(*session, request, kind, size, now)) {
+    return LeaseAnswer(*std::move(grant));
+  }
+  const bool is_overtaking = IsOvertaking(session->tenant);
+  if (!is_overtaking) {
+    if (auto grant = TryClean(*session, request, kind, size, now)) {
+      return LeaseAnswer(*std::move(grant));
+    }
+  }
+  absl::Status refusal = absl::OkStatus();
+  if (QuotaInTheWay(session->tenant, size).has_value()) {
+    refusal = ledger_.Take(session->tenant, size, request.size).status();
+    // No waiting for what the limits can never admit.
+    if (!ledger_.CouldEverTake(session->tenant, size))
+      mode = WaitMode::kFailFast;
+  } else if (is_overtaking ||
+             ledger_.Obstacle(session->tenant, size).has_value()) {
+    refusal = RefuseForRoom(request.size, size);
+  } else {
+    Ticket& ticket = AddTicket(*session, request, kind, size);
+    ticket.charge = *ledger_.Take(session->tenant, size, request.size);
+    if (TryRoom(ticket, now, effects)) return LeaseAnswer(ticket.id);
+    EraseTicket(ticket.id);
+    refusal = RefuseForRoom(request.size, size);
+  }
+  // Perhaps the device has got over what it failed at.
+  RetryDestroys(effects);
+  if (mode == WaitMode::kFailFast) return CountRefusal(std::move(refusal));
+  if (tickets_.size() >= settings_.bounds.waiting ||
+      session->tickets_by_key.size() >= settings_.bounds.waiting_per_session) {
+    return Refuse({.reason = Reason::kWaitQueueFull,
+                   .asked = request.size,
+                   .retry_after = absl::Milliseconds(100)},
+                  "too many requests wait already; try again later");
+  }
+  Ticket& ticket = AddTicket(*session, request, kind, size);
+  AskForMemory(ticket, effects);
+  return LeaseAnswer(ticket.id);
+}
+
+Slab* Arbiter::FindParked(const Session& session, HandleKind kind,
+                          Bytes size) const {
+  for (const SlabId id : session.parked) {
+    Slab* const slab = pool_.Find(id);
+    if (slab->kind == kind && slab->size == size) return slab;
+  }
+  return nullptr;
+}
+
+Slab* Arbiter::FindClean(const Session& session, HandleKind kind,
+                         Bytes size) const {
+  for (const auto& owner :
+       {std::optional<TenantId>(session.tenant), std::optional<TenantId>()}) {
+    Slab* const slab = pool_.FindClean(owner, kind, size);
+    if (slab == nullptr) continue;
+    if (!ledger_.Obstacle(session.tenant, slab->size).has_value()) return slab;
+  }
+  return nullptr;
+}
+
+std::optional<LeaseGrant> Arbiter::TryParked(Session& session,
+                                             const LeaseRequest& request,
+                                             HandleKind kind, Bytes size,
+                                             absl::Time now) {
+  Slab* const slab = FindParked(session, kind, size);
+  if (slab == nullptr) return std::nullopt;
+  session.parked.erase(slab->id);
+  Charge charge = std::move(slab->charge);  // It was charged all the time.
+  return GrantSlab(session, *slab, std::move(charge), request, now);
+}
+
+std::optional<LeaseGrant> Arbiter::TryClean(Session& session,
+                                            const LeaseRequest& request,
+                                            HandleKind kind, Bytes size,
+                                            absl::Time now) {
+  Slab* const slab = FindClean(session, kind, size);
+  if (slab == nullptr) return std::nullopt;
+  Charge charge = *ledger_.Take(session.tenant, slab->size, request.size);
+  return GrantSlab(session, *slab, std::move(charge), request, now);
+}
+
+LeaseGrant Arbiter::GrantSlab(Session& session, Slab& slab, Charge charge,
+                              const LeaseRequest& request, absl::Time now) {
+  LeaseGrant grant;
+  grant.lease = LeaseId{++last_lease_};
+  grant.slab = {slab.id, slab.size, slab.kind,
+                /*is_mapped=*/slab.state() == SlabState::kParked};
+  grant.asked = request.size;
+  slab.was_mapped = grant.slab.is_mapped;
+  pool_.Move(slab, SlabState::kLeased, now);
+  slab.tenant = session.tenant;
+  slab.session = session.id;
+  slab.lease = grant.lease;
+  slab.request = request;
+  slab.charge = std::move(charge);
+  session.leases.emplace(grant.lease, slab.id);
+  session.leases_by_key[request.key] = grant.lease;
+  // From now on the client may map it, even if the handle's way is not known.
+  Map(session, slab);
+  grant.used = ledger_.used(session.tenant);
+  grant.limit = ledger_.limit(session.tenant);
+  ++counters_.leases_granted;
+  return grant;
+}
+
+bool Arbiter::TryRoom(Ticket& ticket, absl::Time now, Effects& effects) {
+  const Bytes wanted = promised() + ticket.size;
+  if (room() < wanted) return false;
+  EvictClean(wanted, now, effects);
+  if (pool_.free() >= wanted) {
+    StartCreate(ticket, now, effects);
+  } else {
+    ticket.state = TicketState::kAssured;
+  }
+  return true;
+}
+
+void Arbiter::StartCreate(Ticket& ticket, absl::Time now, Effects& effects) {
+  Slab& slab = pool_.Reserve(ticket.size, ticket.kind, now);
+  ticket.state = TicketState::kCreating;
+  creating_[slab.id] = ticket.id;
+  effects.create.push_back({slab.id, slab.size, slab.kind});
+}
+
+// Makes clean slabs give way, the longest unused first, until `needed` bytes
+// are free or about to be.
+void Arbiter::EvictClean(Bytes needed, absl::Time now, Effects& effects) {
+  while (pool_.free() + pool_.coming() < needed) {
+    Slab* const slab = pool_.OldestClean();
+    if (slab == nullptr) return;
+    Destroy(*slab, now, effects);
+  }
+}
+
+absl::Status Arbiter::Return(SessionId id, LeaseId lease, ReturnMode mode,
+                             absl::Time now, Effects& effects) {
+  Session* const session = Find(id);
+  if (session == nullptr || session->state == SessionState::kEnded) {
+    return Refuse(Reason::kSessionEnded, "the session has ended");
+  }
+  const auto found = session->leases.find(lease);
+  if (found == session->leases.end()) {
+    return Refuse(
+        Reason::kLeaseUnknown,
+        absl::StrCat("the session has no lease ", static_cast<uint64_t>(lease),
+                     "; it may have been returned already"));
+  }
+  Slab& slab = *pool_.Find(found->second);
+  if (slab.objects > 0) {
+    return Refuse(Reason::kLeaseInUse,
+                  absl::StrCat("lease ", static_cast<uint64_t>(lease),
+                               " carries ", slab.objects,
+                               " objects that still live; close them first"));
+  }
+  EndLease(*session, slab);
+  session->is_asked = false;
+  if (mode == ReturnMode::kStillMapped) {
+    Park(*session, slab, now);
+  } else {
+    Unmap(*session, slab);
+    Release(slab, now, effects);
+  }
+  effects.room_changed = true;
+  Pump(now, effects);
+  return absl::OkStatus();
+}
+
+void Arbiter::UndoLease(SessionId id, LeaseId lease, absl::Time now,
+                        Effects& effects) {
+  Session* const session = Find(id);
+  if (session == nullptr) return;
+  const auto found = session->leases.find(lease);
+  if (found == session->leases.end()) return;
+  Slab& slab = *pool_.Find(found->second);
+  if (slab.objects > 0) return;  // Then the client knows it very well.
+  EndLease(*session, slab);
+  if (slab.was_mapped) {
+    Park(*session, slab, now);  // Its mapping is older than the grant.
+  } else {
+    Unmap(*session, slab);
+    Release(slab, now, effects);
+  }
+  Pump(now, effects);
+}
+
+absl::Status Arbiter::Fits(SessionId id, Bytes size) const {
+  VRAMPOOL_ASSIGN_OR_RETURN(const Session* const session, FindLive(id));
+  LeaseRequest request;
+  request.size = size;
+  HandleKind kind{};
+  Bytes rounded;
+  VRAMPOOL_RETURN_IF_ERROR(CheckLeaseRequest(*session, request, kind, rounded));
+  // As RequestLease() looks for room, in the same order.
+  if (FindParked(*session, kind, rounded) != nullptr) return absl::OkStatus();
+  if (!ledger_.CouldEverTake(session->tenant, rounded)) {
+    return Refuse(
+        {.reason = Reason::kBadArgument,
+         .asked = size,
+         .limit = ledger_.effective_limit(session->tenant)},
+        absl::StrCat(FormatBytes(size),
+                     " can never fit: the tenant's limit is ",
+                     FormatBytes(ledger_.effective_limit(session->tenant))));
+  }
+  if (!IsOvertaking(session->tenant)) {
+    if (FindClean(*session, kind, rounded) != nullptr) return absl::OkStatus();
+    if (!ledger_.Obstacle(session->tenant, rounded).has_value() &&
+        room() >= promised() + rounded) {
+      return absl::OkStatus();
+    }
+  }
+  return Refuse(
+      {.reason = Reason::kWaitedOut, .asked = size},
+      absl::StrCat("there is no room for ", FormatBytes(size), " yet"));
+}
+
+absl::StatusOr<Budget> Arbiter::GetBudget(SessionId id) const {
+  VRAMPOOL_ASSIGN_OR_RETURN(const Session* const session, FindLive(id));
+  Budget budget;
+  budget.tenant = ledger_.path(session->tenant);
+  budget.used = ledger_.used(session->tenant);
+  budget.limit = ledger_.effective_limit(session->tenant);
+  budget.available = std::min(ledger_.available(session->tenant),
+                              SaturatingSub(room(), promised()));
+  return budget;
+}
+
+}  // namespace vrampool

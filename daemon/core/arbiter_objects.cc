@@ -1,0 +1,293 @@
+// Objects and holds: see arbiter.h.
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "daemon/core/arbiter.h"
+#include "daemon/core/refusal.h"
+
+namespace vrampool {
+namespace {
+
+constexpr size_t kMaxBuffers = 64;
+constexpr size_t kMaxName = 255;
+constexpr size_t kMaxMetadata = 64 << 10;
+
+absl::Status UnknownObject() {
+  return Refuse(Reason::kObjectUnknown,
+                "there is no such object: it has ended, was never shared, or "
+                "the token is wrong");
+}
+
+// In constant time: the time tells nothing about the secret.
+bool IsSameSecret(const ObjectSecret& a, const ObjectSecret& b) {
+  unsigned difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference |= static_cast<unsigned>(a[i] ^ b[i]);
+  }
+  return difference == 0;
+}
+
+absl::Status CheckShape(const ShareRequest& request) {
+  if (request.buffers.empty() || request.buffers.size() > kMaxBuffers) {
+    return Refuse(Reason::kBadArgument,
+                  absl::StrCat("an object has 1 to ", kMaxBuffers,
+                               " buffers, not ", request.buffers.size()));
+  }
+  if (request.name.size() > kMaxName ||
+      request.name.find('\0') != std::string::npos) {
+    return Refuse(
+        Reason::kBadArgument,
+        absl::StrCat("a name has at most ", kMaxName, " bytes and no NUL"));
+  }
+  if (request.metadata.size() > kMaxMetadata ||
+      request.layout.size() > kMaxMetadata) {
+    return Refuse({.reason = Reason::kLimitReached, .subject = "metadata"},
+                  absl::StrCat("metadata and layout have at most ",
+                               FormatBytes(Bytes(kMaxMetadata)), " each"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ShareGrant> Arbiter::Share(SessionId id, ShareRequest request,
+                                          const ObjectSecret& secret,
+                                          absl::Time now) {
+  VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
+  if (is_stopping_) {
+    return Refuse(Reason::kShuttingDown, "the daemon is stopping");
+  }
+  VRAMPOOL_RETURN_IF_ERROR(CheckShape(request));
+  std::vector<SlabId> slabs;
+  for (const BufferRef& buffer : request.buffers) {
+    const Slab* const slab = pool_.Find(buffer.slab);
+    if (slab == nullptr || slab->state() != SlabState::kLeased ||
+        slab->session != id) {
+      return Refuse(Reason::kLeaseUnknown,
+                    absl::StrCat("slab ", static_cast<uint64_t>(buffer.slab),
+                                 " is not leased by this session; only the "
+                                 "lessee can share a block"));
+    }
+    if (buffer.offset > slab->size.count() ||
+        buffer.size.count() > slab->size.count() - buffer.offset) {
+      return Refuse(Reason::kBadArgument,
+                    "a buffer reaches beyond the end of its slab");
+    }
+    if (std::find(slabs.begin(), slabs.end(), slab->id) == slabs.end()) {
+      slabs.push_back(slab->id);
+    }
+  }
+  const Bounds& bounds = settings_.bounds;
+  if (session->produced.size() >= bounds.objects_per_session ||
+      session->holds >= bounds.holds_per_session) {
+    return Refuse(
+        {.reason = Reason::kLimitReached, .subject = "objects_per_session"},
+        absl::StrCat("the session has ", session->produced.size(),
+                     " objects and ", session->holds,
+                     " holds; close some first"));
+  }
+  VRAMPOOL_RETURN_IF_ERROR(objects_.CanAdd(session->tenant, request));
+  const Object& object = objects_.Add(session->tenant, id, std::move(request),
+                                      std::move(slabs), secret, now);
+  for (const SlabId slab : object.slabs) ++pool_.Find(slab)->objects;
+  session->produced.insert(object.id);
+  session->held.insert(object.id);
+  ++session->holds;
+  return ShareGrant{object.id, secret};
+}
+
+absl::Status Arbiter::Ready(SessionId id, ObjectId object_id,
+                            Effects& effects) {
+  VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
+  if (!session->produced.contains(object_id)) return UnknownObject();
+  Object& object = *objects_.Find(object_id);
+  if (object.phase != ObjectPhase::kPending) return absl::OkStatus();
+  objects_.MarkReady(object);
+  effects.objects_changed = true;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
+                                        const OpenRequest& request,
+                                        absl::Time now) {
+  VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
+  if (is_stopping_) {
+    return Refuse(Reason::kShuttingDown, "the daemon is stopping");
+  }
+  Object* object = nullptr;
+  if (request.token.has_value()) {
+    if (request.token->epoch != settings_.epoch) {
+      return Refuse(Reason::kStaleEpoch,
+                    "the token is from an earlier life of the daemon; the "
+                    "object is gone");
+    }
+    object = objects_.Find(request.token->object);
+    if (object == nullptr ||
+        !IsSameSecret(object->secret, request.token->secret)) {
+      return UnknownObject();
+    }
+  } else {
+    object = objects_.FindByName(session->tenant, request.name);
+    if (object == nullptr) return UnknownObject();
+  }
+  if (object->tenant != session->tenant) {
+    return Refuse(Reason::kOtherTenant,
+                  "the object belongs to another tenant; slabs are never "
+                  "shared between tenants");
+  }
+  if (object->phase == ObjectPhase::kBroken) {
+    return Refuse(Reason::kObjectBroken,
+                  "the object's producer died before its contents were ready");
+  }
+  if (object->phase == ObjectPhase::kPending) {
+    return Refuse(Reason::kWaitedOut,
+                  "the object's contents are not ready yet; wait (wait_ms)");
+  }
+  if (session->holds >= settings_.bounds.holds_per_session) {
+    return Refuse(
+        {.reason = Reason::kLimitReached, .subject = "holds_per_session"},
+        absl::StrCat("the session has ", session->holds,
+                     " holds, its bound; close some objects"));
+  }
+  objects_.AddHold(*object, id);
+  object->last_opened_at = now;
+  session->held.insert(object->id);
+  ++session->holds;
+  OpenGrant grant{.object = object->id,
+                  .secret = object->secret,
+                  .name = object->name,
+                  .buffers = object->buffers,
+                  .slabs = {},
+                  .layout = object->layout,
+                  .metadata = object->metadata};
+  for (const SlabId slab_id : object->slabs) {
+    Slab& slab = *pool_.Find(slab_id);
+    grant.slabs.push_back(
+        {slab.id, slab.size, slab.kind, slab.mappers.contains(id)});
+    Map(*session, slab);
+  }
+  return grant;
+}
+
+absl::Status Arbiter::Exists(SessionId id, std::string_view name) const {
+  VRAMPOOL_ASSIGN_OR_RETURN(const Session* const session, FindLive(id));
+  if (is_stopping_) {
+    return Refuse(Reason::kShuttingDown, "the daemon is stopping");
+  }
+  const Object* const object =
+      const_cast<ObjectBook&>(objects_).FindByName(session->tenant, name);
+  if (object == nullptr) return UnknownObject();
+  if (object->phase == ObjectPhase::kPending) {
+    return Refuse(Reason::kWaitedOut, "the object is not ready yet");
+  }
+  return absl::OkStatus();
+}
+
+void Arbiter::DropHold(Session& session, Object& object) {
+  objects_.DropHold(object, session.id);
+  --session.holds;
+  if (!object.holds.contains(session.id)) session.held.erase(object.id);
+}
+
+absl::Status Arbiter::Close(SessionId id, ObjectId object_id, absl::Time now,
+                            Effects& effects) {
+  // Also for a condemned session: giving back is always welcome.
+  Session* const session = Find(id);
+  if (session == nullptr || session->state == SessionState::kEnded) {
+    return Refuse(Reason::kSessionEnded, "the session has ended");
+  }
+  if (!session->held.contains(object_id)) return UnknownObject();
+  Object& object = *objects_.Find(object_id);
+  DropHold(*session, object);
+  TryEndObject(object, now, effects);
+  Pump(now, effects);
+  return absl::OkStatus();
+}
+
+absl::Status Arbiter::Unlink(SessionId id, std::string_view name,
+                             absl::Time now, Effects& effects) {
+  VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
+  Object* const object = objects_.FindByName(session->tenant, name);
+  if (object == nullptr) return UnknownObject();
+  objects_.TakeName(*object);
+  TryEndObject(*object, now, effects);
+  Pump(now, effects);
+  return absl::OkStatus();
+}
+
+void Arbiter::HoldReleased(SessionId id, ObjectId object_id, absl::Time now,
+                           Effects& effects) {
+  const Session* const session = Find(id);
+  Object* const object = objects_.Find(object_id);
+  if (session == nullptr || object == nullptr) return;
+  if (object->tenant != session->tenant) return;
+  TryEndObject(*object, now, effects);
+  Pump(now, effects);
+}
+
+std::vector<SessionId> Arbiter::LiveMappers(const Object& object) const {
+  std::vector<SessionId> live;
+  for (const SlabId slab_id : object.slabs) {
+    const auto found = pool_.slabs().find(slab_id);
+    for (const SessionId mapper : found->second->mappers) {
+      const auto session = sessions_.find(mapper);
+      if (session == sessions_.end() ||
+          session->second.state == SessionState::kEnded) {
+        continue;
+      }
+      if (std::find(live.begin(), live.end(), mapper) == live.end()) {
+        live.push_back(mapper);
+      }
+    }
+  }
+  return live;
+}
+
+void Arbiter::TryEndObject(Object& object, absl::Time now, Effects& effects) {
+  const ObjectId id = object.id;
+  const SessionId producer = object.producer;
+  const bool producer_is_live = object.producer_is_live;
+  const std::vector<SlabId> slabs = object.slabs;
+  if (!objects_.TryEnd(object, LiveMappers(object))) return;
+  if (producer_is_live) {
+    Find(producer)->produced.erase(id);
+    effects.ended.push_back({producer, id});
+  }
+  effects.objects_changed = true;
+  AfterObjectEnded(slabs, now, effects);
+}
+
+void Arbiter::EndUnheldIn(const absl::flat_hash_set<SlabId>& slabs,
+                          absl::Time now, Effects& effects) {
+  if (slabs.empty()) return;
+  std::vector<ObjectId> candidates;
+  for (const auto& [id, object] : objects_.objects()) {
+    if (!object->is_watched) continue;
+    const auto is_there = [&slabs](SlabId slab) {
+      return slabs.contains(slab);
+    };
+    if (std::any_of(object->slabs.begin(), object->slabs.end(), is_there)) {
+      candidates.push_back(id);
+    }
+  }
+  for (const ObjectId id : candidates) {
+    TryEndObject(*objects_.Find(id), now, effects);
+  }
+}
+
+void Arbiter::AfterObjectEnded(const std::vector<SlabId>& slabs, absl::Time now,
+                               Effects& effects) {
+  for (const SlabId id : slabs) {
+    Slab& slab = *pool_.Find(id);
+    --slab.objects;
+    if (slab.objects == 0 && slab.state() == SlabState::kKept) {
+      Destroy(slab, now, effects);
+    }
+  }
+}
+
+}  // namespace vrampool

@@ -1,0 +1,219 @@
+// The Arbiter's state as values, and its invariants: see arbiter.h.
+
+#include <map>
+
+#include "base/check.h"
+#include "daemon/core/arbiter.h"
+
+namespace vrampool {
+
+SessionView Arbiter::ViewOf(SessionId id) const {
+  SessionView view;
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return view;
+  const Session& session = found->second;
+  view.id = id;
+  view.tenant = ledger_.path(session.tenant);
+  view.peer = session.peer;
+  view.labels = session.labels;
+  view.state = session.state;
+  view.attached_at = session.attached_at;
+  view.leases = session.leases.size();
+  view.holds = session.holds;
+  const auto& slabs = pool_.slabs();
+  for (const auto& [lease, slab] : session.leases) {
+    view.charged += slabs.at(slab)->size;
+  }
+  for (const SlabId slab : session.parked) view.charged += slabs.at(slab)->size;
+  for (const SlabId slab : session.mapped) {
+    const SlabState state = slabs.at(slab)->state();
+    if (state == SlabState::kLingering || state == SlabState::kDestroying) {
+      view.lingering += slabs.at(slab)->size;
+    }
+  }
+  return view;
+}
+
+Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
+  Snapshot snapshot;
+  snapshot.epoch = settings_.epoch;
+  snapshot.taken_at = now;
+  snapshot.pool = pool_.usage();
+  snapshot.conservation_holds = pool_.IsConserved();
+  snapshot.waiting = tickets_.size();
+  snapshot.counters = counters_;
+  std::map<TenantId, uint64_t> sessions_of;
+  std::map<TenantId, Bytes> clean_of;
+  for (const auto& [id, session] : sessions_) {
+    snapshot.sessions.push_back(ViewOf(id));
+    ++sessions_of[session.tenant];
+  }
+  for (const auto& [id, slab] : pool_.slabs()) {
+    SlabView view;
+    view.id = id;
+    view.lease = slab->lease;
+    view.session = slab->session;
+    if (slab->tenant.has_value()) view.tenant = ledger_.path(*slab->tenant);
+    view.size = slab->size;
+    view.kind = slab->kind;
+    view.state = slab->state();
+    view.since = slab->since();
+    view.objects = slab->objects;
+    view.mapped_by.assign(slab->mappers.begin(), slab->mappers.end());
+    snapshot.slabs.push_back(std::move(view));
+    if (slab->state() == SlabState::kClean && slab->tenant.has_value()) {
+      clean_of[*slab->tenant] += slab->size;
+    }
+  }
+  for (const TenantId id : ledger_.tenants()) {
+    snapshot.tenants.push_back({.path = ledger_.path(id),
+                                .limit = ledger_.limit(id),
+                                .used = ledger_.used(id),
+                                .available = ledger_.available(id),
+                                .peak = ledger_.peak(id),
+                                .clean = clean_of[id],
+                                .sessions = sessions_of[id]});
+  }
+  for (const auto& [id, object] : objects_.objects()) {
+    ObjectView view;
+    view.id = id;
+    view.name = object->name;
+    view.tenant = ledger_.path(object->tenant);
+    view.producer = object->producer;
+    view.producer_is_live = object->producer_is_live;
+    view.size = object->size();
+    view.buffers = static_cast<uint32_t>(object->buffers.size());
+    for (const auto& [session, count] : object->holds) {
+      view.holders.insert(view.holders.end(), count, session);
+    }
+    view.phase = object->phase;
+    view.created_at = object->created_at;
+    view.last_opened_at = object->last_opened_at;
+    view.metadata_bytes = object->metadata.size();
+    view.layout = object->layout;
+    snapshot.objects.push_back(std::move(view));
+  }
+  return snapshot;
+}
+
+void Arbiter::CheckInvariants() const {
+  ledger_.CheckInvariants();
+  pool_.CheckInvariants();
+  objects_.CheckInvariants();
+  CheckSlabs();
+  CheckTickets();
+  CheckSessions();
+  Bytes charged;
+  for (const auto& [id, slab] : pool_.slabs()) charged += slab->charge.size();
+  for (const auto& [id, ticket] : tickets_) charged += ticket.charge.size();
+  VRAMPOOL_CHECK(charged == ledger_.used(Ledger::kRoot));
+}
+
+void Arbiter::CheckSlabs() const {
+  std::map<SlabId, uint32_t> objects_in;
+  for (const auto& [id, object] : objects_.objects()) {
+    for (const SlabId slab : object->slabs) ++objects_in[slab];
+  }
+  for (const auto& [id, slab] : pool_.slabs()) {
+    const SlabState state = slab->state();
+    VRAMPOOL_CHECK(slab->objects == objects_in[id]);
+    VRAMPOOL_CHECK(slab->objects == 0 || state == SlabState::kLeased ||
+                   state == SlabState::kKept);
+    VRAMPOOL_CHECK(slab->objects > 0 || state != SlabState::kKept);
+    const bool is_held =
+        state == SlabState::kLeased || state == SlabState::kParked;
+    VRAMPOOL_CHECK(is_held == (slab->session != SessionId{}));
+    VRAMPOOL_CHECK((state == SlabState::kLeased) == (slab->lease != LeaseId{}));
+    if (is_held || state == SlabState::kKept ||
+        state == SlabState::kLingering) {
+      VRAMPOOL_CHECK(slab->charge.size() == slab->size);
+    }
+    if (state == SlabState::kClean || state == SlabState::kCreating) {
+      VRAMPOOL_CHECK(slab->charge.size().is_zero() && !slab->is_spoiled);
+    }
+    VRAMPOOL_CHECK(state != SlabState::kLingering || !slab->mappers.empty());
+    for (const SessionId mapper : slab->mappers) {
+      VRAMPOOL_CHECK(sessions_.at(mapper).mapped.contains(id));
+      VRAMPOOL_CHECK(sessions_.at(mapper).tenant == *slab->tenant);
+    }
+  }
+  for (const SlabId id : failed_destroys_) {
+    VRAMPOOL_CHECK(pool_.Find(id)->state() == SlabState::kDestroying);
+  }
+}
+
+void Arbiter::CheckTickets() const {
+  VRAMPOOL_CHECK(promised() <= pool_.free() + pool_.coming());
+  size_t creating = 0;
+  for (const auto& [id, ticket] : tickets_) {
+    VRAMPOOL_CHECK(
+        sessions_.at(ticket.session).tickets_by_key.at(ticket.request.key) ==
+        id);
+    const bool is_waiting = ticket.state == TicketState::kWaiting;
+    VRAMPOOL_CHECK(ticket.charge.size() ==
+                   (is_waiting ? Bytes() : ticket.size));
+    if (ticket.state == TicketState::kCreating) ++creating;
+  }
+  VRAMPOOL_CHECK(creating == creating_.size());
+  for (const auto& [slab, ticket] : creating_) {
+    VRAMPOOL_CHECK(pool_.Find(slab)->state() == SlabState::kCreating);
+    VRAMPOOL_CHECK(tickets_.at(ticket).state == TicketState::kCreating);
+  }
+}
+
+void Arbiter::CheckSessions() const {
+  size_t leases = 0;
+  size_t parked = 0;
+  size_t mapped = 0;
+  size_t tickets = 0;
+  size_t produced = 0;
+  uint64_t holds = 0;
+  std::map<uid_t, uint32_t> per_uid;
+  for (const auto& [id, session] : sessions_) {
+    ++per_uid[session.peer.uid];
+    leases += session.leases.size();
+    parked += session.parked.size();
+    mapped += session.mapped.size();
+    tickets += session.tickets_by_key.size();
+    produced += session.produced.size();
+    holds += session.holds;
+    VRAMPOOL_CHECK(session.leases.size() == session.leases_by_key.size());
+    for (const auto& [key, lease] : session.leases_by_key) {
+      const Slab& slab = *pool_.Find(session.leases.at(lease));
+      VRAMPOOL_CHECK(slab.lease == lease && slab.session == id);
+      VRAMPOOL_CHECK(slab.request.key == key);
+      VRAMPOOL_CHECK(session.mapped.contains(slab.id));
+    }
+    for (const SlabId slab : session.parked) {
+      VRAMPOOL_CHECK(pool_.Find(slab)->state() == SlabState::kParked);
+      VRAMPOOL_CHECK(pool_.Find(slab)->session == id);
+    }
+    for (const ObjectId object : session.held) {
+      VRAMPOOL_CHECK(objects_.objects().at(object)->holds.contains(id));
+    }
+    if (session.state != SessionState::kEnded) continue;
+    VRAMPOOL_CHECK(session.leases.empty() && session.parked.empty());
+    VRAMPOOL_CHECK(session.held.empty() && session.produced.empty());
+    VRAMPOOL_CHECK(!session.is_process_gone);
+  }
+  for (const auto& [id, slab] : pool_.slabs()) {
+    leases -= slab->state() == SlabState::kLeased ? 1 : 0;
+    parked -= slab->state() == SlabState::kParked ? 1 : 0;
+    mapped -= slab->mappers.size();
+  }
+  for (const auto& [id, object] : objects_.objects()) {
+    produced -= object->producer_is_live ? 1 : 0;
+    for (const auto& [session, count] : object->holds) {
+      VRAMPOOL_CHECK(sessions_.at(session).held.contains(id));
+      holds -= count;
+    }
+  }
+  VRAMPOOL_CHECK(leases == 0 && parked == 0 && mapped == 0);
+  VRAMPOOL_CHECK(tickets == tickets_.size() && produced == 0 && holds == 0);
+  VRAMPOOL_CHECK(per_uid.size() == sessions_per_uid_.size());
+  for (const auto& [uid, count] : per_uid) {
+    VRAMPOOL_CHECK(sessions_per_uid_.at(uid) == count);
+  }
+}
+
+}  // namespace vrampool

@@ -1,0 +1,53 @@
+// effects.h - what must happen outside the core because of what it decided.
+//
+// The Arbiter never acts: its calls append to an Effects, and the Broker
+// carries the list out after it has let go of its lock. What comes back (a slab
+// was created, or was not) are further calls of the Arbiter.
+
+#ifndef VRAMPOOL_DAEMON_CORE_EFFECTS_H_
+#define VRAMPOOL_DAEMON_CORE_EFFECTS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "daemon/core/requests.h"
+
+namespace vrampool {
+
+// A lease request that could not be answered at once.
+enum class TicketId : uint64_t {};
+
+struct Effects {
+  struct Create {
+    SlabId slab;
+    Bytes size;
+    HandleKind kind;
+  };
+  struct Settled {
+    TicketId ticket;
+    absl::StatusOr<LeaseGrant> outcome;
+  };
+  struct Reclaim {
+    SessionId session;
+    Bytes bytes;
+  };
+  struct Ended {
+    SessionId producer;
+    ObjectId object;
+  };
+
+  std::vector<Create> create;    // Then Arbiter::OnCreated().
+  std::vector<SlabId> destroy;   // Then Arbiter::OnDestroyed().
+  std::vector<Settled> settled;  // Tickets that have their answer.
+  std::vector<Reclaim> reclaim;  // Ask these clients for memory.
+  std::vector<Ended> ended;      // Tell these producers.
+  bool objects_changed = false;  // Who waits for an object should look again.
+  bool room_changed = false;     // Likewise for room.
+};
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_CORE_EFFECTS_H_

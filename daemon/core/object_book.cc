@@ -1,0 +1,220 @@
+#include "daemon/core/object_book.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "daemon/core/refusal.h"
+#include "proto/shm/object_table.h"
+
+namespace vrampool {
+namespace {
+
+using shm::MakeSlotWord;
+using shm::ObjectState;
+
+}  // namespace
+
+Bytes Object::size() const {
+  Bytes sum;
+  for (const BufferRef& buffer : buffers) sum += buffer.size;
+  return sum;
+}
+
+ObjectBook::ObjectBook(const Bounds& bounds, ObjectTable& table,
+                       HoldOracle& oracle)
+    : slot_count_(bounds.objects),
+      metadata_per_tenant_(bounds.metadata_per_tenant),
+      table_(table),
+      oracle_(oracle) {}
+
+uint64_t ObjectBook::MetadataBytes(const Object& object) const {
+  return object.metadata.size() + object.layout.size();
+}
+
+absl::Status ObjectBook::CanAdd(TenantId tenant,
+                                const ShareRequest& request) const {
+  if (free_slots_.empty() && generations_.size() >= slot_count_) {
+    return Refuse({.reason = Reason::kLimitReached, .subject = "objects"},
+                  absl::StrCat("the daemon has ", slot_count_,
+                               " objects, its bound; close some, or raise "
+                               "bounds.objects"));
+  }
+  if (!request.name.empty() && names_.contains({tenant, request.name})) {
+    return Refuse(Reason::kNameTaken,
+                  absl::StrCat("an object named '", request.name,
+                               "' exists in this tenant; unlink it first or "
+                               "choose another name"));
+  }
+  const auto found = metadata_bytes_.find(tenant);
+  const uint64_t used = found == metadata_bytes_.end() ? 0 : found->second;
+  const uint64_t more = request.metadata.size() + request.layout.size();
+  if (used + more > metadata_per_tenant_.count()) {
+    return Refuse(
+        {.reason = Reason::kLimitReached, .subject = "metadata"},
+        absl::StrCat("the tenant's objects have ", FormatBytes(Bytes(used)),
+                     " of metadata, ", FormatBytes(Bytes(more)),
+                     " more would pass the bound of ",
+                     FormatBytes(metadata_per_tenant_)));
+  }
+  return absl::OkStatus();
+}
+
+uint64_t ObjectBook::TakeSlot() {
+  if (free_slots_.empty()) {
+    generations_.push_back(1);
+    return generations_.size() - 1;
+  }
+  const uint64_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
+Object& ObjectBook::Add(TenantId tenant, SessionId producer,
+                        ShareRequest request, std::vector<SlabId> slabs,
+                        const ObjectSecret& secret, absl::Time now) {
+  const uint64_t slot = TakeSlot();
+  auto object = std::make_unique<Object>();
+  object->id = MakeObjectId(slot, generations_[slot]);
+  object->secret = secret;
+  object->name = std::move(request.name);
+  object->tenant = tenant;
+  object->producer = producer;
+  object->buffers = std::move(request.buffers);
+  object->slabs = std::move(slabs);
+  object->layout = std::move(request.layout);
+  object->metadata = std::move(request.metadata);
+  object->phase =
+      request.is_pending ? ObjectPhase::kPending : ObjectPhase::kLive;
+  object->holds[producer] = 1;
+  object->created_at = now;
+  metadata_bytes_[tenant] += MetadataBytes(*object);
+  if (!object->name.empty()) names_[{tenant, object->name}] = object->id;
+  Publish(*object);
+  return *objects_.emplace(object->id, std::move(object)).first->second;
+}
+
+void ObjectBook::Restore(std::vector<Object> objects,
+                         std::vector<uint64_t> generations) {
+  VRAMPOOL_CHECK(objects_.empty() && generations_.empty());
+  generations_ = std::move(generations);
+  std::vector<bool> is_used(generations_.size());
+  for (Object& object : objects) {
+    is_used[ObjectSlot(object.id)] = true;
+    if (MetadataBytes(object) > 0) {
+      metadata_bytes_[object.tenant] += MetadataBytes(object);
+    }
+    if (!object.name.empty()) names_[{object.tenant, object.name}] = object.id;
+    Publish(object);
+    const ObjectId id = object.id;
+    objects_.emplace(id, std::make_unique<Object>(std::move(object)));
+  }
+  for (uint64_t slot = generations_.size(); slot-- > 0;) {
+    if (is_used[slot]) continue;
+    table_.Store(slot, MakeSlotWord(generations_[slot], ObjectState::kFree));
+    if (generations_[slot] < kMaxObjectGeneration) free_slots_.push_back(slot);
+  }
+}
+
+Object* ObjectBook::Find(ObjectId id) {
+  const auto found = objects_.find(id);
+  return found == objects_.end() ? nullptr : found->second.get();
+}
+
+Object* ObjectBook::FindByName(TenantId tenant, std::string_view name) {
+  const auto found = names_.find({tenant, std::string(name)});
+  return found == names_.end() ? nullptr : Find(found->second);
+}
+
+void ObjectBook::MarkReady(Object& object) {
+  object.phase = ObjectPhase::kLive;
+  Publish(object);
+}
+
+void ObjectBook::MarkBroken(Object& object) {
+  TakeName(object);
+  object.phase = ObjectPhase::kBroken;
+  Publish(object);
+}
+
+void ObjectBook::TakeName(Object& object) {
+  if (object.name.empty()) return;
+  names_.erase({object.tenant, object.name});
+  object.name.clear();
+}
+
+void ObjectBook::AddHold(Object& object, SessionId session) {
+  ++object.holds[session];
+  if (object.is_watched) {
+    object.is_watched = false;
+    Publish(object);
+  }
+}
+
+void ObjectBook::DropHold(Object& object, SessionId session) {
+  const auto found = object.holds.find(session);
+  VRAMPOOL_CHECK(found != object.holds.end());
+  if (--found->second == 0) object.holds.erase(found);
+}
+
+void ObjectBook::DropAllHolds(Object& object, SessionId session) {
+  object.holds.erase(session);
+}
+
+bool ObjectBook::TryEnd(Object& object,
+                        const std::vector<SessionId>& sessions) {
+  if (!object.holds.empty() || !object.name.empty()) return false;
+  const uint64_t slot = ObjectSlot(object.id);
+  const uint64_t generation = ObjectGeneration(object.id);
+  // A pending or broken object cannot be held in a manifest: openers of such a
+  // one are sent to the daemon.
+  if (object.phase == ObjectPhase::kLive) {
+    table_.Store(slot, MakeSlotWord(generation, ObjectState::kRetiring));
+    if (oracle_.IsHeld(object.id, sessions)) {
+      object.is_watched = true;
+      Publish(object);
+      return false;
+    }
+  }
+  table_.Store(slot, MakeSlotWord(generation + 1, ObjectState::kFree));
+  generations_[slot] = generation + 1;
+  // A slot whose generations are used up is never used again.
+  if (generation + 1 < kMaxObjectGeneration) free_slots_.push_back(slot);
+  uint64_t& metadata = metadata_bytes_[object.tenant];
+  metadata -= MetadataBytes(object);
+  if (metadata == 0) metadata_bytes_.erase(object.tenant);
+  objects_.erase(object.id);
+  return true;
+}
+
+void ObjectBook::Publish(const Object& object) {
+  ObjectState state = ObjectState::kLive;
+  if (object.phase == ObjectPhase::kPending) state = ObjectState::kPending;
+  if (object.phase == ObjectPhase::kBroken) state = ObjectState::kBroken;
+  if (object.is_watched) state = ObjectState::kWatched;
+  table_.Store(ObjectSlot(object.id),
+               MakeSlotWord(ObjectGeneration(object.id), state));
+}
+
+void ObjectBook::CheckInvariants() const {
+  std::map<TenantId, uint64_t> metadata;
+  size_t named = 0;
+  for (const auto& [id, object] : objects_) {
+    VRAMPOOL_CHECK(!object->holds.empty() || !object->name.empty() ||
+                   object->is_watched);
+    if (!object->name.empty()) {
+      ++named;
+      VRAMPOOL_CHECK(names_.at({object->tenant, object->name}) == id);
+    }
+    if (MetadataBytes(*object) > 0) {
+      metadata[object->tenant] += MetadataBytes(*object);
+    }
+  }
+  VRAMPOOL_CHECK(named == names_.size());
+  for (const auto& [tenant, bytes] : metadata_bytes_) {
+    const auto found = metadata.find(tenant);
+    VRAMPOOL_CHECK(bytes == (found == metadata.end() ? 0 : found->second));
+  }
+}
+
+}  // namespace vrampool

@@ -1,0 +1,137 @@
+// object_book.h - the objects of one device: names, secrets, holds and the
+// published table.
+//
+// The book knows which sessions hold an object by call; holds that clients
+// wrote into their manifests it learns by asking the HoldOracle, at the one
+// moment it matters: when an object could end. The order of the stores to the
+// ObjectTable and of that question is the daemon's half of the protocol in
+// proto/shm/object_table.h (D1 to D4).
+//
+// Invariants (CheckInvariants() verifies them):
+//   O1  an object has a hold by call, or a name, or is watched
+//   O2  names are unique within a tenant
+//   O3  a tenant's metadata bytes are the sum over its objects
+//
+// Threads: not thread-safe. The Arbiter owns it.
+
+#ifndef VRAMPOOL_DAEMON_CORE_OBJECT_BOOK_H_
+#define VRAMPOOL_DAEMON_CORE_OBJECT_BOOK_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "daemon/core/ledger.h"
+#include "daemon/core/requests.h"
+#include "daemon/core/settings.h"
+#include "daemon/core/snapshot.h"
+
+namespace vrampool {
+
+// The published table (port). Store must be sequentially consistent and be
+// followed by a sequentially consistent fence.
+class ObjectTable {
+ public:
+  virtual ~ObjectTable() = default;
+  virtual void Store(uint64_t slot, uint64_t word) = 0;
+};
+
+// The holds in clients' manifests (port): is `object` held in the manifest of
+// one of `sessions`? Must not block; reads shared memory only.
+class HoldOracle {
+ public:
+  virtual ~HoldOracle() = default;
+  virtual bool IsHeld(ObjectId object,
+                      const std::vector<SessionId>& sessions) = 0;
+};
+
+struct Object {
+  ObjectId id{};
+  ObjectSecret secret = {};
+  std::string name;  // Empty: anonymous, or unlinked.
+  TenantId tenant{};
+  SessionId producer{};
+  bool producer_is_live = true;
+  std::vector<BufferRef> buffers;
+  std::vector<SlabId> slabs;  // Of the buffers, each once.
+  std::string layout;
+  std::string metadata;
+  ObjectPhase phase = ObjectPhase::kLive;
+  bool is_watched = false;              // Held by manifests only.
+  std::map<SessionId, uint32_t> holds;  // By call.
+  absl::Time created_at;
+  absl::Time last_opened_at = absl::InfinitePast();
+
+  Bytes size() const;
+};
+
+class ObjectBook {
+ public:
+  ObjectBook(const Bounds& bounds, ObjectTable& table, HoldOracle& oracle);
+
+  // Adds an object with one hold of `producer`. The request's buffers have been
+  // checked; this checks name and bounds.
+  //   NAME_TAKEN, LIMIT_REACHED (objects, metadata).
+  absl::Status CanAdd(TenantId tenant, const ShareRequest& request) const;
+  // REQUIRES: CanAdd() was OK.
+  Object& Add(TenantId tenant, SessionId producer, ShareRequest request,
+              std::vector<SlabId> slabs, const ObjectSecret& secret,
+              absl::Time now);
+
+  // Objects as they were before a restart, and the generation of every slot
+  // that was ever used; publishes all of them. REQUIRES: called once, on an
+  // empty book; ids, generations and names fit together.
+  void Restore(std::vector<Object> objects, std::vector<uint64_t> generations);
+  const std::vector<uint64_t>& generations() const { return generations_; }
+
+  Object* Find(ObjectId id);
+  Object* FindByName(TenantId tenant, std::string_view name);
+
+  void MarkReady(Object& object);
+  void MarkBroken(Object& object);  // Also takes its name off.
+  void TakeName(Object& object);
+
+  void AddHold(Object& object, SessionId session);
+  // REQUIRES: the session has a hold.
+  void DropHold(Object& object, SessionId session);
+  void DropAllHolds(Object& object, SessionId session);
+
+  // Ends the object if nothing holds it: no call, no name, and no manifest of
+  // `sessions` (the live sessions that may map its slabs). True if it has
+  // ended; `object` is then gone.
+  bool TryEnd(Object& object, const std::vector<SessionId>& sessions);
+
+  const std::map<ObjectId, std::unique_ptr<Object>>& objects() const {
+    return objects_;
+  }
+  void CheckInvariants() const;
+
+ private:
+  uint64_t MetadataBytes(const Object& object) const;
+  void Publish(const Object& object);
+  uint64_t TakeSlot();
+
+  const uint32_t slot_count_;
+  const Bytes metadata_per_tenant_;
+  ObjectTable& table_;
+  HoldOracle& oracle_;
+  std::map<ObjectId, std::unique_ptr<Object>> objects_;
+  std::map<std::pair<TenantId, std::string>, ObjectId> names_;
+  std::map<TenantId, uint64_t> metadata_bytes_;
+  std::vector<uint64_t>
+      generations_;  // By slot: of its present or next object.
+  std::vector<uint64_t> free_slots_;
+};
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_CORE_OBJECT_BOOK_H_

@@ -1,0 +1,98 @@
+// requests.h - what clients ask of the core and what they get, as plain values.
+//
+// Sizes and ids in requests are hostile: the core checks all of them.
+
+#ifndef VRAMPOOL_DAEMON_CORE_REQUESTS_H_
+#define VRAMPOOL_DAEMON_CORE_REQUESTS_H_
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+
+namespace vrampool {
+
+using IdempotencyKey = std::array<uint8_t, 16>;
+using ObjectSecret = std::array<uint8_t, 16>;
+
+struct LeaseRequest {
+  Bytes size;
+  HandleKind kind = HandleKind::kNone;  // kNone: the default kind.
+  IdempotencyKey key = {};
+  bool operator==(const LeaseRequest&) const = default;
+};
+
+// A slab as its lessee or opener sees it.
+struct SlabGrant {
+  SlabId id{};
+  Bytes size;
+  HandleKind kind{};
+  bool is_mapped = false;  // The session maps it already: send no handle.
+};
+
+struct LeaseGrant {
+  LeaseId lease{};
+  SlabGrant slab;
+  Bytes asked;
+  Bytes used;              // By the tenant, this lease included.
+  Bytes limit;             // The tenant's own.
+  bool is_repeat = false;  // An earlier call got it too.
+};
+
+enum class ReturnMode { kUnmapped, kStillMapped };
+
+struct BufferRef {
+  SlabId slab{};
+  uint64_t offset = 0;
+  Bytes size;
+  bool operator==(const BufferRef&) const = default;
+};
+
+struct ShareRequest {
+  std::vector<BufferRef> buffers;
+  std::string name;      // Empty: anonymous.
+  std::string layout;    // Opaque here; already validated by the service.
+  std::string metadata;  // Opaque.
+  bool is_pending = false;
+};
+
+struct ShareGrant {
+  ObjectId object{};
+  ObjectSecret secret = {};
+};
+
+struct ObjectToken {
+  Epoch epoch{};
+  ObjectId object{};
+  ObjectSecret secret = {};
+};
+
+struct OpenRequest {
+  std::optional<ObjectToken> token;  // Either this
+  std::string name;                  // or that.
+};
+
+struct OpenGrant {
+  ObjectId object{};
+  ObjectSecret secret = {};
+  std::string name;
+  std::vector<BufferRef> buffers;
+  std::vector<SlabGrant> slabs;  // Each slab of the buffers once.
+  std::string layout;
+  std::string metadata;
+};
+
+struct Budget {
+  std::string tenant;
+  Bytes used;
+  Bytes limit;
+  Bytes available;
+};
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_CORE_REQUESTS_H_

@@ -1,0 +1,123 @@
+// snapshot.h - the whole state of a broker at one moment, as plain values.
+//
+// Taken once, under the broker's lock, and read by everything that reports: the
+// admin service, metrics, tests. All numbers in one snapshot fit together.
+
+#ifndef VRAMPOOL_DAEMON_CORE_SNAPSHOT_H_
+#define VRAMPOOL_DAEMON_CORE_SNAPSHOT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "daemon/core/peer.h"
+
+namespace vrampool {
+
+// Where a slab is in its life; see docs/design.md for the picture. The order is
+// that of the counters in PoolUsage.
+enum class SlabState {
+  kCreating,
+  kClean,  // On the device, nobody's or one tenant's; not charged.
+  kLeased,
+  kParked,  // Given back while mapped; for the same session only.
+  kKept,    // Its lessee has ended; objects in it live on.
+  kDestroying,
+  kLingering,  // Destroyed, but a former holder may still map it.
+};
+inline constexpr int kSlabStates = 7;
+const char* SlabStateName(SlabState state);
+
+enum class SessionState { kLive, kCondemned, kEnded };
+const char* SessionStateName(SessionState state);
+
+enum class ObjectPhase { kPending, kLive, kBroken };
+const char* ObjectPhaseName(ObjectPhase phase);
+
+struct PoolUsage {
+  Bytes capacity;
+  Bytes free;  // In no slab.
+  Bytes by_state[kSlabStates];
+  Bytes of(SlabState state) const { return by_state[static_cast<int>(state)]; }
+};
+
+struct SessionView {
+  SessionId id{};
+  std::string tenant;
+  PeerIdentity peer;
+  Labels labels;
+  SessionState state = SessionState::kLive;
+  absl::Time attached_at;
+  Bytes charged;    // Of slabs that it leases or has parked.
+  Bytes lingering;  // Of destroyed slabs that it may still map.
+  uint64_t leases = 0;
+  uint64_t holds = 0;
+};
+
+struct TenantView {
+  std::string path;
+  Bytes limit;
+  Bytes used;       // Its own and its descendants'.
+  Bytes available;  // Under its own and all its ancestors' limits.
+  Bytes peak;
+  Bytes clean;  // Its own clean slabs.
+  uint64_t sessions = 0;
+};
+
+struct SlabView {
+  SlabId id{};
+  LeaseId lease{};      // 0 when not leased.
+  SessionId session{};  // Lessee, or who parked it; 0 when none.
+  std::string tenant;   // Empty: never given to anybody.
+  Bytes size;
+  HandleKind kind{};
+  SlabState state{};
+  absl::Time since;
+  uint64_t objects = 0;
+  std::vector<SessionId> mapped_by;  // Who may still map it.
+};
+
+struct ObjectView {
+  ObjectId id{};
+  std::string name;
+  std::string tenant;
+  SessionId producer{};
+  bool producer_is_live = false;
+  Bytes size;
+  uint32_t buffers = 0;
+  std::vector<SessionId> holders;  // One entry per hold taken by call.
+  ObjectPhase phase{};
+  absl::Time created_at;
+  absl::Time last_opened_at;  // InfinitePast: never.
+  uint64_t metadata_bytes = 0;
+  std::string layout;  // As given to Share: opaque here.
+};
+
+struct Counters {
+  uint64_t leases_granted = 0;
+  uint64_t refused_quota = 0;
+  uint64_t refused_pool = 0;
+  uint64_t sessions_attached = 0;
+  uint64_t conservation_breaches = 0;
+  bool operator==(const Counters&) const = default;
+};
+
+struct Snapshot {
+  Epoch epoch{};
+  absl::Time taken_at;
+  PoolUsage pool;
+  bool conservation_holds = true;
+  std::vector<SessionView> sessions;
+  std::vector<TenantView> tenants;  // Parents before children.
+  std::vector<SlabView> slabs;
+  std::vector<ObjectView> objects;
+  uint64_t waiting = 0;
+  Counters counters;
+};
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_CORE_SNAPSHOT_H_

@@ -1,0 +1,223 @@
+// main.cc - vrampoold: builds every object of the daemon, runs it, and takes it
+// down in order.
+//
+// Exit codes: 0 stopped in order, 1 could not run, 2 wrong usage or
+// configuration.
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/status_macros.h"
+#include "daemon/attach/door.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/session_tokens.h"
+#include "daemon/config/config.h"
+#include "daemon/config/config_source.h"
+#include "daemon/config/flags.h"
+#include "daemon/config/policy.h"
+#include "daemon/device/host/host_device.h"
+#include "daemon/observe/logged_broker.h"
+#include "daemon/observe/logging.h"
+#include "daemon/observe/service_manager.h"
+#include "daemon/service/grpc_server.h"
+#include "daemon/stop_signals.h"
+
+namespace vrampool {
+namespace {
+
+constexpr int kExitFailure = 1;
+constexpr int kExitUsage = 2;
+
+// Calls that wait are woken at once; this is for those that work.
+constexpr absl::Duration kDrainPatience = absl::Seconds(5);
+constexpr absl::Duration kProbePatience = absl::Seconds(1);
+
+std::string_view MessageOf(const absl::Status& status) {
+  return {status.message().data(), status.message().size()};
+}
+
+int Fail(const absl::Status& status, int exit_code) {
+  std::fprintf(stderr, "vrampoold: %s\n",
+               std::string(MessageOf(status)).c_str());
+  return exit_code;
+}
+
+// Every client costs descriptors; the soft limit is a default of another age.
+void RaiseDescriptorLimit() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    Log(LogLevel::kWarn, "descriptor limit not raised");
+  }
+}
+
+absl::StatusOr<std::unique_ptr<HostDevice>> OpenDevice(
+    const DeviceChoice& choice, bool is_preallocated) {
+  HostDevice::Options options;
+  if (!choice.name.empty()) options.name = choice.name;
+  // Memory that is promised at start must be there at start.
+  if (is_preallocated) options.backing = SlabFile::Backing::kCommitted;
+  return HostDevice::Open(options);
+}
+
+// A name for this life of the daemon that no earlier one had.
+Epoch NewEpoch(const Clock& clock) {
+  return Epoch{static_cast<uint64_t>(absl::ToUnixMillis(clock.Now()))};
+}
+
+// What one run of the daemon is made of, in the order of making.
+class Daemon {
+ public:
+  Daemon(const Config& config, Device& device, StopSignals& signals)
+      : config_(config),
+        device_(device),
+        signals_(signals),
+        policy_(config.policy),
+        manager_([this] { return Alive(); }) {}
+
+  // Serves until a signal.
+  absl::Status Run();
+
+ private:
+  absl::Status Start();
+  absl::Status Alive();
+  void Stop(std::string_view signal);
+
+  const Config& config_;
+  Device& device_;
+  StopSignals& signals_;
+  const RealClock clock_;
+  const Policy policy_;
+  SessionTokens tokens_;
+  ServiceManager manager_;
+  std::atomic<bool> is_stopping_ = false;
+  std::unique_ptr<Broker> broker_;
+  std::unique_ptr<LoggedBroker> logged_;
+  std::unique_ptr<GrpcServer> server_;
+  std::unique_ptr<Door> door_;
+};
+
+absl::Status Daemon::Start() {
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      broker_, Broker::Start({.settings = config_.core,
+                              .preallocate_slab = config_.preallocate_slab},
+                             device_, clock_));
+  logged_ = std::make_unique<LoggedBroker>(*broker_);
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      server_, GrpcServer::Start(
+                   {.bounds = config_.core.bounds,
+                    .is_preallocated = !config_.preallocate_slab.is_zero()},
+                   *logged_, tokens_, policy_, clock_));
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      door_, Door::Open({.directory = config_.directory,
+                         .device_uuid = device_.info().uuid,
+                         .socket_mode = config_.socket_mode,
+                         .link_prefix = "host",
+                         .on_tick = [this] { manager_.Beat(); }},
+                        *logged_, tokens_, policy_, server_->connections()));
+  return absl::OkStatus();
+}
+
+// What a beat of the watchdog asserts: the Door's loop runs (it is what asks),
+// the broker's lock can be had, and gRPC answers a call. Each of them hanging
+// stops the beat. A full daemon is alive: its refusal is an answer.
+absl::Status Daemon::Alive() {
+  // No session has the id 0: the answer is a refusal, given under the lock.
+  (void)logged_->GetBudget(SessionId{});
+  if (is_stopping_) return absl::OkStatus();
+  const absl::Status status =
+      server_->Probe(std::min(kProbePatience, manager_.interval() / 2));
+  return is_stopping_ ? absl::OkStatus() : status;
+}
+
+void Daemon::Stop(std::string_view signal) {
+  Log(LogLevel::kInfo, "stopping", {{"signal", signal}});
+  is_stopping_ = true;
+  manager_.Stopping();
+  server_->SetServing(false);
+  logged_->BeginShutdown();
+  server_->Drain(kDrainPatience);
+  door_->Stop();
+}
+
+absl::Status Daemon::Run() {
+  VRAMPOOL_RETURN_IF_ERROR(Start());
+  signals_.Watch([this](std::string_view signal) { Stop(signal); });
+  const std::string serving =
+      absl::StrCat("Serving ", device_.info().uuid, ", pool of ",
+                   FormatBytes(config_.core.capacity));
+  Log(LogLevel::kInfo, "serving",
+      {{"version", VRAMPOOL_VERSION},
+       {"device", std::string_view(device_.info().uuid)},
+       {"pool_bytes", config_.core.capacity.count()},
+       {"directory", std::string_view(config_.directory)},
+       {"epoch", static_cast<uint64_t>(broker_->epoch())},
+       {"pid", getpid()}});
+  manager_.Ready(serving);
+  door_->Run();
+  if (!is_stopping_) return absl::InternalError("the loop ended by itself");
+  return absl::OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  const CommandLine line = ParseCommandLine(argc, argv);
+  if (line.exit_code.has_value()) {
+    std::fputs(line.text.c_str(), *line.exit_code == 0 ? stdout : stderr);
+    return *line.exit_code;
+  }
+  ConfigSource source;
+  if (line.flags.config_path.has_value()) {
+    const absl::Status status = source.ReadFile(*line.flags.config_path);
+    if (!status.ok()) return Fail(status, kExitUsage);
+  }
+  ApplyFlags(line.flags, source);
+  const absl::StatusOr<DeviceChoice> choice = ChooseDevice(source);
+  if (!choice.ok()) return Fail(choice.status(), kExitUsage);
+  const absl::StatusOr<std::unique_ptr<HostDevice>> device =
+      OpenDevice(*choice, source.proto().preallocate());
+  if (!device.ok()) return Fail(device.status(), kExitFailure);
+  absl::StatusOr<Config> config = ValidateConfig(source, (*device)->info());
+  if (!config.ok()) return Fail(config.status(), kExitUsage);
+  if (line.flags.check_config) {
+    std::printf("the configuration is valid: %s, pool of %s, sockets in %s\n",
+                (*device)->info().uuid.c_str(),
+                FormatBytes(config->core.capacity).c_str(),
+                config->directory.c_str());
+    return 0;
+  }
+  StartLogging(config->log_level);
+  absl::StatusOr<std::unique_ptr<StopSignals>> signals = StopSignals::Block();
+  if (!signals.ok()) return Fail(signals.status(), kExitFailure);
+  RaiseDescriptorLimit();
+  if (!(*device)->release_tracking_note().empty()) {
+    Log(LogLevel::kWarn, "device",
+        {{"note", std::string_view((*device)->release_tracking_note())}});
+  }
+  config->core.epoch = NewEpoch(RealClock());
+  config->policy.daemon_uid = geteuid();
+  Daemon daemon(*config, **device, **signals);
+  const absl::Status status = daemon.Run();
+  signals->reset();  // Joins the thread that uses `daemon`.
+  if (!status.ok()) return Fail(status, kExitFailure);
+  Log(LogLevel::kInfo, "stopped");
+  return 0;
+}
+
+}  // namespace
+}  // namespace vrampool
+
+int main(int argc, char** argv) { return vrampool::Main(argc, argv); }

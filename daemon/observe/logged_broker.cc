@@ -1,0 +1,193 @@
+#include "daemon/observe/logged_broker.h"
+
+#include <utility>
+
+#include "daemon/core/refusal.h"
+#include "daemon/observe/logging.h"
+
+namespace vrampool {
+namespace {
+
+std::string_view MessageOf(const absl::Status& status) {
+  return {status.message().data(), status.message().size()};
+}
+
+uint64_t Raw(SessionId session) { return static_cast<uint64_t>(session); }
+
+}  // namespace
+
+absl::StatusOr<Admission> LoggedBroker::Attach(
+    const PeerIdentity& peer, const Labels& labels, std::string_view tenant,
+    std::shared_ptr<SessionLink> link) {
+  absl::StatusOr<Admission> admission =
+      inner_.Attach(peer, labels, tenant, std::move(link));
+  if (!admission.ok()) {
+    Log(LogLevel::kWarn, "session refused",
+        {{"tenant", tenant},
+         {"pid", peer.pid},
+         {"uid", peer.uid},
+         {"why", MessageOf(admission.status())}});
+    return admission;
+  }
+  {
+    const MutexLock lock(mu_);
+    known_.insert_or_assign(
+        admission->session,
+        Known{.tenant = admission->tenant, .pid = peer.pid});
+  }
+  Log(LogLevel::kInfo, "session attached",
+      {{"session", Raw(admission->session)},
+       {"tenant", std::string_view(admission->tenant)},
+       {"pid", peer.pid},
+       {"uid", peer.uid},
+       {"executable", std::string_view(peer.executable)},
+       {"name", std::string_view(labels.name)},
+       {"tag", std::string_view(labels.tag)}});
+  return admission;
+}
+
+void LoggedBroker::Condemn(SessionId session, std::string_view why) {
+  Log(LogLevel::kWarn, "session condemned",
+      {{"session", Raw(session)}, {"why", why}});
+  inner_.Condemn(session, why);
+}
+
+bool LoggedBroker::SocketClosed(SessionId session) {
+  const bool is_accounted = inner_.SocketClosed(session);
+  Known known;
+  {
+    const MutexLock lock(mu_);
+    const auto found = known_.find(session);
+    if (found == known_.end()) return is_accounted;
+    known = std::move(found->second);
+    known_.erase(found);
+  }
+  Log(LogLevel::kInfo, "session ended",
+      {{"session", Raw(session)},
+       {"tenant", std::string_view(known.tenant)},
+       {"pid", known.pid},
+       {"refused_leases", known.refused_leases}});
+  return is_accounted;
+}
+
+void LoggedBroker::ProcessGone(SessionId session) {
+  inner_.ProcessGone(session);
+  Log(LogLevel::kDebug, "process gone", {{"session", Raw(session)}});
+}
+
+void LoggedBroker::HoldReleased(SessionId session, ObjectId object) {
+  inner_.HoldReleased(session, object);
+}
+
+void LoggedBroker::NoteRefusal(SessionId session, const LeaseRequest& request,
+                               const absl::Status& status) {
+  {
+    const MutexLock lock(mu_);
+    const auto found = known_.find(session);
+    if (found == known_.end() || ++found->second.refused_leases > 1) return;
+  }
+  Log(LogLevel::kInfo, "lease refused",
+      {{"session", Raw(session)},
+       {"size_bytes", request.size.count()},
+       {"why", MessageOf(status)},
+       {"note", "further refusals of this session are only counted"}});
+}
+
+absl::StatusOr<LeaseGrant> LoggedBroker::Lease(SessionId session,
+                                               const LeaseRequest& request,
+                                               absl::Time deadline) {
+  absl::StatusOr<LeaseGrant> grant = inner_.Lease(session, request, deadline);
+  if (!grant.ok()) {
+    NoteRefusal(session, request, grant.status());
+    return grant;
+  }
+  Log(LogLevel::kDebug, "lease granted",
+      {{"session", Raw(session)},
+       {"lease", static_cast<uint64_t>(grant->lease)},
+       {"slab", static_cast<uint64_t>(grant->slab.id)},
+       {"size_bytes", grant->slab.size.count()}});
+  return grant;
+}
+
+absl::Status LoggedBroker::Return(SessionId session, LeaseId lease,
+                                  ReturnMode mode) {
+  const absl::Status status = inner_.Return(session, lease, mode);
+  if (status.ok()) {
+    Log(LogLevel::kDebug, "lease returned",
+        {{"session", Raw(session)}, {"lease", static_cast<uint64_t>(lease)}});
+  }
+  return status;
+}
+
+absl::StatusOr<uint32_t> LoggedBroker::ReportUnmapped(
+    SessionId session, const std::vector<SlabId>& slabs) {
+  return inner_.ReportUnmapped(session, slabs);
+}
+
+absl::StatusOr<ShareGrant> LoggedBroker::Share(SessionId session,
+                                               ShareRequest request) {
+  return inner_.Share(session, std::move(request));
+}
+
+absl::Status LoggedBroker::Ready(SessionId session, ObjectId object) {
+  return inner_.Ready(session, object);
+}
+
+absl::StatusOr<OpenGrant> LoggedBroker::Open(SessionId session,
+                                             const OpenRequest& request,
+                                             absl::Time deadline) {
+  return inner_.Open(session, request, deadline);
+}
+
+absl::Status LoggedBroker::Close(SessionId session, ObjectId object) {
+  return inner_.Close(session, object);
+}
+
+absl::Status LoggedBroker::Unlink(SessionId session, std::string_view name) {
+  return inner_.Unlink(session, name);
+}
+
+absl::Status LoggedBroker::WaitForRoom(SessionId session, Bytes size,
+                                       absl::Time deadline) {
+  return inner_.WaitForRoom(session, size, deadline);
+}
+
+absl::Status LoggedBroker::WaitForName(SessionId session, std::string_view name,
+                                       absl::Time deadline) {
+  return inner_.WaitForName(session, name, deadline);
+}
+
+absl::StatusOr<Budget> LoggedBroker::GetBudget(SessionId session) {
+  return inner_.GetBudget(session);
+}
+
+Snapshot LoggedBroker::TakeSnapshot() { return inner_.TakeSnapshot(); }
+
+absl::Status LoggedBroker::SetLimit(std::string_view tenant, Bytes limit) {
+  return inner_.SetLimit(tenant, limit);
+}
+
+LeakAnswer LoggedBroker::FindLeaks(const LeakQuery& query) {
+  return inner_.FindLeaks(query);
+}
+
+LiveUse LoggedBroker::ReadLiveUse(SessionId session) {
+  return inner_.ReadLiveUse(session);
+}
+
+absl::StatusOr<Bytes> LoggedBroker::GhostBytes() { return inner_.GhostBytes(); }
+
+absl::Status LoggedBroker::DeviceHealth() { return inner_.DeviceHealth(); }
+
+const DeviceInfo& LoggedBroker::device_info() const {
+  return inner_.device_info();
+}
+
+Epoch LoggedBroker::epoch() const { return inner_.epoch(); }
+
+void LoggedBroker::BeginShutdown() {
+  Log(LogLevel::kInfo, "no more grants: stopping");
+  inner_.BeginShutdown();
+}
+
+}  // namespace vrampool

@@ -1,0 +1,85 @@
+// logged_broker.h - a Broker that writes down what changes: sessions that come,
+// are condemned and go, refused leases, the shutdown.
+//
+// It stands between the transports and the real Broker and changes nothing. A
+// session's first refused lease is a line; the others are counted and told when
+// it ends.
+//
+// Threads: thread-safe. The inner Broker must outlive it.
+
+#ifndef VRAMPOOL_DAEMON_OBSERVE_LOGGED_BROKER_H_
+#define VRAMPOOL_DAEMON_OBSERVE_LOGGED_BROKER_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/mutex.h"
+#include "daemon/broker/broker.h"
+
+namespace vrampool {
+
+class LoggedBroker final : public Broker {
+ public:
+  explicit LoggedBroker(Broker& inner) : inner_(inner) {}
+
+  absl::StatusOr<Admission> Attach(const PeerIdentity& peer,
+                                   const Labels& labels,
+                                   std::string_view tenant,
+                                   std::shared_ptr<SessionLink> link) override;
+  void Condemn(SessionId session, std::string_view why) override;
+  bool SocketClosed(SessionId session) override;
+  void ProcessGone(SessionId session) override;
+  void HoldReleased(SessionId session, ObjectId object) override;
+
+  absl::StatusOr<LeaseGrant> Lease(SessionId session,
+                                   const LeaseRequest& request,
+                                   absl::Time deadline) override;
+  absl::Status Return(SessionId session, LeaseId lease,
+                      ReturnMode mode) override;
+  absl::StatusOr<uint32_t> ReportUnmapped(
+      SessionId session, const std::vector<SlabId>& slabs) override;
+  absl::StatusOr<ShareGrant> Share(SessionId session,
+                                   ShareRequest request) override;
+  absl::Status Ready(SessionId session, ObjectId object) override;
+  absl::StatusOr<OpenGrant> Open(SessionId session, const OpenRequest& request,
+                                 absl::Time deadline) override;
+  absl::Status Close(SessionId session, ObjectId object) override;
+  absl::Status Unlink(SessionId session, std::string_view name) override;
+  absl::Status WaitForRoom(SessionId session, Bytes size,
+                           absl::Time deadline) override;
+  absl::Status WaitForName(SessionId session, std::string_view name,
+                           absl::Time deadline) override;
+  absl::StatusOr<Budget> GetBudget(SessionId session) override;
+
+  Snapshot TakeSnapshot() override;
+  absl::Status SetLimit(std::string_view tenant, Bytes limit) override;
+  LeakAnswer FindLeaks(const LeakQuery& query) override;
+  LiveUse ReadLiveUse(SessionId session) override;
+  absl::StatusOr<Bytes> GhostBytes() override;
+  absl::Status DeviceHealth() override;
+  const DeviceInfo& device_info() const override;
+  Epoch epoch() const override;
+  void BeginShutdown() override;
+
+ private:
+  // A session whose socket is open, as it appears in lines.
+  struct Known {
+    std::string tenant;
+    pid_t pid = 0;
+    uint64_t refused_leases = 0;
+  };
+
+  void NoteRefusal(SessionId session, const LeaseRequest& request,
+                   const absl::Status& status);
+
+  Broker& inner_;
+  Mutex mu_;
+  absl::flat_hash_map<SessionId, Known> known_ VRAMPOOL_GUARDED_BY(mu_);
+};
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_OBSERVE_LOGGED_BROKER_H_

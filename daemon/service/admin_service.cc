@@ -1,0 +1,208 @@
+#include "daemon/service/admin_service.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "daemon/core/refusal.h"
+#include "daemon/observe/logging.h"
+#include "daemon/service/refusal_status.h"
+#include "daemon/service/translate.h"
+#include "daemon/service/translate_admin.h"
+
+namespace vrampool {
+namespace {
+
+constexpr uint32_t kDefaultBlocks = 20;
+constexpr uint32_t kMaxBlocks = 1000;
+// Blocks in one reply, whatever max_blocks and the number of reports say: some
+// 8 MiB. Every report keeps its totals.
+constexpr size_t kMaxBlocksInAll = 100000;
+
+absl::Status TenantUnknown(std::string_view tenant) {
+  return Refuse(Reason::kTenantUnknown,
+                absl::StrCat("there is no tenant \"",
+                             absl::string_view(tenant.data(), tenant.size()),
+                             "\"; `vrampool tenants` lists them"));
+}
+
+}  // namespace
+
+AdminService::AdminService(Facts facts, vrampool::Broker& broker,
+                           const Auth& auth, CallGate& gate)
+    : facts_(facts), broker_(broker), auth_(auth), gate_(gate) {}
+
+template <typename Method>
+grpc::Status AdminService::ServeAdmin(const grpc::ServerContext& context,
+                                      Method method) {
+  const CallGate::Visit visit(gate_, context);
+  const auto run = [&]() -> absl::Status {
+    VRAMPOOL_RETURN_IF_ERROR(visit.verdict());
+    VRAMPOOL_ASSIGN_OR_RETURN(const auto admin, auth_.AdminOf(context));
+    return method(*admin);
+  };
+  return ToGrpcStatus(run(), broker_.device_info().uuid);
+}
+
+grpc::Status AdminService::GetStatus(grpc::ServerContext* context,
+                                     const v1::GetStatusRequest*,
+                                     v1::GetStatusResponse* response) {
+  const CallGate::Visit visit(gate_, *context);
+  const DeviceInfo& device = broker_.device_info();
+  if (!visit.verdict().ok()) return ToGrpcStatus(visit.verdict(), device.uuid);
+  const Snapshot snapshot = broker_.TakeSnapshot();
+  response->set_version(VRAMPOOL_VERSION);
+  response->set_device_uuid(device.uuid);
+  response->set_device_name(device.name);
+  response->set_epoch(static_cast<uint64_t>(snapshot.epoch));
+  response->set_started_unix_ns(ToUnixNs(facts_.started_at));
+  response->set_granule_bytes(device.granule.count());
+  for (const HandleKind kind : device.kinds) {
+    response->add_kinds(ToProto(kind));
+  }
+  *response->mutable_pool() = ToProto(snapshot.pool);
+  response->set_sessions(snapshot.sessions.size());
+  response->set_leases(static_cast<uint64_t>(std::count_if(
+      snapshot.slabs.begin(), snapshot.slabs.end(),
+      [](const SlabView& slab) { return slab.state == SlabState::kLeased; })));
+  response->set_objects(snapshot.objects.size());
+  response->set_waiting(snapshot.waiting);
+  // A device that cannot say is unhealthy, which the next line tells.
+  const absl::StatusOr<Bytes> ghosts = broker_.GhostBytes();
+  response->set_ghost_bytes(ghosts.ok() ? ghosts->count() : 0);
+  response->set_conservation_holds(snapshot.conservation_holds);
+  const absl::Status health = broker_.DeviceHealth();
+  response->set_device_health(health.ok() ? "ok"
+                                          : std::string(health.message()));
+  response->set_pid(static_cast<uint32_t>(getpid()));
+  response->set_serving(is_serving_);
+  response->set_refused_quota(snapshot.counters.refused_quota);
+  response->set_refused_pool(snapshot.counters.refused_pool);
+  response->set_preallocated(facts_.is_preallocated);
+  return grpc::Status::OK;
+}
+
+grpc::Status AdminService::ListSessions(grpc::ServerContext* context,
+                                        const v1::ListSessionsRequest* request,
+                                        v1::ListSessionsResponse* response) {
+  return ServeAdmin(*context, [&](const PeerIdentity&) {
+    for (const SessionView& session : broker_.TakeSnapshot().sessions) {
+      if (!IsWithin(session.tenant, request->tenant())) continue;
+      *response->add_sessions() =
+          ToProto(session, broker_.ReadLiveUse(session.id));
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status AdminService::ListTenants(grpc::ServerContext* context,
+                                       const v1::ListTenantsRequest*,
+                                       v1::ListTenantsResponse* response) {
+  return ServeAdmin(*context, [&](const PeerIdentity&) {
+    for (const TenantView& tenant : broker_.TakeSnapshot().tenants) {
+      *response->add_tenants() = ToProto(tenant);
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status AdminService::ListLeases(grpc::ServerContext* context,
+                                      const v1::ListLeasesRequest* request,
+                                      v1::ListLeasesResponse* response) {
+  const SessionId wanted{request->session_id()};
+  const auto is_wanted = [wanted](const SlabView& slab) {
+    // Clean slabs are nobody's.
+    if (slab.state == SlabState::kClean) return false;
+    return wanted == SessionId{} || slab.session == wanted ||
+           std::count(slab.mapped_by.begin(), slab.mapped_by.end(), wanted) > 0;
+  };
+  return ServeAdmin(*context, [&](const PeerIdentity&) {
+    for (const SlabView& slab : broker_.TakeSnapshot().slabs) {
+      if (is_wanted(slab)) *response->add_leases() = ToProto(slab);
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status AdminService::ListObjects(grpc::ServerContext* context,
+                                       const v1::ListObjectsRequest*,
+                                       v1::ListObjectsResponse* response) {
+  return ServeAdmin(*context, [&](const PeerIdentity&) {
+    for (const ObjectView& object : broker_.TakeSnapshot().objects) {
+      *response->add_objects() = ToProto(object);
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status AdminService::ListLeaks(grpc::ServerContext* context,
+                                     const v1::ListLeaksRequest* request,
+                                     v1::ListLeaksResponse* response) {
+  return ServeAdmin(*context, [&](const PeerIdentity&) {
+    LeakQuery query;
+    query.min_age =
+        absl::Milliseconds(std::max<int64_t>(request->min_age_ms(), 0));
+    query.max_blocks = request->max_blocks() == 0
+                           ? kDefaultBlocks
+                           : std::min(request->max_blocks(), kMaxBlocks);
+    LeakAnswer answer = broker_.FindLeaks(query);
+    size_t blocks_left = kMaxBlocksInAll;
+    for (LeakReport& report : answer.reports) {
+      report.blocks.resize(std::min(report.blocks.size(), blocks_left));
+      blocks_left -= report.blocks.size();
+      *response->add_reports() = ToProto(report);
+    }
+    response->set_forgotten_reports(answer.forgotten);
+    const Snapshot snapshot = broker_.TakeSnapshot();
+    FillLingering(snapshot, *response);
+    for (const ObjectView& object : snapshot.objects) {
+      if (object.name.empty() || !object.holders.empty()) continue;
+      *response->add_unheld_objects() = ToProto(object);
+    }
+    const absl::StatusOr<Bytes> ghosts = broker_.GhostBytes();
+    response->set_ghost_bytes(ghosts.ok() ? ghosts->count() : 0);
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<v1::TenantInfo> AdminService::QuotaOf(std::string_view tenant) {
+  for (const TenantView& view : broker_.TakeSnapshot().tenants) {
+    if (view.path == tenant) return ToProto(view);
+  }
+  return TenantUnknown(tenant);
+}
+
+grpc::Status AdminService::GetQuota(grpc::ServerContext* context,
+                                    const v1::GetQuotaRequest* request,
+                                    v1::GetQuotaResponse* response) {
+  return ServeAdmin(*context, [&](const PeerIdentity&) -> absl::Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(*response->mutable_tenant(),
+                              QuotaOf(request->tenant()));
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status AdminService::SetQuota(grpc::ServerContext* context,
+                                    const v1::SetQuotaRequest* request,
+                                    v1::SetQuotaResponse* response) {
+  return ServeAdmin(*context, [&](const PeerIdentity& admin) -> absl::Status {
+    if (request->tenant().empty()) {
+      return Refuse(Reason::kBadArgument, "name the tenant whose quota to set");
+    }
+    VRAMPOOL_RETURN_IF_ERROR(
+        broker_.SetLimit(request->tenant(), Bytes(request->limit_bytes())));
+    Log(LogLevel::kInfo, "quota set",
+        {{"tenant", request->tenant()},
+         {"limit_bytes", request->limit_bytes()},
+         {"by_uid", admin.uid},
+         {"by_pid", admin.pid}});
+    VRAMPOOL_ASSIGN_OR_RETURN(*response->mutable_tenant(),
+                              QuotaOf(request->tenant()));
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace vrampool

@@ -1,0 +1,71 @@
+// admin_service.h - service Admin of admin.proto: only translates.
+//
+// Threads: thread-safe. What is passed in must outlive it.
+
+#ifndef VRAMPOOL_DAEMON_SERVICE_ADMIN_SERVICE_H_
+#define VRAMPOOL_DAEMON_SERVICE_ADMIN_SERVICE_H_
+
+#include <atomic>
+
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "daemon/broker/broker.h"
+#include "daemon/service/auth.h"
+#include "daemon/service/call_gate.h"
+#include "vrampool/v1/admin.grpc.pb.h"
+
+namespace vrampool {
+
+class AdminService final : public v1::Admin::Service {
+ public:
+  struct Facts {
+    absl::Time started_at;
+    bool is_preallocated = false;
+  };
+  AdminService(Facts facts, Broker& broker, const Auth& auth, CallGate& gate);
+
+  // What GetStatus says from now on; true at first.
+  void SetServing(bool is_serving) { is_serving_ = is_serving; }
+
+  grpc::Status GetStatus(grpc::ServerContext* context,
+                         const v1::GetStatusRequest* request,
+                         v1::GetStatusResponse* response) override;
+  grpc::Status ListSessions(grpc::ServerContext* context,
+                            const v1::ListSessionsRequest* request,
+                            v1::ListSessionsResponse* response) override;
+  grpc::Status ListTenants(grpc::ServerContext* context,
+                           const v1::ListTenantsRequest* request,
+                           v1::ListTenantsResponse* response) override;
+  grpc::Status ListLeases(grpc::ServerContext* context,
+                          const v1::ListLeasesRequest* request,
+                          v1::ListLeasesResponse* response) override;
+  grpc::Status ListObjects(grpc::ServerContext* context,
+                           const v1::ListObjectsRequest* request,
+                           v1::ListObjectsResponse* response) override;
+  grpc::Status ListLeaks(grpc::ServerContext* context,
+                         const v1::ListLeaksRequest* request,
+                         v1::ListLeaksResponse* response) override;
+  grpc::Status GetQuota(grpc::ServerContext* context,
+                        const v1::GetQuotaRequest* request,
+                        v1::GetQuotaResponse* response) override;
+  grpc::Status SetQuota(grpc::ServerContext* context,
+                        const v1::SetQuotaRequest* request,
+                        v1::SetQuotaResponse* response) override;
+
+ private:
+  // Runs `method(admin's identity)`, which gives an absl::Status.
+  template <typename Method>
+  grpc::Status ServeAdmin(const grpc::ServerContext& context, Method method);
+
+  absl::StatusOr<v1::TenantInfo> QuotaOf(std::string_view tenant);
+
+  const Facts facts_;
+  vrampool::Broker& broker_;
+  const Auth& auth_;
+  CallGate& gate_;
+  std::atomic<bool> is_serving_ = true;
+};
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_SERVICE_ADMIN_SERVICE_H_

@@ -1,0 +1,179 @@
+#include "daemon/service/translate_admin.h"
+
+#include "absl/container/flat_hash_map.h"
+#include "daemon/service/layout.h"
+#include "daemon/service/translate.h"
+
+namespace vrampool {
+namespace {
+
+v1::SessionInfo::State ToProto(SessionState state) {
+  switch (state) {
+    case SessionState::kLive:
+      return v1::SessionInfo::STATE_LIVE;
+    case SessionState::kCondemned:
+      return v1::SessionInfo::STATE_CONDEMNED;
+    case SessionState::kEnded:
+      return v1::SessionInfo::STATE_ENDED;
+  }
+  return v1::SessionInfo::STATE_UNSPECIFIED;
+}
+
+void FillProcess(const PeerIdentity& peer, v1::ProcessIdentity& process) {
+  process.set_pid(static_cast<uint32_t>(peer.pid));
+  process.set_uid(peer.uid);
+  process.set_gid(peer.gid);
+  process.set_start_time_ticks(peer.start_time_ticks);
+  process.set_cgroup(peer.cgroup);
+  process.set_executable(peer.executable);
+  process.set_command_line(peer.command_line);
+}
+
+void FillBlock(const BlockRecordView& record, v1::BlockInfo& block) {
+  block.set_slab_id(record.slab);
+  block.set_offset_bytes(record.offset);
+  block.set_size_bytes(record.size);
+  block.set_stream(record.stream);
+  block.set_allocated_unix_ns(record.allocated_unix_ns);
+  block.set_tag(record.tag);
+  block.set_call_site(record.call_site);
+  block.set_thread(record.thread);
+}
+
+}  // namespace
+
+int64_t ToUnixNs(absl::Time time) {
+  if (time == absl::InfinitePast() || time == absl::InfiniteFuture()) return 0;
+  return absl::ToUnixNanos(time);
+}
+
+v1::PoolUsage ToProto(const PoolUsage& pool) {
+  v1::PoolUsage usage;
+  usage.set_capacity_bytes(pool.capacity.count());
+  usage.set_free_bytes(pool.free.count());
+  usage.set_creating_bytes(pool.of(SlabState::kCreating).count());
+  usage.set_clean_bytes(pool.of(SlabState::kClean).count());
+  usage.set_leased_bytes(pool.of(SlabState::kLeased).count());
+  usage.set_parked_bytes(pool.of(SlabState::kParked).count());
+  usage.set_kept_bytes(pool.of(SlabState::kKept).count());
+  usage.set_destroying_bytes(pool.of(SlabState::kDestroying).count());
+  usage.set_lingering_bytes(pool.of(SlabState::kLingering).count());
+  return usage;
+}
+
+v1::SessionInfo ToProto(const SessionView& session, const LiveUse& live) {
+  v1::SessionInfo info;
+  info.set_session_id(static_cast<uint64_t>(session.id));
+  info.set_tenant(session.tenant);
+  FillProcess(session.peer, *info.mutable_process());
+  info.set_name(session.labels.name);
+  info.set_tag(session.labels.tag);
+  info.set_framework(session.labels.framework);
+  info.set_state(ToProto(session.state));
+  info.set_attached_unix_ns(ToUnixNs(session.attached_at));
+  info.set_charged_bytes(session.charged.count() + session.lingering.count());
+  info.set_leases(session.leases);
+  info.set_holds(session.holds);
+  info.set_live_blocks(live.blocks);
+  info.set_live_bytes(live.bytes.count());
+  info.set_lingering_bytes(session.lingering.count());
+  return info;
+}
+
+v1::TenantInfo ToProto(const TenantView& tenant) {
+  v1::TenantInfo info;
+  info.set_tenant(tenant.path);
+  info.set_limit_bytes(tenant.limit.count());
+  info.set_used_bytes(tenant.used.count());
+  info.set_available_bytes(tenant.available.count());
+  info.set_sessions(tenant.sessions);
+  info.set_peak_bytes(tenant.peak.count());
+  info.set_clean_bytes(tenant.clean.count());
+  return info;
+}
+
+v1::LeaseInfo ToProto(const SlabView& slab) {
+  v1::LeaseInfo info;
+  info.set_lease_id(static_cast<uint64_t>(slab.lease));
+  info.set_slab_id(static_cast<uint64_t>(slab.id));
+  info.set_session_id(static_cast<uint64_t>(slab.session));
+  info.set_tenant(slab.tenant);
+  info.set_size_bytes(slab.size.count());
+  info.set_kind(ToProto(slab.kind));
+  info.set_state(SlabStateName(slab.state));
+  info.set_since_unix_ns(ToUnixNs(slab.since));
+  info.set_objects(slab.objects);
+  for (const SessionId session : slab.mapped_by) {
+    info.add_mapped_by(static_cast<uint64_t>(session));
+  }
+  return info;
+}
+
+v1::ObjectInfo ToProto(const ObjectView& object) {
+  v1::ObjectInfo info;
+  info.set_object_id(static_cast<uint64_t>(object.id));
+  info.set_name(object.name);
+  info.set_tenant(object.tenant);
+  info.set_producer_session(static_cast<uint64_t>(object.producer));
+  info.set_producer_alive(object.producer_is_live);
+  info.set_size_bytes(object.size.count());
+  info.set_buffers(object.buffers);
+  info.set_holds(static_cast<uint32_t>(object.holders.size()));
+  for (const SessionId session : object.holders) {
+    info.add_holders(static_cast<uint64_t>(session));
+  }
+  info.set_state(ObjectPhaseName(object.phase));
+  info.set_created_unix_ns(ToUnixNs(object.created_at));
+  info.set_last_opened_unix_ns(ToUnixNs(object.last_opened_at));
+  info.set_metadata_bytes(object.metadata_bytes);
+  *info.mutable_layouts() = DecodeLayouts(object.layout);
+  return info;
+}
+
+v1::LeakReport ToProto(const LeakReport& report) {
+  v1::LeakReport leak;
+  // The report's own numbers are of one reading of the manifest; a live
+  // session's would be of another.
+  *leak.mutable_session() = ToProto(
+      report.session,
+      LiveUse{.blocks = report.blocks_total, .bytes = report.bytes_total});
+  leak.set_session_live(report.is_live);
+  leak.set_ended_unix_ns(ToUnixNs(report.ended_at));
+  leak.set_end_cause(report.end_cause);
+  leak.set_blocks_total(report.blocks_total);
+  leak.set_bytes_total(report.bytes_total.count());
+  for (const BlockRecordView& block : report.blocks) {
+    FillBlock(block, *leak.add_blocks());
+  }
+  leak.set_leased_bytes(report.leased.count());
+  leak.set_manifest_fault(report.manifest_fault);
+  return leak;
+}
+
+bool IsWithin(std::string_view path, std::string_view tenant) {
+  if (tenant.empty()) return true;
+  return path.substr(0, tenant.size()) == tenant &&
+         (path.size() == tenant.size() || path[tenant.size()] == '/');
+}
+
+void FillLingering(const Snapshot& snapshot, v1::ListLeaksResponse& response) {
+  absl::flat_hash_map<SessionId, const SessionView*> sessions;
+  for (const SessionView& session : snapshot.sessions) {
+    sessions.emplace(session.id, &session);
+  }
+  for (const SlabView& slab : snapshot.slabs) {
+    if (slab.state != SlabState::kLingering) continue;
+    v1::LingeringSlab& lingering = *response.add_lingering();
+    lingering.set_slab_id(static_cast<uint64_t>(slab.id));
+    lingering.set_size_bytes(slab.size.count());
+    lingering.set_tenant(slab.tenant);
+    lingering.set_since_unix_ns(ToUnixNs(slab.since));
+    for (const SessionId id : slab.mapped_by) {
+      const auto found = sessions.find(id);
+      if (found == sessions.end()) continue;
+      *lingering.add_suspects() = ToProto(*found->second, LiveUse());
+    }
+  }
+}
+
+}  // namespace vrampool

@@ -1,0 +1,35 @@
+// translate_admin.h - snapshots and leak reports to messages of service Admin.
+//
+// Threads: pure functions.
+
+#ifndef VRAMPOOL_DAEMON_SERVICE_TRANSLATE_ADMIN_H_
+#define VRAMPOOL_DAEMON_SERVICE_TRANSLATE_ADMIN_H_
+
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "daemon/broker/broker.h"
+#include "daemon/core/snapshot.h"
+#include "vrampool/v1/admin.pb.h"
+
+namespace vrampool {
+
+// Unix nanoseconds; 0 for a time that never was or never will be.
+int64_t ToUnixNs(absl::Time time);
+
+v1::PoolUsage ToProto(const PoolUsage& pool);
+v1::SessionInfo ToProto(const SessionView& session, const LiveUse& live);
+v1::TenantInfo ToProto(const TenantView& tenant);
+v1::LeaseInfo ToProto(const SlabView& slab);
+v1::ObjectInfo ToProto(const ObjectView& object);
+v1::LeakReport ToProto(const LeakReport& report);
+
+// Whether `path` is `tenant` or below it; an empty `tenant` has all below it.
+bool IsWithin(std::string_view path, std::string_view tenant);
+
+// The slabs that linger, each with the sessions that may still map it.
+void FillLingering(const Snapshot& snapshot, v1::ListLeaksResponse& response);
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_SERVICE_TRANSLATE_ADMIN_H_

@@ -1,0 +1,220 @@
+// main.cc - three processes share memory through a vrampool daemon, and one of
+// them dies.
+//
+//   VRAMPOOL_DIR=/run/vrampool vrampool_demo
+//
+// Runs against the daemon of VRAMPOOL_DIR (a host device) as a user who is one
+// of its admins. Every step is checked; the first that is not as promised ends
+// the demo with status 1.
+
+#include <cinttypes>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/bytes.h"
+#include "deploy/demo/child.h"
+#include "deploy/demo/roles.h"
+#include "deploy/demo/tool.h"
+
+namespace vrampool::demo {
+namespace {
+
+constexpr std::chrono::seconds kPatience(60);
+
+// The demo's one way to fail: says why, and ends (children end with us).
+[[noreturn]] void Stop(const std::string& why) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "demo failed: %s\n", why.c_str());
+  std::_Exit(1);
+}
+
+void Step(const std::string& text) {
+  std::printf("\n-- %s\n", text.c_str());
+  std::fflush(stdout);
+}
+
+void Tell(const std::string& text) {
+  std::printf("   %s\n", text.c_str());
+  std::fflush(stdout);
+}
+
+// This program's path, as the roles are to show it in reports.
+const std::string& Self() {
+  static const std::string path =
+      std::filesystem::read_symlink("/proc/self/exe").string();
+  return path;
+}
+
+Child StartRole(const Child::Options& options, const char* name) {
+  std::optional<Child> child = Child::Start(options);
+  if (!child.has_value()) Stop(std::string("cannot start ") + name);
+  return *std::move(child);
+}
+
+// What follows `verb` in the next line that `child` says.
+std::string Hear(Child& child, const std::string& verb) {
+  const auto line = child.ReadLine(In(kPatience));
+  if (!line.has_value()) {
+    Stop("process " + std::to_string(child.pid()) + " ended or hung before \"" +
+         verb + "\"");
+  }
+  if (line->rfind(verb + " ", 0) != 0) {
+    Stop("expected \"" + verb + "\", heard: " + *line);
+  }
+  return line->substr(verb.size() + 1);
+}
+
+void ExpectOrderlyEnd(Child& child, const char* name) {
+  const int status = child.Wait(In(kPatience));
+  if (status != 0) {
+    Stop(std::string(name) + " ended with status " + std::to_string(status));
+  }
+}
+
+void Show(const Tool& tool, const std::string& command) {
+  const Tool::Output output = tool.Run({command});
+  if (output.exit_code != 0) Stop("vrampool " + command + " failed");
+  std::printf("   $ vrampool %s\n", command.c_str());
+  size_t at = 0;
+  while (at < output.text.size()) {
+    const size_t end = std::min(output.text.find('\n', at), output.text.size());
+    std::printf("   %s\n", output.text.substr(at, end - at).c_str());
+    at = end + 1;
+  }
+  std::fflush(stdout);
+}
+
+PoolView LookAtPool(const Tool& tool) {
+  const Tool::Output output = tool.Run({"status", "--json"});
+  const auto pool = ReadPool(output.text);
+  if (output.exit_code != 0 || !pool.has_value()) {
+    Stop("vrampool status failed: is a daemon running, and VRAMPOOL_DIR set?");
+  }
+  if (!pool->adds_up) Stop("the daemon's ledger does not add up");
+  return *pool;
+}
+
+uint64_t PlanSize() {
+  Child planner = StartRole({.command = {Self(), "--plan"}}, "the planner");
+  const std::string size = Hear(planner, "size");
+  ExpectOrderlyEnd(planner, "the planner");
+  return std::strtoull(size.c_str(), nullptr, 10);
+}
+
+// B opens what A shared, and writes to it; A sees what B wrote.
+void ShareBetween(Child& producer, Pipe& token) {
+  Step("B opens A's memory by the token, verifies it, and writes to it");
+  const std::string shared = Hear(producer, "shared");
+  Child consumer = StartRole(
+      {.command = {Self(), "--consume"}, .input_fd = token.read_end.get()},
+      "B");
+  token.read_end.reset();
+  Tell("A (process " + std::to_string(producer.pid()) + ") wrote " + shared);
+  const std::string read = Hear(consumer, "read");
+  Tell("B (process " + std::to_string(consumer.pid()) + ") reads " + read);
+  if (read != shared) Stop("B does not read what A wrote");
+  const std::string written = Hear(consumer, "wrote");
+  if (written == shared) Stop("B wrote nothing new");
+  Tell("B wrote " + written);
+  ExpectOrderlyEnd(consumer, "B");
+  if (!producer.WriteLine("look")) Stop("A has gone");
+  const std::string seen = Hear(producer, "sees");
+  Tell("A sees " + seen);
+  if (seen != written) Stop("A does not see what B wrote");
+}
+
+void AskForTooMuch() {
+  Step("C asks for its tenant's whole limit, while A has a part of it");
+  Child greedy = StartRole({.command = {Self(), "--ask-too-much"}}, "C");
+  const std::string refusal = Hear(greedy, "refused");
+  ExpectOrderlyEnd(greedy, "C");
+  if (refusal.find_first_of("0123456789") == std::string::npos) {
+    Stop("C's refusal has no numbers: " + refusal);
+  }
+  Tell("C is refused: " + refusal);
+}
+
+void KillAndAccount(const Tool& tool, Child& producer) {
+  Step("A dies by SIGKILL; the daemon says what it left behind");
+  producer.Kill();
+  if (producer.Wait(In(kPatience)) != 128 + SIGKILL) {
+    Stop("A did not die by SIGKILL");
+  }
+  const Deadline deadline = In(kPatience);
+  while (!NamesDead(tool.Run({"leaks", "--json"}).text, producer.pid(),
+                    kProducerTag)) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      Stop(
+          "no leak report names A (the caller must be an admin of the daemon)");
+    }
+  }
+  Show(tool, "leaks");
+}
+
+// The next questions are asked as soon as the last is answered.
+void AwaitWhole(const Tool& tool, uint64_t available_before) {
+  Step("The pool is whole again");
+  const Deadline deadline = In(kPatience);
+  PoolView pool = LookAtPool(tool);
+  while (pool.available_bytes() != available_before) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      Stop("the pool is not whole: " + FormatBytes(Bytes(pool.free_bytes)) +
+           " free and " + FormatBytes(Bytes(pool.clean_bytes)) + " clean of " +
+           FormatBytes(Bytes(pool.capacity_bytes)));
+    }
+    pool = LookAtPool(tool);
+  }
+  Tell(FormatBytes(Bytes(pool.available_bytes())) + " of " +
+       FormatBytes(Bytes(pool.capacity_bytes)) +
+       " can be had, as before the demo");
+}
+
+int RunDemo() {
+  const Tool tool = Tool::Find();
+  Step("The pool before");
+  const PoolView before = LookAtPool(tool);
+  Show(tool, "tenants");
+  const uint64_t size = PlanSize();
+  Step("A allocates " + FormatBytes(Bytes(size)) + ", fills and shares it");
+  Pipe token = MakePipe();
+  if (!token.write_end.is_valid()) Stop("no pipe to be had");
+  Child producer =
+      StartRole({.command = {Self(), "--produce", std::to_string(size)},
+                 .extra_fd = token.write_end.get()},
+                "A");
+  token.write_end.reset();
+  ShareBetween(producer, token);
+  Show(tool, "sessions");
+  AskForTooMuch();
+  KillAndAccount(tool, producer);
+  AwaitWhole(tool, before.available_bytes());
+  Show(tool, "tenants");
+  std::printf("\ndemo passed\n");
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  const std::string role = argc > 1 ? argv[1] : "";
+  if (role.empty()) {
+    std::signal(SIGPIPE, SIG_IGN);  // A child that died is found by its status.
+    return RunDemo();
+  }
+  if (role == "--produce" && argc == 3) {
+    return RunProducer(std::strtoull(argv[2], nullptr, 10), 3);
+  }
+  if (role == "--consume") return RunConsumer();
+  if (role == "--ask-too-much") return RunGreedy();
+  if (role == "--plan") return RunPlanner();
+  std::fprintf(stderr, "usage: [VRAMPOOL_DIR=DIR] %s\n", argv[0]);
+  return 2;
+}
+
+}  // namespace
+}  // namespace vrampool::demo
+
+int main(int argc, char** argv) { return vrampool::demo::Main(argc, argv); }

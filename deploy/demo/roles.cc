@@ -1,0 +1,137 @@
+#include "deploy/demo/roles.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <iostream>
+#include <string>
+
+#include "deploy/demo/pattern.h"
+#include "vrampool/vrampool.hpp"
+
+namespace vrampool::demo {
+namespace {
+
+constexpr size_t kWantedBytes = size_t{256} << 20;
+constexpr uint64_t kProducerSeed = 1;
+constexpr uint64_t kConsumerSeed = 1'000'003;
+
+int Fail(const char* what, const Status& status) {
+  std::fprintf(stderr, "%s: %s: %s\n", what, status.name(),
+               status.message().c_str());
+  return 1;
+}
+
+int Fail(const char* what) {
+  std::fprintf(stderr, "%s\n", what);
+  return 1;
+}
+
+struct Labels {
+  const char* name;
+  const char* tag;
+};
+
+Result<Client> Attach(const Labels& labels) {
+  vrampool_options options;
+  vrampool_options_init(&options);
+  options.name = labels.name;
+  options.tag = labels.tag;
+  return Client::Open(&options);
+}
+
+// The roles read and write with the CPU.
+bool IsHostMemory(const Client& client) {
+  const Result<vrampool_info> info = client.Info();
+  return info.ok() && info->kind == VRAMPOOL_KIND_HOST_FD;
+}
+
+void Say(const char* verb, uint64_t checksum) {
+  std::printf("%s %016" PRIx64 "\n", verb, checksum);
+  std::fflush(stdout);
+}
+
+bool WriteLine(int fd, std::string line) {
+  line.push_back('\n');
+  // A token is shorter than PIPE_BUF, so it is written whole.
+  return write(fd, line.data(), line.size()) ==
+         static_cast<ssize_t>(line.size());
+}
+
+}  // namespace
+
+int RunProducer(size_t size, int token_fd) {
+  Result<Client> client = Attach({.name = "producer", .tag = kProducerTag});
+  if (!client.ok()) return Fail("attach", client.status());
+  if (!IsHostMemory(*client)) return Fail("the demo needs a host device");
+  void* const data = client->Allocate(size);
+  if (data == nullptr) return Fail("allocate", Status::Last());
+  FillPattern(data, size, kProducerSeed);
+  Result<Object> object = client->Share({{data, size}});
+  if (!object.ok()) return Fail("share", object.status());
+  const Result<std::string> token = object->Token();
+  if (!token.ok()) return Fail("token", token.status());
+  Say("shared", Checksum(data, size));
+  if (!WriteLine(token_fd, *token)) return Fail("passing the token on");
+  close(token_fd);
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    if (line != "look") return Fail("an order that A does not know");
+    Say("sees", Checksum(data, size));
+  }
+  return Fail("A was to be killed, but its driver ended first");
+}
+
+int RunConsumer() {
+  Result<Client> client = Attach({.name = "consumer", .tag = "demo-b"});
+  if (!client.ok()) return Fail("attach", client.status());
+  std::string token;
+  if (!std::getline(std::cin, token)) return Fail("no token came");
+  Result<Object> object = client->OpenToken(token.c_str());
+  if (!object.ok()) return Fail("open", object.status());
+  void* const data = object->data();
+  const size_t size = object->size();
+  const uint64_t checksum = Checksum(data, size);
+  if (checksum != PatternChecksum(size, kProducerSeed)) {
+    return Fail("the bytes are not those that A wrote");
+  }
+  Say("read", checksum);
+  FillPattern(data, size, kConsumerSeed);
+  Say("wrote", Checksum(data, size));
+  return 0;
+}
+
+int RunGreedy() {
+  Result<Client> client = Attach({.name = "greedy", .tag = "demo-c"});
+  if (!client.ok()) return Fail("attach", client.status());
+  const Result<vrampool_budget> budget = client->Budget();
+  if (!budget.ok()) return Fail("budget", budget.status());
+  if (client->Allocate(budget->limit_bytes) != nullptr) {
+    return Fail("C got all of its tenant's limit, of which A has a part");
+  }
+  const Status refusal = Status::Last();
+  if (refusal.code() != VRAMPOOL_OVER_QUOTA) {
+    return Fail("refused, but not by the quota", refusal);
+  }
+  std::printf("refused %s\n", refusal.message().c_str());
+  return 0;
+}
+
+int RunPlanner() {
+  Result<Client> client = Attach({.name = "planner", .tag = "demo"});
+  if (!client.ok()) return Fail("attach", client.status());
+  const Result<vrampool_budget> budget = client->Budget();
+  if (!budget.ok()) return Fail("budget", budget.status());
+  const Result<vrampool_info> info = client->Info();
+  if (!info.ok()) return Fail("info", info.status());
+  const uint64_t granule = std::max<uint64_t>(info->granule_bytes, 4096);
+  const uint64_t half = budget->limit_bytes / 2 / granule * granule;
+  const uint64_t size = std::min<uint64_t>(kWantedBytes, half);
+  if (size == 0) return Fail("the tenant's limit leaves nothing to share");
+  std::printf("size %" PRIu64 "\n", size);
+  return 0;
+}
+
+}  // namespace vrampool::demo

@@ -1,0 +1,37 @@
+// roles.h - the three clients of the demo, each a process of its own.
+//
+// A role is a small program that uses vrampool as any other program would. It
+// reads what it is told from standard input, one line at a time, and says what
+// it did on standard output: one line of words that the driver checks. Anything
+// that goes wrong is said on standard error, and the role exits with 1.
+
+#ifndef VRAMPOOL_DEPLOY_DEMO_ROLES_H_
+#define VRAMPOOL_DEPLOY_DEMO_ROLES_H_
+
+#include <cstddef>
+
+namespace vrampool::demo {
+
+// The tag of A's session, by which the leak report is to name it.
+inline constexpr char kProducerTag[] = "demo-a";
+
+// A: allocates `size` bytes, fills and shares them, writes the token to the
+// descriptor `token_fd`. Says "shared CHECKSUM". At "look", says "sees
+// CHECKSUM" of what is in its memory now. Then it only waits, for its end.
+int RunProducer(size_t size, int token_fd);
+
+// B: reads the token from standard input, opens the object, says "read
+// CHECKSUM"; writes to it, says "wrote CHECKSUM".
+int RunConsumer();
+
+// C: asks for as much as its tenant's whole limit; expects to be refused. Says
+// "refused MESSAGE".
+int RunGreedy();
+
+// How much A should take: 256 MiB, or half of the tenant's limit if that is
+// less. Says "size BYTES".
+int RunPlanner();
+
+}  // namespace vrampool::demo
+
+#endif  // VRAMPOOL_DEPLOY_DEMO_ROLES_H_

@@ -1,0 +1,181 @@
+// messages.h - what travels on the attach socket.
+//
+// The attach socket is a SOCK_SEQPACKET unix socket. A client process connects
+// once, and the connection lives as long as its session: the kernel closes it
+// when the process and every forked child that inherited it are gone. One
+// packet is one message: a MessageHeader, then the message's own struct, both
+// exactly as declared here (little-endian, natural alignment, no padding that
+// is not declared; the static_asserts below pin every size). Text fields are
+// UTF-8, NUL-padded, not necessarily NUL-terminated. Descriptors travel as
+// SCM_RIGHTS beside the packet they belong to.
+//
+//   client                                   daemon
+//     | -- connect ------------------------->|  identity from the kernel
+//     | -- Hello --------------------------->|  policy finds the tenant
+//     | <------------ Refused, then close -- |  (no policy, bound, version), or
+//     | <-- Welcome + manifest, table fds -- |  the session is live
+//     |                                      |
+//     | <-- SlabHandle + descriptor -------- |  before the reply of a
+//     Lease/Open | <-- Reclaim ------------------------ |  "give memory back,
+//     please" | <-- ObjectEnded -------------------- |  the producer's blocks
+//     are free | -- HoldReleased -------------------->|  a hold in the manifest
+//     was let go | <-- Farewell ----------------------- |  the daemon stops, or
+//     condemned | -- close (exit, crash, kill) ------->|  the session ends
+//
+//   States of a connection, and who moves it:
+//
+//     greeting --(daemon: Hello is good)--> live --(daemon)--> condemned
+//        |                                   |                     |
+//        +--(daemon: bad Hello)--> refused   +--(kernel: EOF)------+--> ended
+//
+// Versions: `version` counts changes that the other side must know. A daemon
+// answers a Hello of another version with Refused(kOtherVersion), whose text
+// names both versions; nothing else in the packet is looked at.
+//
+// Threads: the client reads the socket on one thread and may write from any
+// (packets are atomic). Neither side ever blocks in a send: a daemon whose send
+// would block refuses the call that wanted it (DESCRIPTOR_BACKLOG).
+//
+// Everything the client sends is hostile: the daemon checks size, type and
+// state of every packet, closes descriptors it did not ask for, and condemns a
+// session that breaks the protocol.
+
+#ifndef VRAMPOOL_PROTO_ATTACH_MESSAGES_H_
+#define VRAMPOOL_PROTO_ATTACH_MESSAGES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+namespace vrampool::attach {
+
+inline constexpr uint32_t kMagic = 0x31504d56;  // "VMP1"
+inline constexpr uint16_t kVersion = 1;
+inline constexpr size_t kMaxPacketBytes = 1024;
+inline constexpr size_t kTokenBytes = 32;
+inline constexpr size_t kUuidBytes = 64;
+inline constexpr size_t kMaxKinds = 4;
+
+// File names in a device's directory, DIR/<uuid>/.
+inline constexpr char kAttachSocketName[] = "attach.sock";
+inline constexpr char kBrokerSocketName[] = "broker.sock";
+inline constexpr char kLockName[] = "lock";
+
+enum class MessageType : uint16_t {
+  // client to daemon
+  kHello = 1,
+  kHoldReleased = 2,
+  // daemon to client
+  kWelcome = 101,
+  kRefused = 102,
+  kSlabHandle = 103,
+  kReclaim = 104,
+  kObjectEnded = 105,
+  kFarewell = 106,
+};
+
+struct MessageHeader {
+  uint32_t magic;    // kMagic
+  uint16_t version;  // kVersion
+  uint16_t type;     // MessageType
+};
+static_assert(sizeof(MessageHeader) == 8);
+
+// The first packet of a connection. All text is a label, never an identity.
+struct Hello {
+  char name[64];
+  char tag[64];
+  char framework[32];
+  char library_version[32];
+};
+static_assert(sizeof(Hello) == 192);
+
+// The client cleared a hold in its manifest and then read, in the object table,
+// a state other than kLive: the daemon should look again whether the object has
+// ended (see proto/shm/object_table.h). Unknown ids are ignored.
+struct HoldReleased {
+  uint64_t object_id;
+};
+static_assert(sizeof(HoldReleased) == 8);
+
+// The session is live. Two descriptors travel with it, in this order: the
+// manifest (read-write, manifest_bytes) and the object table (read-only,
+// table_bytes).
+struct Welcome {
+  uint64_t epoch;
+  uint64_t session_id;
+  uint8_t token[kTokenBytes];  // Secret. See broker.proto.
+  char device_uuid[kUuidBytes];
+  char tenant[128];  // For error texts; cut if longer.
+  uint64_t granule_bytes;
+  uint64_t manifest_bytes;
+  uint64_t table_bytes;
+  uint32_t kinds[kMaxKinds];  // HandleKind; the first is the default; 0: none.
+};
+static_assert(sizeof(Welcome) == 8 + 8 + 32 + 64 + 128 + 24 + 16);
+
+enum class RefusedCode : uint32_t {
+  kOtherVersion = 1,  // Of the protocol: install matching packages.
+  kPolicy = 2,        // No rule admits this process.
+  kBound = 3,         // Too many sessions.
+  kStopping = 4,      // The daemon is shutting down.
+  kProtocol = 5,      // The Hello was malformed.
+  kIdentity = 6,      // The kernel would not say who the peer is (pid 0, gone).
+};
+struct Refused {
+  uint32_t code;  // RefusedCode
+  uint32_t daemon_version;
+  char text[256];
+};
+static_assert(sizeof(Refused) == 264);
+
+// A slab for this session: the bearer secret by which it is mapped. VMM_FD and
+// HOST_FD: one descriptor travels along and `handle` is zero. CUDA_IPC: none
+// does and `handle` holds the cudaIpcMemHandle.
+struct SlabHandle {
+  uint64_t slab_id;
+  uint64_t size_bytes;
+  uint32_t kind;  // HandleKind
+  uint32_t reserved;
+  uint8_t handle[64];
+};
+static_assert(sizeof(SlabHandle) == 88);
+
+// Somebody waits for memory: return idle slabs, at least `bytes` if there are
+// that many. A request, not a command.
+struct Reclaim {
+  uint64_t bytes;
+};
+static_assert(sizeof(Reclaim) == 8);
+
+// To the producer: the object has ended, its blocks may be used again.
+struct ObjectEnded {
+  uint64_t object_id;
+};
+static_assert(sizeof(ObjectEnded) == 8);
+
+enum class FarewellCode : uint32_t {
+  kStopping = 1,   // Orderly shutdown; memory already leased stays usable.
+  kCondemned = 2,  // Protocol breach or eviction: no more grants, ever.
+};
+struct Farewell {
+  uint32_t code;  // FarewellCode
+  uint32_t reserved;
+  char text[256];
+};
+static_assert(sizeof(Farewell) == 264);
+
+// A packet of message type Body.
+template <typename Body>
+struct Packet {
+  MessageHeader header;
+  Body body;
+};
+static_assert(std::is_trivially_copyable_v<Packet<Welcome>>);
+static_assert(sizeof(Packet<Welcome>) ==
+              sizeof(MessageHeader) + sizeof(Welcome));
+static_assert(sizeof(Packet<Welcome>) <= kMaxPacketBytes);
+
+}  // namespace vrampool::attach
+
+#endif  // VRAMPOOL_PROTO_ATTACH_MESSAGES_H_

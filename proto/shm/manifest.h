@@ -1,0 +1,142 @@
+// manifest.h - the shared memory in which a client records what it uses.
+//
+// One memfd per session, made and size-limited by the daemon (sealed against
+// resizing), mapped by both. The client library writes, the daemon only reads,
+// also after the client is dead: that is how a leak report can say what a
+// killed process held. Nothing in it decides about safety or quotas, which rest
+// on leases alone.
+//
+//   offset 0            Header            written once by the daemon, except
+//                                         the fields marked (client)
+//   counters_offset     Counters[kCounterCells]             (client)
+//   tags_offset         Tag[tag_capacity]                   (client)
+//   holds_offset        atomic<uint64>[hold_capacity]       (client)
+//   records_offset      BlockRecord[record_capacity]        (client)
+//
+// The file is as long as its capacity allows and sparse: the kernel gives it
+// pages as records are touched, so it grows without a message and its limit is
+// the capacity. The daemon reads records only up to `record_high_water`, and
+// never through its own mapping but by pread, which does not allocate holes: a
+// lying high-water mark costs time bounded by the capacity, and no memory.
+//
+// A block record:
+//
+//           (client: all fields, then state)
+//     kFree --------------------------------> kLive ----> kShared
+//       ^                                       |            |
+//       +------------- (client: state) ---------+------------+
+//
+// All fields but `state` are written while it is kFree; one release store of
+// `state` publishes the record and one store takes it back. So at whatever
+// instruction the client dies, a block is recorded whole or not at all. Order
+// in allocate: record, then hand out the pointer. Order in deallocate: take the
+// record back, then reuse the memory.
+//
+// A hold (see object_table.h) is one 64-bit word: an ObjectId, or 0 for none.
+//
+// For the reader every word is hostile: read it once, atomically, into a local,
+// check it, use the local.
+//
+// Leaf: shared by daemon and client, links nothing.
+
+#ifndef VRAMPOOL_PROTO_SHM_MANIFEST_H_
+#define VRAMPOOL_PROTO_SHM_MANIFEST_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace vrampool::shm {
+
+inline constexpr uint64_t kManifestMagic = 0x3154464e414d5056;  // "VPMANFT1"
+inline constexpr uint32_t kManifestVersion = 1;
+inline constexpr size_t kCounterCells = 16;
+inline constexpr uint32_t kTagCapacity = 1024;
+inline constexpr uint32_t kHoldCapacity = 4096;
+
+struct ManifestHeader {
+  uint64_t magic;
+  uint32_t version;
+  uint32_t record_bytes;  // sizeof(BlockRecord)
+  uint64_t session_id;
+  uint64_t epoch;
+  uint64_t total_bytes;
+  uint64_t counters_offset;
+  uint64_t tags_offset;
+  uint64_t holds_offset;
+  uint64_t records_offset;
+  uint64_t record_capacity;
+  uint32_t tag_capacity;
+  uint32_t hold_capacity;
+  // One past the highest record / hold / tag ever used. Only ever rises; raised
+  // before the first use of the place.                             (client)
+  std::atomic<uint64_t> record_high_water;
+  std::atomic<uint32_t> hold_high_water;
+  std::atomic<uint32_t> tag_high_water;
+  std::atomic<uint64_t> mapped_bytes;  // Of slabs that the client maps now.
+};
+
+// Totals since the session began; each cell has one writer at a time. A sum
+// over the cells gives live blocks and bytes without reading records.
+struct alignas(64) Counters {
+  std::atomic<uint64_t> blocks_allocated;
+  std::atomic<uint64_t> bytes_allocated;
+  std::atomic<uint64_t> blocks_freed;
+  std::atomic<uint64_t> bytes_freed;
+};
+static_assert(sizeof(Counters) == 64);
+
+struct Tag {
+  std::atomic<uint64_t> is_set;  // 1 once text is complete.
+  char text[56];                 // UTF-8, NUL-padded.
+};
+static_assert(sizeof(Tag) == 64);
+
+enum class BlockState : uint64_t {
+  kFree = 0,
+  kLive = 1,
+  kShared = 2,  // Live, and part of an object.
+};
+
+struct BlockRecord {
+  std::atomic<uint64_t> state;  // BlockState
+  uint64_t slab_id;
+  uint64_t offset_bytes;
+  uint64_t size_bytes;  // As asked for.
+  uint64_t stream;      // Key of the stream it was allocated on; 0 on the host.
+  int64_t allocated_unix_ns;
+  uint64_t call_site;  // A code address in the client; 0: not recorded.
+  uint32_t tag;        // Index into the tags + 1; 0: none.
+  uint32_t thread;     // Kernel thread id.
+};
+static_assert(sizeof(BlockRecord) == 64);
+static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+// Where everything lies in a manifest of `record_capacity` records.
+struct ManifestLayout {
+  uint64_t counters_offset;
+  uint64_t tags_offset;
+  uint64_t holds_offset;
+  uint64_t records_offset;
+  uint64_t total_bytes;  // A multiple of 4096.
+};
+
+constexpr ManifestLayout LayoutFor(uint64_t record_capacity) {
+  constexpr uint64_t kPage = 4096;
+  static_assert(sizeof(ManifestHeader) <= kPage);
+  ManifestLayout layout{};
+  layout.counters_offset = kPage;
+  layout.tags_offset =
+      layout.counters_offset + kCounterCells * sizeof(Counters);
+  layout.holds_offset = layout.tags_offset + kTagCapacity * sizeof(Tag);
+  const uint64_t holds_end = layout.holds_offset + kHoldCapacity * 8;
+  layout.records_offset = (holds_end + kPage - 1) / kPage * kPage;
+  const uint64_t records_end =
+      layout.records_offset + record_capacity * sizeof(BlockRecord);
+  layout.total_bytes = (records_end + kPage - 1) / kPage * kPage;
+  return layout;
+}
+
+}  // namespace vrampool::shm
+
+#endif  // VRAMPOOL_PROTO_SHM_MANIFEST_H_

@@ -1,0 +1,119 @@
+// object_table.h - the table by which openers see whether an object still
+// lives.
+//
+// One memfd per daemon, written by the daemon, mapped read-only by every client
+// (sealed with F_SEAL_FUTURE_WRITE). Slot i is one 64-bit word: the generation
+// of the object that has the slot, and its state. Nothing in it is secret:
+// names, tokens and places go by RPC.
+//
+//                  (all arrows are the daemon's)
+//
+//      +---- Ready ---- kPending --- producer died ---> kBroken
+//      v                   ^                               |
+//    kLive <---------------+------- Share --- kFree <------+
+//      |  ^                                    ^
+//      |  +-- holds found, one by RPC          |
+//      v                                       | no hold found
+//   kRetiring ---------------------------------+
+//      |  ^
+//      |  +-- somebody reported HoldReleased, or the last RPC hold was closed
+//      v holds found, all of them in manifests
+//   kWatched
+//
+// Opening an object in a slab that the process already maps takes no RPC:
+//
+//   opener                                 daemon, to end object X
+//   O1 write X into a free hold of its     D1 store (gen, kRetiring)
+//      manifest                            D2 seq_cst fence
+//   O2 seq_cst fence                       D3 scan the holds of all manifests
+//   O3 load slot(X)                           whose session maps the slab
+//   O4 (gen, kLive | kWatched): it holds   D4 none: store (gen + 1, kFree), the
+//      X. Anything else: clear the hold       memory may be reused
+//      and take the RPC way, where the        some: store (gen, kWatched)
+//      daemon decides under its lock
+//
+//   closer                                 Rule: the closer reports whenever C3
+//   C1 store 0 into the hold               finds a state other than kLive, and
+//   C2 seq_cst fence                       the daemon runs D1-D4 anew.
+//   C3 load slot(X); not kLive of X's
+//      generation: send HoldReleased
+//
+// Why it is safe (the argument of hazard pointers, Michael 2004, across
+// processes). The two fences O2 and D2 are totally ordered. If O2 comes first,
+// the hold written at O1 is seen by the scan D3, and X is not ended. If D2
+// comes first, O3 sees the kRetiring of D1 or something later. Something later
+// can be kWatched of the same generation, stored because D3 found another hold;
+// then X lives, and any further attempt to end it has a D2 of its own, to which
+// the same argument applies. So an opener that passed O4 is seen by every scan
+// that decides after it. And no end is missed: take the last closer. If C2
+// precedes D2, the scan does not see the hold. If D2 precedes C2, C3 sees
+// kRetiring, kWatched or a later generation, and reports, and the daemon scans
+// again. In both cases the object ends. A spurious report changes nothing.
+//
+// A hostile client can write false holds (its tenant's object lives on: its
+// tenant stays charged) or omit its own (its own tenant's data is overwritten
+// under it). Slabs never cross tenants, so it can reach nobody else.
+//
+// Leaf: shared by daemon and client, links nothing.
+
+#ifndef VRAMPOOL_PROTO_SHM_OBJECT_TABLE_H_
+#define VRAMPOOL_PROTO_SHM_OBJECT_TABLE_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/ids.h"
+
+namespace vrampool::shm {
+
+inline constexpr uint64_t kTableMagic = 0x31454c4254504256;  // "VBPTBLE1"
+inline constexpr uint32_t kTableVersion = 1;
+
+enum class ObjectState : uint64_t {
+  kFree = 0,
+  kPending = 1,  // Shared, not ready: open by RPC, which waits.
+  kLive = 2,
+  kRetiring = 3,  // The daemon is deciding: open by RPC.
+  kWatched = 4,   // Live, held only by manifests: closers report.
+  kBroken = 5,    // The producer died before it was ready.
+};
+
+struct TableHeader {
+  uint64_t magic;
+  uint32_t version;
+  uint32_t slot_count;
+  uint64_t epoch;
+  uint8_t reserved[40];
+};
+static_assert(sizeof(TableHeader) == 64);
+
+// A slot's word: the state in the low 8 bits, the generation above.
+constexpr uint64_t MakeSlotWord(uint64_t generation, ObjectState state) {
+  return (generation << 8) | static_cast<uint64_t>(state);
+}
+constexpr uint64_t SlotGeneration(uint64_t word) { return word >> 8; }
+constexpr ObjectState SlotState(uint64_t word) {
+  return static_cast<ObjectState>(word & 0xff);
+}
+
+// The words follow the header directly.
+constexpr size_t TableBytes(uint32_t slot_count) {
+  return sizeof(TableHeader) + size_t{slot_count} * sizeof(uint64_t);
+}
+
+// O4: may an opener of `id` that wrote its hold go on without an RPC?
+constexpr bool IsOpenable(uint64_t word, ObjectId id) {
+  const ObjectState state = SlotState(word);
+  return SlotGeneration(word) == ObjectGeneration(id) &&
+         (state == ObjectState::kLive || state == ObjectState::kWatched);
+}
+
+// C3: must a closer of `id` that cleared its hold report it?
+constexpr bool MustReportRelease(uint64_t word, ObjectId id) {
+  return word != MakeSlotWord(ObjectGeneration(id), ObjectState::kLive);
+}
+
+}  // namespace vrampool::shm
+
+#endif  // VRAMPOOL_PROTO_SHM_OBJECT_TABLE_H_

@@ -1,0 +1,31 @@
+/* The header in plain C: compiled with -std=c11 -pedantic, and used. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "vrampool/vrampool.h"
+
+int main(void) {
+  vrampool_options options;
+  vrampool_client* client = NULL;
+  vrampool_options_init(&options);
+  options.directory = "/nonexistent/vrampool";
+  if (vrampool_client_open(&options, &client) != VRAMPOOL_UNAVAILABLE) return 1;
+  if (client != NULL) return 2;
+  if (vrampool_last_status() != VRAMPOOL_UNAVAILABLE) return 3;
+  if (strstr(vrampool_last_error_message(), "/nonexistent") == NULL) return 4;
+  if (strcmp(vrampool_status_name(VRAMPOOL_OVER_QUOTA), "OVER_QUOTA") != 0) {
+    return 5;
+  }
+  if (vrampool_client_allocate(NULL, 1, NULL) != NULL) return 6;
+  if (vrampool_last_status() != VRAMPOOL_INVALID_ARGUMENT) return 7;
+  if (vrampool_allocate(0, NULL) != NULL) return 8;
+  if (vrampool_last_status() != VRAMPOOL_OK) return 11;
+  vrampool_deallocate(NULL, 0, NULL);
+  vrampool_client_close(NULL);
+  vrampool_object_close(NULL, NULL);
+  if (vrampool_set_tag("weights") != VRAMPOOL_OK) return 9;
+  if (strcmp(vrampool_tag(), "weights") != 0) return 10;
+  printf("%s\n", vrampool_version());
+  return 0;
+}

@@ -1,0 +1,445 @@
+#include "tests/client/fake_daemon.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "base/check.h"
+
+namespace vrampool::client {
+namespace {
+
+constexpr uint64_t kGranule = 2 << 20;
+
+std::byte* MapWhole(int fd, uint64_t size) {
+  void* const base =
+      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  VRAMPOOL_CHECK(base != MAP_FAILED);
+  return static_cast<std::byte*>(base);
+}
+
+CallOutcome Refuse(CallCode code, CallReason reason, const char* message) {
+  CallOutcome outcome;
+  outcome.code = code;
+  outcome.reason = reason;
+  std::strncpy(outcome.message, message, sizeof(outcome.message) - 1);
+  return outcome;
+}
+
+CallOutcome Away() {
+  CallOutcome outcome;
+  outcome.code = CallCode::kUnavailable;
+  return outcome;
+}
+
+}  // namespace
+
+UniqueFd MakeSealedFile(uint64_t size) {
+  UniqueFd fd(::memfd_create("fake", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  VRAMPOOL_CHECK(::ftruncate(fd.get(), static_cast<off_t>(size)) == 0);
+  VRAMPOOL_CHECK(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) ==
+                 0);
+  return fd;
+}
+
+TemporaryDirectory::TemporaryDirectory() {
+  char path[] = "/tmp/vrampool-test-XXXXXX";
+  VRAMPOOL_CHECK(::mkdtemp(path) != nullptr);
+  path_ = path;
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+  std::filesystem::remove_all(path_);
+}
+
+// The calls of one session: they run in the client's thread.
+class FakeChannel final : public ControlChannel {
+ public:
+  explicit FakeChannel(FakeDaemon& daemon)
+      : daemon_(daemon), life_(daemon.life_) {}
+
+  CallOutcome Lease(const LeaseCall& call, LeaseReply& reply) override {
+    const std::lock_guard living(life_->mu);
+    if (!life_->is_alive) return Away();
+    MutexLock lock(daemon_.mu_);
+    FakeDaemon::Ledger& ledger = daemon_.ledger_;
+    const std::string key(reinterpret_cast<const char*>(call.key.data()), 16);
+    const uint64_t size =
+        (call.size_bytes + kGranule - 1) / kGranule * kGranule;
+    uint64_t lease = 0;
+    if (const auto known = ledger.keys.find(key); known != ledger.keys.end()) {
+      lease = known->second;
+    } else {
+      ledger.lease_sizes.push_back(call.size_bytes);
+      uint64_t used = 0;
+      for (const auto& [id, slab] : ledger.leases) {
+        used += ledger.slab_bytes[slab];
+      }
+      if (used + size > ledger.limit_bytes) {
+        CallOutcome outcome = Refuse(CallCode::kResourceExhausted,
+                                     CallReason::kQuotaExceeded, "over");
+        outcome.asked_bytes = call.size_bytes;
+        outcome.used_bytes = used;
+        outcome.limit_bytes = ledger.limit_bytes;
+        std::strcpy(outcome.subject, "root/team-a");
+        return outcome;
+      }
+      lease = daemon_.next_id_++;
+      const uint64_t slab = daemon_.next_id_++;
+      ledger.keys[key] = lease;
+      ledger.leases[lease] = slab;
+      ledger.slab_bytes[slab] = size;
+      ledger.mapped.push_back(slab);
+      daemon_.SendSlab(slab, size);
+    }
+    if (ledger.lost_replies > 0) {
+      --ledger.lost_replies;
+      return Refuse(CallCode::kDeadlineExceeded, CallReason::kNone, "lost");
+    }
+    const uint64_t slab = ledger.leases[lease];
+    reply = {.epoch = Epoch{daemon_.epoch_},
+             .lease = LeaseId{lease},
+             .slab = {.slab = SlabId{slab},
+                      .size_bytes = ledger.slab_bytes[slab],
+                      .kind = HandleKind::kHostFd}};
+    daemon_.changed_.NotifyAll();
+    return {};
+  }
+
+  CallOutcome Return(const ReturnCall& call) override {
+    const std::lock_guard living(life_->mu);
+    if (!life_->is_alive) return Away();
+    MutexLock lock(daemon_.mu_);
+    FakeDaemon::Ledger& ledger = daemon_.ledger_;
+    const auto lease = ledger.leases.find(static_cast<uint64_t>(call.lease));
+    if (lease == ledger.leases.end()) {
+      return Refuse(CallCode::kNotFound, CallReason::kLeaseUnknown, "none");
+    }
+    std::erase(ledger.mapped, lease->second);
+    ledger.leases.erase(lease);
+    ++ledger.returned_leases;
+    daemon_.changed_.NotifyAll();
+    return {};
+  }
+
+  CallOutcome ReportUnmapped(Epoch, const SlabId* slabs, size_t count,
+                             uint32_t& kept) override {
+    const std::lock_guard living(life_->mu);
+    if (!life_->is_alive) return Away();
+    MutexLock lock(daemon_.mu_);
+    for (size_t i = 0; i < count; ++i) {
+      daemon_.ledger_.unmapped.push_back(static_cast<uint64_t>(slabs[i]));
+      std::erase(daemon_.ledger_.mapped, static_cast<uint64_t>(slabs[i]));
+    }
+    kept = 0;
+    daemon_.changed_.NotifyAll();
+    return {};
+  }
+
+  CallOutcome Share(const ShareCall& call, ShareReply& reply) override {
+    const std::lock_guard living(life_->mu);
+    if (!life_->is_alive) return Away();
+    MutexLock lock(daemon_.mu_);
+    const uint64_t slot = daemon_.next_id_++ % FakeDaemon::kSlots;
+    const ObjectId object = MakeObjectId(slot, 1);
+    daemon_.ledger_.objects[static_cast<uint64_t>(object)].assign(
+        call.buffers, call.buffers + call.buffer_count);
+    ++daemon_.ledger_.holds[static_cast<uint64_t>(object)];
+    daemon_.SetSlot(object, call.is_pending ? shm::ObjectState::kPending
+                                            : shm::ObjectState::kLive);
+    reply = {.epoch = Epoch{daemon_.epoch_}, .object = object};
+    reply.secret.fill(7);
+    return {};
+  }
+
+  CallOutcome Ready(const ObjectCall& call) override {
+    daemon_.SetSlot(call.object, shm::ObjectState::kLive);
+    return {};
+  }
+
+  // Sends slabs that the session has not got (those of "another process").
+  CallOutcome Open(const OpenCall& call, OpenReply& reply) override {
+    const std::lock_guard living(life_->mu);
+    if (!life_->is_alive) return Away();
+    MutexLock lock(daemon_.mu_);
+    FakeDaemon::Ledger& ledger = daemon_.ledger_;
+    const auto object = ledger.objects.find(static_cast<uint64_t>(call.object));
+    if (object == ledger.objects.end()) {
+      return Refuse(CallCode::kNotFound, CallReason::kObjectUnknown,
+                    "no such object");
+    }
+    ++ledger.holds[object->first];
+    reply.epoch = Epoch{daemon_.epoch_};
+    reply.object = call.object;
+    reply.secret.fill(7);
+    for (const BufferPlace& place : object->second) {
+      reply.buffers[reply.buffer_count++] = place;
+      const uint64_t slab = static_cast<uint64_t>(place.slab);
+      const bool is_mapped =
+          std::count(ledger.mapped.begin(), ledger.mapped.end(), slab) != 0;
+      if (!is_mapped) {
+        daemon_.SendSlab(slab, ledger.slab_bytes[slab]);
+        ledger.mapped.push_back(slab);
+      }
+      reply.slabs[reply.slab_count++] = {.slab = place.slab,
+                                         .size_bytes = ledger.slab_bytes[slab],
+                                         .kind = HandleKind::kHostFd,
+                                         .is_mapped = is_mapped};
+    }
+    std::memcpy(reply.metadata, "schema", 6);
+    reply.metadata_size = 6;
+    return {};
+  }
+
+  CallOutcome Close(const ObjectCall& call) override {
+    const std::lock_guard living(life_->mu);
+    if (!life_->is_alive) return Away();
+    MutexLock lock(daemon_.mu_);
+    --daemon_.ledger_.holds[static_cast<uint64_t>(call.object)];
+    daemon_.changed_.NotifyAll();
+    return {};
+  }
+  CallOutcome Unlink(const Text&) override {
+    return Refuse(CallCode::kNotFound, CallReason::kObjectUnknown, "no name");
+  }
+  CallOutcome Wait(const WaitCall&) override { return {}; }
+  CallOutcome Budget(BudgetReply& reply) override {
+    const std::lock_guard living(life_->mu);
+    if (!life_->is_alive) return Away();
+    MutexLock lock(daemon_.mu_);
+    reply.limit_bytes = daemon_.ledger_.limit_bytes;
+    return {};
+  }
+
+ private:
+  FakeDaemon& daemon_;
+  const std::shared_ptr<FakeDaemon::Life> life_;
+};
+
+FakeDaemon::FakeDaemon(const std::string& directory, uint64_t epoch)
+    : folder_(directory + "/" + kUuid),
+      epoch_(epoch),
+      stop_(::eventfd(0, EFD_CLOEXEC)) {
+  std::filesystem::create_directories(folder_);
+  const std::string path = folder_ + "/" + attach::kAttachSocketName;
+  std::filesystem::remove(path);
+  listener_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+  VRAMPOOL_CHECK(::bind(listener_.get(),
+                        reinterpret_cast<const sockaddr*>(&address),
+                        sizeof(address)) == 0);
+  VRAMPOOL_CHECK(::listen(listener_.get(), 8) == 0);
+  const shm::ManifestLayout layout = shm::LayoutFor(kRecords);
+  manifest_fd_ = MakeSealedFile(layout.total_bytes);
+  manifest_ = reinterpret_cast<shm::ManifestHeader*>(
+      MapWhole(manifest_fd_.get(), layout.total_bytes));
+  manifest_->magic = shm::kManifestMagic;
+  manifest_->version = shm::kManifestVersion;
+  manifest_->record_bytes = sizeof(shm::BlockRecord);
+  manifest_->session_id = 1;
+  manifest_->epoch = epoch_;
+  manifest_->total_bytes = layout.total_bytes;
+  manifest_->counters_offset = layout.counters_offset;
+  manifest_->tags_offset = layout.tags_offset;
+  manifest_->holds_offset = layout.holds_offset;
+  manifest_->records_offset = layout.records_offset;
+  manifest_->record_capacity = kRecords;
+  manifest_->tag_capacity = shm::kTagCapacity;
+  manifest_->hold_capacity = shm::kHoldCapacity;
+  table_fd_ = MakeSealedFile(shm::TableBytes(kSlots));
+  table_ = MapWhole(table_fd_.get(), shm::TableBytes(kSlots));
+  auto* const header = reinterpret_cast<shm::TableHeader*>(table_);
+  header->magic = shm::kTableMagic;
+  header->version = shm::kTableVersion;
+  header->slot_count = kSlots;
+  header->epoch = epoch_;
+  thread_ = std::thread([this] { Run(); });
+}
+
+FakeDaemon::~FakeDaemon() {
+  {
+    const std::lock_guard dying(life_->mu);
+    life_->is_alive = false;
+  }
+  (void)::eventfd_write(stop_.get(), 1);
+  thread_.join();
+  std::filesystem::remove(folder_ + "/" + attach::kAttachSocketName);
+  ::munmap(manifest_, shm::LayoutFor(kRecords).total_bytes);
+  ::munmap(table_, shm::TableBytes(kSlots));
+}
+
+void FakeDaemon::Run() {
+  while (true) {
+    pollfd events[3] = {
+        {.fd = stop_.get(), .events = POLLIN, .revents = 0},
+        {.fd = listener_.get(), .events = POLLIN, .revents = 0},
+        {.fd = connection_.get(), .events = POLLIN, .revents = 0}};
+    (void)::poll(events, 3, -1);
+    if (events[0].revents != 0) return;
+    if (events[1].revents != 0) {
+      Greet(
+          UniqueFd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+    } else if (events[2].revents != 0) {
+      attach::Packet<attach::HoldReleased> packet{};
+      const ssize_t size =
+          ::recv(connection_.get(), &packet, sizeof(packet), 0);
+      MutexLock lock(mu_);
+      if (size == sizeof(packet)) ++ledger_.released_holds;
+      if (size <= 0) connection_.reset();
+      changed_.NotifyAll();
+    }
+  }
+}
+
+void FakeDaemon::Greet(UniqueFd connection) {
+  attach::Packet<attach::Hello> hello{};
+  if (::recv(connection.get(), &hello, sizeof(hello), 0) != sizeof(hello)) {
+    return;
+  }
+  attach::Welcome welcome{};
+  welcome.epoch = epoch_;
+  welcome.session_id = 1;
+  std::strcpy(welcome.device_uuid, kUuid);
+  std::strcpy(welcome.tenant, "root/team-a");
+  welcome.granule_bytes = kGranule;
+  welcome.manifest_bytes = shm::LayoutFor(kRecords).total_bytes;
+  welcome.table_bytes = shm::TableBytes(kSlots);
+  welcome.kinds[0] = static_cast<uint32_t>(HandleKind::kHostFd);
+  MutexLock lock(mu_);
+  connection_ = std::move(connection);
+  ++ledger_.sessions;
+  SendPacket(attach::MessageType::kWelcome, &welcome, sizeof(welcome),
+             {manifest_fd_.get(), table_fd_.get()});
+}
+
+void FakeDaemon::SendPacket(attach::MessageType type, const void* body,
+                            size_t size, const std::vector<int>& fds) {
+  attach::MessageHeader header{.magic = attach::kMagic,
+                               .version = attach::kVersion,
+                               .type = static_cast<uint16_t>(type)};
+  iovec parts[2] = {{&header, sizeof(header)}, {const_cast<void*>(body), size}};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = 2;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 4)] = {};
+  if (!fds.empty()) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(sizeof(int) * fds.size());
+    cmsghdr* const c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int) * fds.size());
+    std::memcpy(CMSG_DATA(c), fds.data(), sizeof(int) * fds.size());
+  }
+  (void)::sendmsg(connection_.get(), &message, MSG_NOSIGNAL);
+}
+
+void FakeDaemon::SendSlab(uint64_t slab, uint64_t size) {
+  UniqueFd& file = files_[slab];
+  if (!file.is_valid()) file = MakeSealedFile(size);
+  attach::SlabHandle handle{};
+  handle.slab_id = slab;
+  handle.size_bytes = size;
+  handle.kind = static_cast<uint32_t>(HandleKind::kHostFd);
+  SendPacket(attach::MessageType::kSlabHandle, &handle, sizeof(handle),
+             {file.get()});
+}
+
+void FakeDaemon::SendReclaim() {
+  const attach::Reclaim body{.bytes = 1};
+  MutexLock lock(mu_);
+  SendPacket(attach::MessageType::kReclaim, &body, sizeof(body), {});
+}
+
+void FakeDaemon::SendObjectEnded(ObjectId object) {
+  const attach::ObjectEnded body{.object_id = static_cast<uint64_t>(object)};
+  MutexLock lock(mu_);
+  SendPacket(attach::MessageType::kObjectEnded, &body, sizeof(body), {});
+}
+
+void FakeDaemon::SendFarewell(attach::FarewellCode code,
+                              const std::string& text) {
+  attach::Farewell body{};
+  body.code = static_cast<uint32_t>(code);
+  std::strncpy(body.text, text.c_str(), sizeof(body.text) - 1);
+  MutexLock lock(mu_);
+  SendPacket(attach::MessageType::kFarewell, &body, sizeof(body), {});
+}
+
+void FakeDaemon::SetSlot(ObjectId object, shm::ObjectState state) {
+  auto* const words = reinterpret_cast<std::atomic<uint64_t>*>(
+      table_ + sizeof(shm::TableHeader));
+  words[ObjectSlot(object)].store(
+      shm::MakeSlotWord(ObjectGeneration(object), state));
+}
+
+std::vector<shm::BlockState> FakeDaemon::RecordStates() const {
+  std::vector<shm::BlockState> states;
+  const auto* const records =
+      InManifest<shm::BlockRecord>(shm::LayoutFor(kRecords).records_offset);
+  for (uint64_t i = 0; i < manifest_->record_high_water.load(); ++i) {
+    states.push_back(static_cast<shm::BlockState>(records[i].state.load()));
+  }
+  return states;
+}
+
+std::vector<uint64_t> FakeDaemon::Holds() const {
+  std::vector<uint64_t> holds;
+  const auto* const words =
+      InManifest<std::atomic<uint64_t>>(shm::LayoutFor(kRecords).holds_offset);
+  for (uint32_t i = 0; i < manifest_->hold_high_water.load(); ++i) {
+    holds.push_back(words[i].load());
+  }
+  return holds;
+}
+
+Settings FakeDaemon::MakeSettings() const {
+  Settings settings;
+  settings.directory = folder_.substr(0, folder_.rfind('/'));
+  settings.name = "test";
+  settings.slab = MiB(4);
+  settings.idle_ms = 3600 * 1000;  // Only when a test says so.
+  return settings;
+}
+
+ChannelFactory FakeDaemon::Channels() {
+  return [this](const std::string&,
+                const uint8_t*) -> Result<std::unique_ptr<ControlChannel>> {
+    return std::unique_ptr<ControlChannel>(new FakeChannel(*this));
+  };
+}
+
+FakeDaemon::Ledger FakeDaemon::ledger() const {
+  MutexLock lock(mu_);
+  return ledger_;
+}
+
+void FakeDaemon::Change(const std::function<void(Ledger&)>& change) {
+  MutexLock lock(mu_);
+  change(ledger_);
+}
+
+bool FakeDaemon::Await(const std::function<bool(const Ledger&)>& is_true) {
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  MutexLock lock(mu_);
+  while (!is_true(ledger_)) {
+    if (!changed_.WaitUntil(lock, deadline)) return is_true(ledger_);
+  }
+  return true;
+}
+
+}  // namespace vrampool::client

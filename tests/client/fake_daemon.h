@@ -1,0 +1,133 @@
+// fake_daemon.h - a daemon in the test's own process, for tests of the client.
+//
+// It serves one device in a temporary directory: a real attach socket, greeted
+// by a thread, real memory files for manifest, object table and slabs, and in
+// place of gRPC a ControlChannel whose calls run in the caller's thread. A test
+// can make calls fail, drop replies, and look at everything.
+//
+// Threads: thread-safe.
+
+#ifndef VRAMPOOL_TESTS_CLIENT_FAKE_DAEMON_H_
+#define VRAMPOOL_TESTS_CLIENT_FAKE_DAEMON_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/mutex.h"
+#include "base/unique_fd.h"
+#include "client/session/environment.h"
+#include "client/session/session.h"
+#include "proto/attach/messages.h"
+#include "proto/shm/manifest.h"
+#include "proto/shm/object_table.h"
+
+namespace vrampool::client {
+
+// A memory file of `size` bytes, sealed as the daemon seals its own.
+UniqueFd MakeSealedFile(uint64_t size);
+
+// A temporary directory; removed with everything in it.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory();
+  ~TemporaryDirectory();
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+class FakeDaemon {
+ public:
+  static constexpr char kUuid[] = "HOST-00000000";
+  static constexpr uint64_t kRecords = 64;
+  static constexpr uint32_t kSlots = 16;
+
+  // Serves `directory`/kUuid from now on.
+  explicit FakeDaemon(const std::string& directory, uint64_t epoch = 1);
+  // As if killed: the sockets close, nothing is said.
+  ~FakeDaemon();
+
+  Settings MakeSettings() const;
+  ChannelFactory Channels();
+
+  // What the calls do. Under the lock; set before or between calls.
+  struct Ledger {
+    uint64_t limit_bytes = uint64_t{1} << 40;
+    std::map<uint64_t, uint64_t> leases;  // Lease to slab.
+    std::map<uint64_t, uint64_t> slab_bytes;
+    std::map<uint64_t, uint64_t> holds;  // Object to holds by call.
+    std::map<uint64_t, std::vector<BufferPlace>> objects;
+    std::map<std::string, uint64_t> keys;  // Idempotency key to lease.
+    std::vector<uint64_t> lease_sizes;     // Asked for, in order.
+    std::vector<uint64_t> unmapped;        // Slabs reported.
+    std::vector<uint64_t> mapped;          // Slabs sent, less those returned.
+    uint64_t lost_replies = 0;    // So many leases are granted without a reply.
+    uint64_t released_holds = 0;  // HoldReleased messages.
+    uint64_t returned_leases = 0;
+    uint64_t sessions = 0;
+  };
+  Ledger ledger() const;
+  void Change(const std::function<void(Ledger&)>& change);
+  // Waits until `is_true` of the ledger; false after ten seconds.
+  bool Await(const std::function<bool(const Ledger&)>& is_true);
+
+  void SendReclaim();
+  void SendObjectEnded(ObjectId object);
+  void SendFarewell(attach::FarewellCode code, const std::string& text);
+  // What the daemon publishes.
+  void SetSlot(ObjectId object, shm::ObjectState state);
+  // The manifest as the daemon reads it: states of all records, holds.
+  std::vector<shm::BlockState> RecordStates() const;
+  std::vector<uint64_t> Holds() const;
+  shm::ManifestHeader* manifest() const { return manifest_; }
+  template <typename T>
+  T* InManifest(uint64_t offset) const {
+    return reinterpret_cast<T*>(reinterpret_cast<std::byte*>(manifest_) +
+                                offset);
+  }
+
+ private:
+  friend class FakeChannel;
+  // Channels outlive the daemon, as real ones do: their calls then fail.
+  struct Life {
+    std::mutex mu;
+    bool is_alive = true;
+  };
+  void Run();
+  void Greet(UniqueFd connection);
+  void SendPacket(attach::MessageType type, const void* body, size_t size,
+                  const std::vector<int>& fds);
+  void SendSlab(uint64_t slab, uint64_t size) VRAMPOOL_REQUIRES(mu_);
+
+  const std::shared_ptr<Life> life_ = std::make_shared<Life>();
+  const std::string folder_;
+  const uint64_t epoch_;
+  UniqueFd listener_;
+  UniqueFd stop_;
+  UniqueFd connection_;
+  UniqueFd manifest_fd_;
+  UniqueFd table_fd_;
+  shm::ManifestHeader* manifest_ = nullptr;
+  std::byte* table_ = nullptr;
+  std::thread thread_;
+
+  mutable Mutex mu_;
+  CondVar changed_;
+  Ledger ledger_ VRAMPOOL_GUARDED_BY(mu_);
+  std::map<uint64_t, UniqueFd> files_ VRAMPOOL_GUARDED_BY(mu_);
+  uint64_t next_id_ VRAMPOOL_GUARDED_BY(mu_) = 1;
+};
+
+}  // namespace vrampool::client
+
+#endif  // VRAMPOOL_TESTS_CLIENT_FAKE_DAEMON_H_

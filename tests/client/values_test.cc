@@ -1,0 +1,144 @@
+// Tokens, settings and refusal texts.
+
+#include <cstring>
+
+#include "client/session/environment.h"
+#include "client/session/refusal_text.h"
+#include "client/session/rpc_module.h"
+#include "client/session/token.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace vrampool::client {
+namespace {
+
+using ::testing::HasSubstr;
+
+Token MakeToken() {
+  Token token;
+  token.epoch = Epoch{0x0102030405060708};
+  token.object = MakeObjectId(3, 9);
+  token.secret.fill(0xab);
+  token.place = BufferPlace{
+      .slab = SlabId{11}, .offset_bytes = 256, .size_bytes = ~uint64_t{0}};
+  token.has_details = true;
+  return token;
+}
+
+TEST(TokenTest, TextGivesTheTokenBackAndFitsItsBound) {
+  const Token token = MakeToken();
+  const std::string text = FormatToken(token);
+  EXPECT_LT(text.size(), size_t{VRAMPOOL_TOKEN_MAX});
+  const auto parsed = ParseToken(" " + text + "\n");
+  ASSERT_TRUE(parsed.has_value());
+  EXPECT_EQ(parsed->epoch, token.epoch);
+  EXPECT_EQ(parsed->object, token.object);
+  EXPECT_EQ(parsed->secret, token.secret);
+  ASSERT_TRUE(parsed->place.has_value());
+  EXPECT_EQ(parsed->place->slab, SlabId{11});
+  EXPECT_EQ(parsed->place->offset_bytes, 256u);
+  EXPECT_EQ(parsed->place->size_bytes, ~uint64_t{0});
+  EXPECT_TRUE(parsed->has_details);
+}
+
+TEST(TokenTest, TokenWithoutPlaceIsShorterAndStaysWithout) {
+  Token token = MakeToken();
+  token.place.reset();
+  const auto parsed = ParseToken(FormatToken(token));
+  ASSERT_TRUE(parsed.has_value());
+  EXPECT_FALSE(parsed->place.has_value());
+}
+
+TEST(TokenTest, EveryDamagedCharacterIsNoticed) {
+  const std::string text = FormatToken(MakeToken());
+  for (size_t i = 0; i < text.size(); ++i) {
+    std::string damaged = text;
+    damaged[i] = damaged[i] == '0' ? '1' : '0';
+    EXPECT_FALSE(ParseToken(damaged).has_value()) << i;
+  }
+  EXPECT_FALSE(ParseToken(text.substr(1)).has_value());
+  EXPECT_FALSE(ParseToken(text + "0").has_value());
+  EXPECT_FALSE(ParseToken("").has_value());
+}
+
+class SettingsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (const char* name :
+         {"VRAMPOOL_DIR", "VRAMPOOL_DEVICE", "VRAMPOOL_NAME", "VRAMPOOL_TAG",
+          "VRAMPOOL_FRAMEWORK", "VRAMPOOL_SLAB_SIZE", "VRAMPOOL_WAIT_MS",
+          "VRAMPOOL_IDLE_MS"}) {
+      ::unsetenv(name);
+    }
+  }
+  void TearDown() override { SetUp(); }
+};
+
+TEST_F(SettingsTest, DefaultsThenEnvironmentThenOptions) {
+  EXPECT_EQ(ResolveSettings(nullptr)->directory, "/run/vrampool");
+  EXPECT_EQ(ResolveSettings(nullptr)->slab, MiB(64));
+  ::setenv("VRAMPOOL_DIR", "/env", 1);
+  ::setenv("VRAMPOOL_SLAB_SIZE", "8MiB", 1);
+  ::setenv("VRAMPOOL_WAIT_MS", "250", 1);
+  EXPECT_EQ(ResolveSettings(nullptr)->directory, "/env");
+  EXPECT_EQ(ResolveSettings(nullptr)->slab, MiB(8));
+  EXPECT_EQ(ResolveSettings(nullptr)->wait_ms, 250u);
+  vrampool_options options;
+  vrampool_options_init(&options);
+  options.directory = "/option";
+  options.wait_ms = 0;
+  EXPECT_EQ(ResolveSettings(&options)->directory, "/option");
+  EXPECT_EQ(ResolveSettings(&options)->wait_ms, 0u);
+  EXPECT_EQ(ResolveSettings(&options)->slab, MiB(8));
+}
+
+TEST_F(SettingsTest, NonsenseIsRefusedByName) {
+  ::setenv("VRAMPOOL_SLAB_SIZE", "many", 1);
+  EXPECT_THAT(ResolveSettings(nullptr).status().message(),
+              HasSubstr("VRAMPOOL_SLAB_SIZE"));
+  ::setenv("VRAMPOOL_SLAB_SIZE", "1MiB", 1);
+  ::setenv("VRAMPOOL_WAIT_MS", "5s", 1);
+  EXPECT_THAT(ResolveSettings(nullptr).status().message(),
+              HasSubstr("VRAMPOOL_WAIT_MS"));
+  vrampool_options options{};
+  EXPECT_EQ(ResolveSettings(&options).status().code(),
+            VRAMPOOL_INVALID_ARGUMENT);
+}
+
+TEST(RefusalTextTest, QuotaRefusalHasTheNumbersAndSaysWhatToDo) {
+  CallOutcome outcome;
+  outcome.code = CallCode::kResourceExhausted;
+  outcome.reason = CallReason::kQuotaExceeded;
+  outcome.asked_bytes = uint64_t{512} << 20;
+  outcome.used_bytes = uint64_t{4} << 30;
+  outcome.limit_bytes = uint64_t{4} << 30;
+  std::strcpy(outcome.subject, "root/team-a");
+  const Status status = StatusOf(outcome, "other");
+  EXPECT_EQ(status.code(), VRAMPOOL_OVER_QUOTA);
+  EXPECT_THAT(status.message(),
+              HasSubstr("tenant root/team-a is at 4.0 GiB of 4.0 GiB; asked "
+                        "512.0 MiB; free memory"));
+}
+
+TEST(RefusalTextTest, DaemonAwayIsUnavailableAndBrokenIsBroken) {
+  CallOutcome outcome;
+  outcome.code = CallCode::kUnavailable;
+  EXPECT_EQ(StatusOf(outcome, "").code(), VRAMPOOL_UNAVAILABLE);
+  outcome.code = CallCode::kAborted;
+  outcome.reason = CallReason::kObjectBroken;
+  EXPECT_EQ(StatusOf(outcome, "").code(), VRAMPOOL_BROKEN);
+  EXPECT_TRUE(StatusOf(CallOutcome(), "").ok());
+}
+
+TEST(RpcModuleTest, ModuleOfAnotherBuildIsAVersionMismatch) {
+  const RpcModule good{kRpcModuleAbi, VRAMPOOL_VERSION, nullptr};
+  const RpcModule other_abi{kRpcModuleAbi + 1, VRAMPOOL_VERSION, nullptr};
+  const RpcModule other_version{kRpcModuleAbi, "99.0", nullptr};
+  EXPECT_TRUE(CheckRpcModule(&good, "m").ok());
+  EXPECT_EQ(CheckRpcModule(&other_abi, "m").code(), VRAMPOOL_VERSION_MISMATCH);
+  EXPECT_THAT(CheckRpcModule(&other_version, "m").message(), HasSubstr("99.0"));
+  EXPECT_EQ(CheckRpcModule(nullptr, "m").code(), VRAMPOOL_VERSION_MISMATCH);
+}
+
+}  // namespace
+}  // namespace vrampool::client

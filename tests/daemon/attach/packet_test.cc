@@ -1,0 +1,115 @@
+#include "daemon/attach/packet.h"
+
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <variant>
+
+#include "daemon/attach/packet_meter.h"
+#include "daemon/core/clean_text.h"
+#include "gtest/gtest.h"
+#include "tests/daemon/attach/attach_client.h"
+
+namespace vrampool {
+namespace {
+
+using ::vrampool::testing::HelloBytes;
+using ::vrampool::testing::HoldReleasedBytes;
+using ::vrampool::testing::RawBytes;
+
+constexpr char kMark[] = "\xEF\xBF\xBD";
+
+template <typename T>
+bool Is(const ClientPacket& packet) {
+  return std::holds_alternative<T>(packet);
+}
+
+TEST(PacketTest, AHelloGivesItsLabels) {
+  const ClientPacket packet = ParseClientPacket(HelloBytes());
+  ASSERT_TRUE(Is<HelloPacket>(packet));
+  const auto& hello = std::get<HelloPacket>(packet);
+  EXPECT_EQ(hello.labels.name, "trainer");
+  EXPECT_EQ(hello.labels.tag, "run-7");
+  EXPECT_EQ(hello.labels.framework, "numpy");
+  EXPECT_EQ(hello.library_version, "0.1.0");
+}
+
+TEST(PacketTest, TextFieldsNeedNoTerminatorAndAreCleaned) {
+  std::string bytes = HelloBytes();
+  std::memset(bytes.data() + sizeof(attach::MessageHeader), '\xff', 64);
+  const auto hello = std::get<HelloPacket>(ParseClientPacket(bytes));
+  EXPECT_LE(hello.labels.name.size(), 64u);
+  EXPECT_EQ(hello.labels.name.substr(0, 3), kMark);
+  EXPECT_EQ(hello.labels.tag, "run-7");
+}
+
+TEST(PacketTest, AReleasedHoldGivesItsObject) {
+  const ClientPacket packet = ParseClientPacket(HoldReleasedBytes(0x1234));
+  ASSERT_TRUE(Is<HoldReleasedPacket>(packet));
+  EXPECT_EQ(std::get<HoldReleasedPacket>(packet).object, ObjectId{0x1234});
+}
+
+TEST(PacketTest, EveryPrefixOfAPacketIsBad) {
+  const std::string hello = HelloBytes();
+  size_t good = 0;
+  for (size_t length = 0; length < hello.size(); ++length) {
+    good += Is<BadPacket>(ParseClientPacket(hello.substr(0, length))) ? 0 : 1;
+  }
+  EXPECT_EQ(good, 0u);
+}
+
+TEST(PacketTest, TheVersionCountsBeforeTypeAndSize) {
+  const ClientPacket packet =
+      ParseClientPacket(RawBytes({attach::kMagic, 500, 999}, 1));
+  ASSERT_TRUE(Is<OtherVersionPacket>(packet));
+  EXPECT_EQ(std::get<OtherVersionPacket>(packet).version, 500);
+}
+
+TEST(PacketTest, TextsForClientsAreCutAndTerminated) {
+  const auto refused =
+      MakeRefused(attach::RefusedCode::kPolicy, std::string(1000, 'x'));
+  EXPECT_EQ(std::string(refused.body.text).size(), 255u);
+  const auto farewell = MakeFarewell(attach::FarewellCode::kCondemned, "a\nb");
+  EXPECT_EQ(std::string(farewell.body.text), std::string("a") + kMark + "b");
+}
+
+TEST(CleanTextTest, GoodTextStaysAsItIs) {
+  EXPECT_EQ(CleanText("", 10), "");
+  EXPECT_EQ(CleanText("plain ~!", 100), "plain ~!");
+  EXPECT_EQ(CleanText("Grüße, 世界 🚀", 100), "Grüße, 世界 🚀");
+}
+
+TEST(CleanTextTest, EachBadByteBecomesAMark) {
+  const std::string mark = kMark;
+  EXPECT_EQ(CleanText("a\nb\x7f", 100), "a" + mark + "b" + mark);
+  EXPECT_EQ(CleanText("\x80", 100), mark);             // Stray.
+  EXPECT_EQ(CleanText("\xc3", 100), mark);             // Cut off.
+  EXPECT_EQ(CleanText("\xc0\xaf", 100), mark + mark);  // Overlong.
+  EXPECT_EQ(CleanText("\xe0\x80\xaf", 100), mark + mark + mark);
+  EXPECT_EQ(CleanText("\xed\xa0\x80", 100), mark + mark + mark);  // Surrogate.
+  EXPECT_EQ(CleanText("\xf4\x90\x80\x80", 100), mark + mark + mark + mark);
+  EXPECT_EQ(CleanText("\xc2\x9b", 100), mark + mark);  // A control (CSI).
+}
+
+TEST(CleanTextTest, TheCutFallsBetweenCharacters) {
+  EXPECT_EQ(CleanText("世界", 5), "世");
+  EXPECT_EQ(CleanText("世界", 6), "世界");
+  EXPECT_EQ(CleanText("\xff", 2), "");
+}
+
+TEST(PacketMeterTest, ABurstPassesThenTheRateCounts) {
+  using std::chrono::milliseconds;
+  const PacketMeter::Time start{};
+  PacketMeter meter({.burst = 2, .per_second = 10}, start);
+  EXPECT_TRUE(meter.Count(start));
+  EXPECT_TRUE(meter.Count(start));
+  EXPECT_FALSE(meter.Count(start));
+  EXPECT_TRUE(meter.Count(start + milliseconds(100)));
+  EXPECT_FALSE(meter.Count(start + milliseconds(150)));
+  EXPECT_TRUE(meter.Count(start + std::chrono::hours(1)));
+  EXPECT_TRUE(meter.Count(start + std::chrono::hours(1)));
+  EXPECT_FALSE(meter.Count(start + std::chrono::hours(1)));
+}
+
+}  // namespace
+}  // namespace vrampool

@@ -1,0 +1,164 @@
+// Sessions: what they leave behind, and what is said about them.
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "tests/daemon/broker/broker_fixture.h"
+
+namespace vrampool::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+class SessionTest : public BrokerTest {
+ protected:
+  std::vector<LeakReport> Reports() { return broker_->FindLeaks({}).reports; }
+  std::vector<LeakReport> AwaitReports(size_t count) {
+    Await([&] { return Reports().size() == count; });
+    return Reports();
+  }
+};
+
+TEST_F(SessionTest, ACleanEndIsNoLeak) {
+  const TestClient clean = Attach();
+  const TestClient leaky = Attach();
+  ASSERT_THAT(Lease(leaky, MiB(2)), IsOk());
+  End(clean);
+  End(leaky);
+  const std::vector<LeakReport> reports = AwaitReports(1);
+  EXPECT_EQ(reports.at(0).session.id, leaky.id);
+  EXPECT_EQ(reports.at(0).end_cause, "died");
+  EXPECT_EQ(reports.at(0).leased, MiB(2));
+  Await([&] { return IsWhole(); });
+}
+
+TEST_F(SessionTest, TheReportOfACondemnedSessionSaysWhy) {
+  const TestClient client = Attach();
+  broker_->Condemn(client.id, "it sent nonsense");
+  broker_->Condemn(client.id, "twice");
+  EXPECT_EQ(client.link->notes().farewells,
+            std::vector<std::string>{"it sent nonsense"});
+  End(client);
+  EXPECT_EQ(AwaitReports(1).at(0).end_cause, "condemned: it sent nonsense");
+}
+
+TEST_F(SessionTest, ALiveSessionsBlocksAreReportedTheLargestFirst) {
+  const TestClient client = Attach();
+  client.WriteBlock(0, 1, 100);
+  client.WriteBlock(1, 1, 300);
+  client.WriteBlock(5, 1, 200);
+  const LeakAnswer answer =
+      broker_->FindLeaks({.min_age = absl::ZeroDuration(), .max_blocks = 2});
+  ASSERT_EQ(answer.reports.size(), 1u);
+  const LeakReport& report = answer.reports.front();
+  EXPECT_TRUE(report.is_live);
+  EXPECT_EQ(report.blocks_total, 3u);
+  EXPECT_EQ(report.bytes_total, Bytes(600));
+  ASSERT_EQ(report.blocks.size(), 2u);
+  EXPECT_EQ(report.blocks.at(0).size, 300u);
+  EXPECT_EQ(report.blocks.at(1).size, 200u);
+}
+
+TEST_F(SessionTest, GarbageInAManifestIsAFaultInTheReport) {
+  const TestClient client = Attach();
+  client.WriteBlock(0, 1, 100);
+  client.WriteBlock(1, 1, 100);
+  client.manifest->at<shm::BlockRecord>(client.header()->records_offset)[1]
+      .state.store(99);
+  End(client);
+  const LeakReport report = AwaitReports(1).at(0);
+  EXPECT_EQ(report.blocks_total, 1u);
+  EXPECT_THAT(report.manifest_fault, HasSubstr("1 records make no sense"));
+}
+
+TEST_F(SessionTest, SumsOfAbsurdBlocksDoNotWrap) {
+  const TestClient client = Attach();
+  for (uint64_t i = 0; i < 3; ++i) client.WriteBlock(i, 1, ~uint64_t{0});
+  const LeakReport report = Reports().at(0);
+  EXPECT_EQ(report.blocks_total, 3u);
+  EXPECT_GE(report.bytes_total, Bytes(~uint64_t{0}));
+}
+
+TEST_F(SessionTest, TheBookForgetsTheOldestAndCountsIt) {
+  Bounds bounds;
+  bounds.leak_reports = 2;
+  Start(bounds);
+  for (int i = 0; i < 3; ++i) {
+    const TestClient client = Attach();
+    client.WriteBlock(0, 1, 100);
+    End(client);
+  }
+  Await([&] { return broker_->FindLeaks({}).forgotten == 1; });
+  EXPECT_EQ(Reports().size(), 2u);
+}
+
+TEST_F(SessionTest, TheNumberOfSessionsIsBounded) {
+  Bounds bounds;
+  bounds.sessions = 1;
+  Start(bounds);
+  const TestClient client = Attach();
+  const auto refused =
+      broker_->Attach({}, {}, "root/a", std::make_shared<RecordingLink>());
+  EXPECT_THAT(refused, IsRefused(Reason::kLimitReached));
+  End(client);
+  Attach();
+}
+
+TEST_F(SessionTest, ATenantPathThatBreaksTheRulesIsRefused) {
+  for (const char* const path : {"", "root//a", "/root", "a/", "root/\n"}) {
+    const auto refused =
+        broker_->Attach({}, {}, path, std::make_shared<RecordingLink>());
+    EXPECT_THAT(refused, IsRefused(Reason::kBadArgument)) << path;
+  }
+}
+
+TEST_F(SessionTest, WhatALiarKeepsIsGhostAndWhatAnHonestOneKeepsLingers) {
+  const TestClient liar = Attach();
+  const TestClient honest = Attach("root/b");
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const LeaseGrant lied, Lease(liar, MiB(4)));
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const LeaseGrant parked, Lease(honest, MiB(2)));
+  device_.Hold(lied.slab.id);
+  device_.Hold(parked.slab.id);
+  ASSERT_THAT(broker_->Return(liar.id, lied.lease, ReturnMode::kUnmapped),
+              IsOk());
+  ASSERT_THAT(
+      broker_->Return(honest.id, parked.lease, ReturnMode::kStillMapped),
+      IsOk());
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(Bytes ghost, broker_->GhostBytes());
+  EXPECT_EQ(ghost, Bytes());
+  // Clean and parked slabs go when their sessions do; the processes stay.
+  broker_->SocketClosed(liar.id);
+  broker_->SocketClosed(honest.id);
+  const TestClient other = Attach("root/c");
+  ASSERT_THAT(broker_->Lease(other.id, Request(MiB(14)), Late()), IsOk());
+  Await([&] { return broker_->GhostBytes().value() == MiB(4); });
+  const Snapshot now = broker_->TakeSnapshot();
+  EXPECT_EQ(now.pool.of(SlabState::kLingering), MiB(2));
+  const auto session =
+      std::find_if(now.sessions.begin(), now.sessions.end(),
+                   [&](const SessionView& s) { return s.id == honest.id; });
+  ASSERT_NE(session, now.sessions.end());
+  EXPECT_EQ(session->lingering, MiB(2));
+  device_.LetGo(lied.slab.id);
+  device_.LetGo(parked.slab.id);
+  broker_->ProcessGone(honest.id);
+  broker_->ProcessGone(liar.id);
+  End(other);
+  Await([&] { return IsWhole(); });
+  EXPECT_EQ(broker_->GhostBytes().value(), Bytes());
+}
+
+TEST_F(SessionTest, UnknownSessionsAreIgnored) {
+  const SessionId nobody{12345};
+  broker_->Condemn(nobody, "");
+  broker_->SocketClosed(nobody);
+  broker_->ProcessGone(nobody);
+  broker_->HoldReleased(nobody, ObjectId{1});
+  EXPECT_THAT(broker_->GetBudget(nobody), IsRefused(Reason::kSessionEnded));
+  EXPECT_EQ(broker_->ReadLiveUse(nobody).blocks, 0u);
+  EXPECT_TRUE(IsWhole());
+}
+
+}  // namespace
+}  // namespace vrampool::testing

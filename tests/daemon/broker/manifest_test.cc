@@ -1,0 +1,178 @@
+// A manifest that lies is read cleanly or with a fault, never beyond its end.
+
+#include "daemon/broker/manifest.h"
+
+#include <sys/mman.h>
+
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "daemon/broker/leak_book.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/matchers.h"
+
+namespace vrampool::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr uint64_t kCapacity = 5000;  // More than one read of the reader's.
+
+class ManifestTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto made = Manifest::Create(SessionId{3}, Epoch{9}, kCapacity);
+    ASSERT_THAT(made, IsOk());
+    manifest_ = *std::move(made);
+    auto fd = manifest_->Duplicate();
+    ASSERT_THAT(fd, IsOk());
+    void* const mapped =
+        ::mmap(nullptr, manifest_->bytes(), PROT_READ | PROT_WRITE, MAP_SHARED,
+               fd->get(), 0);
+    ASSERT_NE(mapped, MAP_FAILED);
+    memory_ = static_cast<std::byte*>(mapped);
+  }
+  void TearDown() override { ::munmap(memory_, manifest_->bytes()); }
+
+  template <typename T>
+  T* At(uint64_t offset) {
+    return reinterpret_cast<T*>(memory_ + offset);
+  }
+  shm::BlockRecord& Record(uint64_t i) {
+    return At<shm::BlockRecord>(layout_.records_offset)[i];
+  }
+  void Mark(uint64_t records) {
+    At<shm::ManifestHeader>(0)->record_high_water.store(records);
+  }
+  // The blocks, and what was wrong.
+  absl::Status Read(std::vector<BlockRecordView>& blocks) {
+    return manifest_->ForEachBlock(
+        [&](const BlockRecordView& block) { blocks.push_back(block); });
+  }
+
+  const shm::ManifestLayout layout_ = shm::LayoutFor(kCapacity);
+  std::unique_ptr<Manifest> manifest_;
+  std::byte* memory_ = nullptr;
+};
+
+TEST_F(ManifestTest, ANewOneIsEmptyAndDescribed) {
+  std::vector<BlockRecordView> blocks;
+  EXPECT_THAT(Read(blocks), IsOk());
+  EXPECT_TRUE(blocks.empty());
+  const auto& header = *At<shm::ManifestHeader>(0);
+  EXPECT_EQ(header.magic, shm::kManifestMagic);
+  EXPECT_EQ(header.session_id, 3u);
+  EXPECT_EQ(header.epoch, 9u);
+  EXPECT_EQ(header.total_bytes, manifest_->bytes());
+  EXPECT_EQ(header.record_capacity, kCapacity);
+}
+
+TEST_F(ManifestTest, EveryWordRandom) {
+  std::mt19937_64 random(20240501);
+  for (int round = 0; round < 20; ++round) {
+    for (uint64_t at = 0; at < layout_.total_bytes; at += sizeof(uint64_t)) {
+      *At<uint64_t>(at) = random();
+    }
+    std::vector<BlockRecordView> blocks;
+    EXPECT_THAT(Read(blocks), StatusIs(absl::StatusCode::kDataLoss));
+    EXPECT_LE(blocks.size(), kCapacity);
+    EXPECT_LE(manifest_->ReadLiveUse().blocks, kCapacity);
+    EXPECT_FALSE(manifest_->Holds(ObjectId{1}));
+  }
+}
+
+TEST_F(ManifestTest, AMarkBeyondTheCapacityIsAFaultAndReadsToTheEnd) {
+  Record(kCapacity - 1).size_bytes = 7;
+  Record(kCapacity - 1).state.store(1);
+  for (const uint64_t mark : {kCapacity + 1, uint64_t{1} << 58, ~uint64_t{0}}) {
+    Mark(mark);
+    std::vector<BlockRecordView> blocks;
+    const absl::Status read = Read(blocks);
+    EXPECT_THAT(read, StatusIs(absl::StatusCode::kDataLoss));
+    EXPECT_THAT(std::string(read.message()), HasSubstr("high-water mark"));
+    ASSERT_EQ(blocks.size(), 1u);
+    EXPECT_EQ(blocks.front().size, 7u);
+  }
+}
+
+TEST_F(ManifestTest, AMarkAloneTakesNoMemory) {
+  Mark(kCapacity);
+  std::vector<BlockRecordView> blocks;
+  EXPECT_THAT(Read(blocks), IsOk());
+  EXPECT_TRUE(blocks.empty());
+}
+
+TEST_F(ManifestTest, ABlockThatEndsBeyondTheEndOfNumbersIsNone) {
+  Record(0).offset_bytes = ~uint64_t{0};
+  Record(0).size_bytes = 1;
+  Record(0).state.store(1);
+  Record(1).offset_bytes = ~uint64_t{0};
+  Record(1).size_bytes = 0;
+  Record(1).state.store(2);
+  Mark(2);
+  std::vector<BlockRecordView> blocks;
+  EXPECT_THAT(Read(blocks), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_EQ(blocks.size(), 1u);
+}
+
+TEST_F(ManifestTest, TagsAreCutAndCleaned) {
+  auto* const tags = At<shm::Tag>(layout_.tags_offset);
+  std::memset(tags[0].text, 'x', sizeof(tags[0].text));
+  tags[0].is_set.store(1);
+  std::strncpy(tags[1].text,
+               "a\x1b[31m\n\x7f\x9b"
+               "b",
+               sizeof(tags[1].text));
+  tags[1].is_set.store(1);
+  std::strncpy(tags[2].text, "unset", sizeof(tags[2].text));
+  const uint32_t wanted[] = {1, 2, 3, shm::kTagCapacity, 0};
+  for (uint64_t i = 0; i < 5; ++i) {
+    Record(i).tag = wanted[i];
+    Record(i).state.store(1);
+  }
+  Record(5).tag = shm::kTagCapacity + 1;
+  Record(5).state.store(1);
+  Mark(6);
+  std::vector<BlockRecordView> blocks;
+  EXPECT_THAT(Read(blocks), StatusIs(absl::StatusCode::kDataLoss));
+  ASSERT_EQ(blocks.size(), 5u);
+  EXPECT_EQ(blocks[0].tag, std::string(sizeof(tags[0].text), 'x'));
+  for (const char c : blocks[1].tag) {
+    EXPECT_TRUE(static_cast<unsigned char>(c) >= 0x20 && c != 0x7f);
+  }
+  EXPECT_EQ(blocks[1].tag.find('\x9b'), std::string::npos);
+  for (size_t i = 2; i < 5; ++i) EXPECT_EQ(blocks[i].tag, "");
+}
+
+TEST_F(ManifestTest, CountersOfALiarAreNeverNegative) {
+  auto* const cells = At<shm::Counters>(layout_.counters_offset);
+  cells[0].blocks_freed.store(1);
+  cells[0].bytes_freed.store(1);
+  EXPECT_EQ(manifest_->ReadLiveUse().blocks, 0u);
+  EXPECT_EQ(manifest_->ReadLiveUse().bytes, Bytes());
+  // A block freed by another thread than allocated it.
+  cells[1].blocks_allocated.store(3);
+  cells[1].bytes_allocated.store(300);
+  EXPECT_EQ(manifest_->ReadLiveUse().blocks, 2u);
+  EXPECT_EQ(manifest_->ReadLiveUse().bytes, Bytes(299));
+}
+
+TEST(LeakBookTest, KeepsTheNewest) {
+  LeakBook book(2);
+  for (int i = 0; i < 5; ++i) {
+    LeakReport report;
+    report.blocks_total = static_cast<uint64_t>(i);
+    book.Add(std::move(report));
+  }
+  ASSERT_EQ(book.reports().size(), 2u);
+  EXPECT_EQ(book.reports().front().blocks_total, 3u);
+  EXPECT_EQ(book.reports().back().blocks_total, 4u);
+  EXPECT_EQ(book.forgotten(), 3u);
+}
+
+}  // namespace
+}  // namespace vrampool::testing

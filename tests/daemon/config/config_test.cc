@@ -1,0 +1,230 @@
+#include "daemon/config/config.h"
+
+#include <cstdlib>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/matchers.h"
+
+namespace vrampool {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::vrampool::testing::IsOk;
+using ::vrampool::testing::StatusIs;
+
+class ConfigTest : public ::testing::Test {
+ protected:
+  void SetUp() override { unsetenv("VRAMPOOL_DIR"); }
+
+  // What a device of 1 GiB with one kind makes of `text`.
+  absl::StatusOr<Config> Validate(const std::string& text) {
+    const absl::Status status = source_.ReadText(text, "v.conf");
+    if (!status.ok()) return status;
+    return ValidateConfig(source_, device_);
+  }
+
+  Config MustValidate(const std::string& text) {
+    absl::StatusOr<Config> config = Validate(text);
+    EXPECT_THAT(config, IsOk());
+    return config.ok() ? *std::move(config) : Config();
+  }
+
+  std::string ProblemsOf(const std::string& text) {
+    const absl::StatusOr<Config> config = Validate(text);
+    EXPECT_THAT(config, StatusIs(absl::StatusCode::kInvalidArgument));
+    return std::string(config.status().message());
+  }
+
+  ConfigSource source_;
+  DeviceInfo device_ = {.uuid = "host-0",
+                        .name = "test",
+                        .granule = MiB(2),
+                        .total = GiB(1),
+                        .kinds = {HandleKind::kHostFd}};
+};
+
+TEST_F(ConfigTest, EmptyConfigurationHasTheDocumentedDefaults) {
+  const Config config = MustValidate("");
+  EXPECT_EQ(config.core.capacity, MiB(512));
+  EXPECT_EQ(config.core.granule, MiB(2));
+  EXPECT_THAT(config.core.kinds, ElementsAre(HandleKind::kHostFd));
+  EXPECT_EQ(config.core.default_limit, MiB(512));
+  EXPECT_THAT(config.core.tenants, IsEmpty());
+  EXPECT_TRUE(config.preallocate_slab.is_zero());
+  EXPECT_EQ(config.policy.default_tenant, "root/default");
+  EXPECT_EQ(config.directory, "/run/vrampool");
+  EXPECT_EQ(config.socket_mode, mode_t{0666});
+  EXPECT_EQ(config.log_level, "info");
+  EXPECT_EQ(config.core.bounds.sessions, Bounds().sessions);
+}
+
+TEST_F(ConfigTest, DirectoryComesFromTheEnvironmentUnlessWritten) {
+  setenv("VRAMPOOL_DIR", "/tmp/from-env", 1);
+  EXPECT_EQ(MustValidate("").directory, "/tmp/from-env");
+  EXPECT_EQ(MustValidate("directory: \"/tmp/written\"").directory,
+            "/tmp/written");
+  unsetenv("VRAMPOOL_DIR");
+}
+
+TEST_F(ConfigTest, PoolIsRoundedDownToTheGranule) {
+  EXPECT_EQ(MustValidate("pool_size: \"5MiB\"").core.capacity, MiB(4));
+}
+
+TEST_F(ConfigTest, PoolBelowOneGranuleIsRefused) {
+  EXPECT_THAT(ProblemsOf("pool_size: \"1MiB\""),
+              HasSubstr("v.conf:1: pool_size: 1.0 MiB is less than one slab"));
+  EXPECT_THAT(ProblemsOf("pool_size: \"0\""), HasSubstr("pool_size: 0 B"));
+}
+
+TEST_F(ConfigTest, PoolBeyondTheDeviceIsRefused) {
+  EXPECT_THAT(ProblemsOf("pool_size: \"2GiB\""),
+              HasSubstr("2.0 GiB is more than the device has (1.0 GiB)"));
+}
+
+TEST_F(ConfigTest, AllProblemsAreNamedAtOnce) {
+  EXPECT_THAT(ProblemsOf("pool_size: \"lots\"\n"
+                         "socket_mode: \"999\"\n"
+                         "log_level: \"loud\"\n"
+                         "tenants { path: \"a\" limit: \"x\" }\n"
+                         "policy { uids: 5 }\n"),
+              AllOf(HasSubstr("v.conf:1: pool_size: \"lots\""),
+                    HasSubstr("v.conf:2: socket_mode: \"999\""),
+                    HasSubstr("v.conf:3: log_level: \"loud\""),
+                    HasSubstr("v.conf:4: tenants.path: \"a\""),
+                    HasSubstr("v.conf:4: tenants.limit: \"x\" is no size"),
+                    HasSubstr("v.conf:5: policy.tenant: the rule needs")));
+}
+
+TEST_F(ConfigTest, KindThatTheDeviceLacksIsRefused) {
+  EXPECT_THAT(ProblemsOf("kinds: \"HOST_FD\"\nkinds: \"VMM_FD\""),
+              HasSubstr("v.conf:2: kinds: the device test does not offer"));
+  EXPECT_THAT(ProblemsOf("kinds: \"FLOPPY\""), HasSubstr("no handle kind"));
+  EXPECT_THAT(ProblemsOf("kinds: \"HOST_FD\" kinds: \"HOST_FD\""),
+              HasSubstr("listed twice"));
+}
+
+TEST_F(ConfigTest, FirstKindIsTheDefault) {
+  device_.kinds = {HandleKind::kCudaIpc, HandleKind::kVmmFd};
+  EXPECT_THAT(MustValidate("kinds: \"VMM_FD\" kinds: \"CUDA_IPC\"").core.kinds,
+              ElementsAre(HandleKind::kVmmFd, HandleKind::kCudaIpc));
+}
+
+TEST_F(ConfigTest, TenantsWithoutALimitGetTheDefault) {
+  const Config config = MustValidate(
+      "default_limit: \"64MiB\"\n"
+      "tenants { path: \"root/a\" }\n"
+      "tenants { path: \"root/b\" limit: \"1.5GiB\" }\n");
+  ASSERT_EQ(config.core.tenants.size(), 2u);
+  EXPECT_EQ(config.core.tenants[0].limit, MiB(64));
+  EXPECT_EQ(config.core.tenants[1].path, "root/b");
+  EXPECT_EQ(config.core.tenants[1].limit, MiB(1536));
+}
+
+TEST_F(ConfigTest, TenantListedTwiceIsRefused) {
+  EXPECT_THAT(ProblemsOf("tenants { path: \"root/a\" }\n"
+                         "tenants { path: \"root/a\" }\n"),
+              HasSubstr("v.conf:2: tenants.path: \"root/a\" is listed twice"));
+}
+
+TEST_F(ConfigTest, RulesBecomeThePolicy) {
+  const Config config = MustValidate(
+      "policy { uids: 5 uids: 6 gids: 7 cgroup_prefix: \"/a\" "
+      "tenant: \"root/x\" }\n"
+      "policy { uids: 8 refuse: true }\n"
+      "default_tenant: \"root/rest\" admin_uids: 9 admin_gids: 10");
+  ASSERT_EQ(config.policy.rules.size(), 2u);
+  EXPECT_THAT(config.policy.rules[0].uids, ElementsAre(5, 6));
+  EXPECT_THAT(config.policy.rules[0].gids, ElementsAre(7));
+  EXPECT_EQ(config.policy.rules[0].cgroup_prefix, "/a");
+  EXPECT_EQ(config.policy.rules[0].tenant, "root/x");
+  EXPECT_EQ(config.policy.rules[1].tenant, "");
+  EXPECT_EQ(config.policy.default_tenant, "root/rest");
+  EXPECT_THAT(config.policy.admin_uids, ElementsAre(9));
+  EXPECT_THAT(config.policy.admin_gids, ElementsAre(10));
+}
+
+TEST_F(ConfigTest, ContradictingRulesAreRefused) {
+  EXPECT_THAT(ProblemsOf("policy { tenant: \"root/a\" refuse: true }"),
+              HasSubstr("either names a tenant or refuses"));
+  EXPECT_THAT(ProblemsOf("policy { tenant: \"elsewhere\" }"),
+              HasSubstr("policy.tenant: \"elsewhere\": a tenant path is"));
+  EXPECT_THAT(ProblemsOf("policy { tenant: \"root\" cgroup_prefix: \"a\" }"),
+              HasSubstr("must start with '/'"));
+  EXPECT_THAT(ProblemsOf("default_tenant: \"root/a\" refuse_unmatched: true"),
+              HasSubstr("contradicts refuse_unmatched"));
+}
+
+TEST_F(ConfigTest, RefuseUnmatchedLeavesNoDefaultTenant) {
+  EXPECT_EQ(MustValidate("refuse_unmatched: true").policy.default_tenant, "");
+}
+
+TEST_F(ConfigTest, PreallocationHasASlabSizeThatFits) {
+  EXPECT_EQ(MustValidate("preallocate: true").preallocate_slab, MiB(64));
+  EXPECT_EQ(MustValidate("preallocate: true preallocate_slab: \"3MiB\"")
+                .preallocate_slab,
+            MiB(4));
+  EXPECT_EQ(
+      MustValidate("preallocate: true pool_size: \"8MiB\"").preallocate_slab,
+      MiB(8));
+  EXPECT_THAT(ProblemsOf("preallocate: true preallocate_slab: \"0\""),
+              HasSubstr("preallocate_slab: a slab of 0 B does not fit"));
+  EXPECT_THAT(ProblemsOf("preallocate: true preallocate_slab: \"1GiB\""),
+              HasSubstr("at most 512.0 MiB"));
+  EXPECT_THAT(ProblemsOf("preallocate_slab: \"18446744073709551615\""),
+              HasSubstr("does not fit"));
+}
+
+TEST_F(ConfigTest, BoundsAreTakenWhereWritten) {
+  const Config config = MustValidate(
+      "bounds { sessions: 7 waiting: 20 open_rpcs: 64 "
+      "metadata_bytes_per_tenant: 99 }");
+  EXPECT_EQ(config.core.bounds.sessions, 7u);
+  EXPECT_EQ(config.core.bounds.open_rpcs, 64u);
+  EXPECT_EQ(config.core.bounds.metadata_per_tenant, Bytes(99));
+  EXPECT_EQ(config.core.bounds.objects, Bounds().objects);
+}
+
+TEST_F(ConfigTest, BoundsBeyondReasonAreRefused) {
+  EXPECT_THAT(ProblemsOf("bounds { objects: 1048577 }"),
+              HasSubstr("bounds.objects: 1048577 is more than 1048576"));
+  EXPECT_THAT(ProblemsOf("bounds {\n open_rpcs: 100\n}"),
+              HasSubstr("v.conf:2: bounds.open_rpcs: 100 leaves no room"));
+}
+
+TEST_F(ConfigTest, DirectoryTooLongForASocketIsRefused) {
+  const std::string fits(107 - 1 - 6 - 12, 'd');
+  EXPECT_EQ(MustValidate("directory: \"" + fits + "\"").directory, fits);
+  EXPECT_THAT(ProblemsOf("directory: \"" + fits + "d\""),
+              HasSubstr("1 bytes too long"));
+}
+
+TEST_F(ConfigTest, SocketModeIsTaken) {
+  EXPECT_EQ(MustValidate("socket_mode: \"0600\"").socket_mode, mode_t{0600});
+}
+
+TEST_F(ConfigTest, DevicesOfThisDaemonAreChosen) {
+  ASSERT_THAT(source_.ReadText("device: \"host:blue_1\"", "v.conf"), IsOk());
+  const absl::StatusOr<DeviceChoice> choice = ChooseDevice(source_);
+  ASSERT_THAT(choice, IsOk());
+  EXPECT_EQ(choice->backend, "host");
+  EXPECT_EQ(choice->name, "blue_1");
+}
+
+TEST_F(ConfigTest, OtherDevicesAreRefusedByPlace) {
+  for (const char* const device : {"abacus", "host:", "host:a/b", "host:.."}) {
+    ASSERT_THAT(
+        source_.ReadText(std::string("device: \"") + device + "\"", "v.conf"),
+        IsOk());
+    EXPECT_THAT(std::string(ChooseDevice(source_).status().message()),
+                HasSubstr("v.conf:1: device: "))
+        << device;
+  }
+}
+
+}  // namespace
+}  // namespace vrampool

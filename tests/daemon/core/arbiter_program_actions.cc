@@ -1,0 +1,365 @@
+// How each action is carried out, and what must hold of its answer.
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "daemon/core/refusal.h"
+#include "tests/daemon/core/arbiter_program.h"
+
+namespace vrampool::testing {
+namespace {
+
+constexpr std::array<std::string_view, 6> kTenants = {
+    "root/a", "root/a/x", "root/b", "root/c", "root", "root//no"};
+constexpr std::array<std::string_view, 5> kNames = {"", "", "model", "kv",
+                                                    "grads"};
+
+// Every refusal that a client gets says why.
+template <typename T>
+bool IsOkOrRefused(const T& result) {
+  return result.ok() || RefusalOf(result.status()).has_value();
+}
+bool IsOkOrRefused(const absl::Status& status) {
+  return status.ok() || RefusalOf(status).has_value();
+}
+
+absl::Status OutcomeOf(uint8_t choice) {
+  if (choice < 208) return absl::OkStatus();
+  if (choice < 232) return absl::ResourceExhaustedError("no room");
+  return absl::InternalError("the driver failed");
+}
+
+}  // namespace
+
+void ArbiterProgram::Do(const AttachClient& action) {
+  PeerIdentity peer;
+  peer.uid = uid_t{1000} + action.uid % 3;
+  const std::string_view tenant = kTenants[action.tenant % kTenants.size()];
+  const auto session = arbiter().Attach(peer, {}, tenant, world_->now);
+  Absorb({});
+  if (!session.ok()) {
+    VRAMPOOL_CHECK(IsOkOrRefused(session));
+    return;
+  }
+  VRAMPOOL_CHECK(!clients_.contains(*session));
+  clients_[*session] = {.id = *session, .tenant = tenant};
+  order_.push_back(*session);
+}
+
+void ArbiterProgram::Do(const AskForLease& action) {
+  const SessionId session = PickSession(action.session);
+  LeaseRequest request;
+  const bool repeats = action.repeats_key && !requests_.empty();
+  if (repeats) {
+    request = requests_[action.kind % requests_.size()];
+    if (action.kind >= 192) request.size = PickSize(action.size);
+  } else {
+    request.size = PickSize(action.size);
+    request.kind = HandleKind{action.kind % 8u < 6 ? 0u : action.kind % 8u - 3};
+    ++last_key_;
+    std::memcpy(request.key.data(), &last_key_, sizeof(last_key_));
+    requests_.push_back(request);
+  }
+  const absl::Status fits = arbiter().Fits(session, request.size);
+  Effects effects;
+  const auto answer = arbiter().RequestLease(
+      session, request,
+      action.may_wait ? WaitMode::kMayWait : WaitMode::kFailFast, world_->now,
+      effects);
+  VRAMPOOL_CHECK(IsOkOrRefused(answer));
+  if (!repeats && request.kind == HandleKind::kNone) {
+    VRAMPOOL_CHECK(!fits.ok() || answer.ok());
+    VRAMPOOL_CHECK(fits.ok() || action.may_wait || !answer.ok());
+  }
+  if (!answer.ok()) {
+    VRAMPOOL_CHECK(effects.create.empty() && effects.settled.empty());
+  } else if (const auto* const grant = std::get_if<LeaseGrant>(&*answer)) {
+    if (!repeats) CheckGrant(session, request, *grant);
+  } else {
+    const TicketId ticket = std::get<TicketId>(*answer);
+    const bool is_new = tickets_.try_emplace(ticket, session, request).second;
+    VRAMPOOL_CHECK(is_new || repeats);
+  }
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const GiveUpWaiting& action) {
+  if (tickets_.empty()) return;
+  auto at = tickets_.begin();
+  std::advance(at, action.ticket % tickets_.size());
+  const TicketId ticket = at->first;
+  VRAMPOOL_CHECK(IsOkOrRefused(arbiter().WaitedOut(ticket)));
+  Effects effects;
+  if (arbiter().CancelTicket(ticket, world_->now, effects)) {
+    cancelled_.insert(ticket);
+    tickets_.erase(at);
+  } else {
+    promised_.insert(ticket);
+  }
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const GiveBack& action) {
+  const Lease lease = PickLease(action.lease);
+  const SessionId session =
+      action.is_owner ? lease.session : PickSession(action.session);
+  Effects effects;
+  const absl::Status status = arbiter().Return(
+      session, lease.id,
+      action.is_mapped ? ReturnMode::kStillMapped : ReturnMode::kUnmapped,
+      world_->now, effects);
+  VRAMPOOL_CHECK(IsOkOrRefused(status));
+  VRAMPOOL_CHECK(!status.ok() || session == lease.session);
+  if (status.ok()) EndLeases(session, lease.id);
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const UndoGrant& action) {
+  const Lease lease = PickLease(action.lease);
+  Effects effects;
+  arbiter().UndoLease(lease.session, lease.id, world_->now, effects);
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const SayUnmapped& action) {
+  std::vector<SlabId> slabs;
+  for (unsigned i = 0; i < action.count % 8u; ++i) {
+    slabs.push_back(PickSlab(static_cast<uint8_t>(action.first + i)));
+  }
+  const auto lessee = first_lessee_.find(PickSlab(action.first));
+  const SessionId session = lessee == first_lessee_.end()
+                                ? PickSession(action.session)
+                                : PickPeer(lessee->second, action.session);
+  Effects effects;
+  const auto kept =
+      arbiter().ReportUnmapped(session, slabs, world_->now, effects);
+  VRAMPOOL_CHECK(IsOkOrRefused(kept));
+  VRAMPOOL_CHECK(!kept.ok() || *kept <= slabs.size());
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const ShareBuffers& action) {
+  const Lease first = PickLease(action.lease);
+  const Lease second = PickLease(action.second_lease);
+  ShareRequest request;
+  request.buffers = {
+      {.slab = first.slab, .offset = action.size, .size = KiB(4)}};
+  if (action.second_lease % 2 == 0) {
+    request.buffers.push_back(
+        {.slab = second.slab,
+         .offset = action.size == 255 ? UINT64_MAX : action.size,
+         .size = Bytes(action.size == 254 ? UINT64_MAX : action.size)});
+  }
+  request.name = kNames[action.name % kNames.size()];
+  request.metadata = std::string(action.size, 'm');
+  request.is_pending = action.is_pending;
+  const SessionId session =
+      action.is_owner ? first.session : PickSession(action.session);
+  ObjectSecret secret = {};
+  secret[0] = ++last_secret_;
+  const auto share = arbiter().Share(session, request, secret, world_->now);
+  VRAMPOOL_CHECK(IsOkOrRefused(share));
+  Absorb({});
+  if (!share.ok()) return;
+  objects_.push_back({.producer = session, .grant = *share});
+  holds_.emplace_back(session, share->object);
+}
+
+void ArbiterProgram::Do(const SayReady& action) {
+  const Shared shared = PickObject(action.object);
+  Effects effects;
+  VRAMPOOL_CHECK(IsOkOrRefused(arbiter().Ready(
+      action.is_owner ? shared.producer : PickSession(action.session),
+      shared.grant.object, effects)));
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const OpenByToken& action) {
+  const Shared shared = PickObject(action.object);
+  const SessionId session = PickPeer(shared.producer, action.session);
+  ObjectToken token{.epoch = world_->settings().epoch,
+                    .object = shared.grant.object,
+                    .secret = shared.grant.secret};
+  if (action.damage == 1) token.epoch = Epoch{99};
+  if (action.damage == 2) token.secret[15] ^= 1;
+  const auto grant =
+      arbiter().Open(session, {.token = token, .name = ""}, world_->now);
+  VRAMPOOL_CHECK(IsOkOrRefused(grant));
+  Absorb({});
+  if (!grant.ok()) return;
+  VRAMPOOL_CHECK(action.damage != 1 && action.damage != 2);
+  VRAMPOOL_CHECK(clients_.at(session).tenant ==
+                 clients_.at(shared.producer).tenant);
+  ++coverage_.opened;
+  if (action.damage % 4 != 3) {
+    holds_.emplace_back(session, grant->object);
+    return;
+  }
+  // As a client opens what lies in a slab that it maps: a hold in its manifest.
+  world_->oracle.holds.insert({session, grant->object});
+  Effects effects;
+  VRAMPOOL_CHECK(
+      arbiter().Close(session, grant->object, world_->now, effects).ok());
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const OpenByName& action) {
+  const std::string name(kNames[action.name % kNames.size()]);
+  const SessionId session = PickSession(action.session);
+  const absl::Status exists = arbiter().Exists(session, name);
+  const auto grant = arbiter().Open(
+      session, {.token = std::nullopt, .name = name}, world_->now);
+  VRAMPOOL_CHECK(IsOkOrRefused(grant));
+  VRAMPOOL_CHECK(IsOkOrRefused(exists));
+  VRAMPOOL_CHECK(!grant.ok() || exists.ok());
+  Absorb({});
+}
+
+void ArbiterProgram::Do(const CloseObject& action) {
+  const ObjectId shared = PickObject(action.object).grant.object;
+  std::pair<SessionId, ObjectId> hold(PickSession(action.session), shared);
+  if (!holds_.empty() && action.session < 224) {
+    const size_t back = action.object % std::min<size_t>(holds_.size(), 8);
+    hold = holds_[holds_.size() - 1 - back];
+  }
+  Effects effects;
+  const absl::Status status =
+      arbiter().Close(hold.first, hold.second, world_->now, effects);
+  VRAMPOOL_CHECK(IsOkOrRefused(status));
+  // One of them, or none that was there.
+  const auto known = std::find(holds_.begin(), holds_.end(), hold);
+  if (known != holds_.end()) holds_.erase(known);
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const UnlinkName& action) {
+  Effects effects;
+  VRAMPOOL_CHECK(IsOkOrRefused(arbiter().Unlink(
+      PickSession(action.session), kNames[action.name % kNames.size()],
+      world_->now, effects)));
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const WriteHold& action) {
+  const Shared shared = PickObject(action.object);
+  world_->oracle.holds.insert(
+      {PickPeer(shared.producer, action.session), shared.grant.object});
+}
+
+void ArbiterProgram::Do(const WipeHold& action) {
+  const Shared shared = PickObject(action.object);
+  const SessionId session = PickPeer(shared.producer, action.session);
+  const ObjectId object = shared.grant.object;
+  world_->oracle.holds.erase({session, object});
+  if (!action.is_reported) return;
+  Effects effects;
+  arbiter().HoldReleased(session, object, world_->now, effects);
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const DeviceMakes& action) {
+  if (world_->creates.empty()) return;
+  auto at = world_->creates.begin();
+  std::advance(at, action.which % world_->creates.size());
+  world_->FinishCreate(at->first, OutcomeOf(action.outcome));
+  CheckSettled();
+}
+
+void ArbiterProgram::Do(const DeviceGivesUp& action) {
+  if (world_->destroys.empty()) return;
+  auto at = world_->destroys.begin();
+  std::advance(at, action.which % world_->destroys.size());
+  const SlabId slab = *at;
+  const absl::Status outcome = OutcomeOf(action.outcome);
+  world_->FinishDestroy(slab, outcome);
+  if (!outcome.ok()) ++coverage_.failed_destroys;
+  for (const SlabView& view : arbiter().TakeSnapshot(world_->now).slabs) {
+    if (view.id == slab && view.state == SlabState::kLingering) {
+      ++coverage_.lingered;
+    }
+  }
+  CheckSettled();
+}
+
+void ArbiterProgram::Do(const RetryDevice&) {
+  Effects effects;
+  arbiter().RetryDestroys(effects);
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const SocketEnds& action) {
+  const Client& client = PickClient(action.session);
+  if (!client.is_witness) EndSocket(client.id);
+}
+
+void ArbiterProgram::Do(const ProcessEnds& action) {
+  const Client& client = PickClient(action.session);
+  if (!client.is_witness) EndProcess(client.id);
+}
+
+void ArbiterProgram::EndSocket(SessionId id) {
+  // What it mapped must never be handed out again.
+  for (const SlabView& slab : arbiter().TakeSnapshot(world_->now).slabs) {
+    for (const SessionId mapper : slab.mapped_by) {
+      if (mapper == id) spoiled_.insert(slab.id);
+    }
+  }
+  EndLeases(id, std::nullopt);
+  Effects effects;
+  arbiter().SocketClosed(id, world_->now, effects);
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::EndProcess(SessionId id) {
+  Effects effects;
+  arbiter().ProcessGone(id, world_->now, effects);
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const CondemnClient& action) {
+  const Client& client = PickClient(action.session);
+  if (client.is_witness) return;
+  Effects effects;
+  arbiter().Condemn(client.id, world_->now, effects);
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const ChangeLimit& action) {
+  Effects effects;
+  VRAMPOOL_CHECK(IsOkOrRefused(arbiter().SetLimit(
+      kTenants[action.tenant % kTenants.size()],
+      Slabs(action.limit < 32 ? action.limit % 3u : 2u + action.limit % 20u),
+      world_->now, effects)));
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const RestartDaemon& action) {
+  ++coverage_.restarts;
+  // The callers of tickets are gone with the daemon.
+  tickets_.clear();
+  promised_.clear();
+  world_->Restart(action.under_way % 2 == 0 ? CoreWorld::Underway::kDone
+                                            : CoreWorld::Underway::kNotDone);
+  CheckSettled();
+  if (preallocated_.is_zero()) return;
+  Effects effects;
+  arbiter().Preallocate(preallocated_, world_->now, effects);
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const LoseDevice&) {
+  Effects effects;
+  arbiter().OnDeviceLost("lost", effects);
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const StopDaemon&) {
+  Effects effects;
+  arbiter().BeginShutdown(effects);
+  Absorb(std::move(effects));
+}
+
+}  // namespace vrampool::testing

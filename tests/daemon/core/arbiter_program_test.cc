@@ -1,0 +1,25 @@
+#include "tests/daemon/core/arbiter_program.h"
+
+#include "gtest/gtest.h"
+
+namespace vrampool::testing {
+namespace {
+
+TEST(ArbiterProgramTest, NoProgramBreaksAnInvariantOrLosesAByte) {
+  ArbiterProgram::Coverage coverage;
+  for (uint64_t seed = 0; seed < 1500; ++seed) {
+    SCOPED_TRACE(seed);
+    coverage.Add(ArbiterProgram::Run(RandomProgram(seed)));
+  }
+  // The programs did reach what they are there for.
+  EXPECT_GT(coverage.grants, 5000u);
+  EXPECT_GT(coverage.settled, 5000u);
+  EXPECT_GT(coverage.opened, 4000u);
+  EXPECT_GT(coverage.ended_objects, 2000u);
+  EXPECT_GT(coverage.lingered, 200u);
+  EXPECT_GT(coverage.failed_destroys, 500u);
+  EXPECT_GT(coverage.restarts, 1500u);
+}
+
+}  // namespace
+}  // namespace vrampool::testing

@@ -1,0 +1,54 @@
+// Fuzzes what the daemon makes of one packet of a client: any bytes give a
+// typed value, and every text in it is fit for a report.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/check.h"
+#include "daemon/attach/packet.h"
+#include "daemon/core/clean_text.h"
+
+namespace vrampool {
+namespace {
+
+void CheckLabel(const std::string& label) {
+  VRAMPOOL_CHECK(label.size() <= 64);
+  VRAMPOOL_CHECK(label.find('\0') == std::string::npos);
+  VRAMPOOL_CHECK(CleanText(label, label.size()) == label);
+}
+
+void Check(std::string_view bytes) {
+  const ClientPacket packet = ParseClientPacket(bytes);
+  if (const auto* hello = std::get_if<HelloPacket>(&packet)) {
+    VRAMPOOL_CHECK(bytes.size() == sizeof(attach::Packet<attach::Hello>));
+    CheckLabel(hello->labels.name);
+    CheckLabel(hello->labels.tag);
+    CheckLabel(hello->labels.framework);
+    CheckLabel(hello->library_version);
+  } else if (const auto* released = std::get_if<HoldReleasedPacket>(&packet)) {
+    VRAMPOOL_CHECK(bytes.size() ==
+                   sizeof(attach::Packet<attach::HoldReleased>));
+    VRAMPOOL_CHECK(
+        bytes.substr(sizeof(attach::MessageHeader)) ==
+        std::string_view(reinterpret_cast<const char*>(&released->object),
+                         sizeof(released->object)));
+  } else if (const auto* other = std::get_if<OtherVersionPacket>(&packet)) {
+    VRAMPOOL_CHECK(other->version != attach::kVersion);
+    (void)MakeRefused(attach::RefusedCode::kOtherVersion,
+                      VersionRefusalText(other->version));
+  } else {
+    const auto& why = std::get<BadPacket>(packet).why;
+    VRAMPOOL_CHECK(!why.empty() && CleanText(why, why.size()) == why);
+  }
+}
+
+}  // namespace
+}  // namespace vrampool
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  vrampool::Check({reinterpret_cast<const char*>(data), size});
+  return 0;
+}

@@ -1,0 +1,250 @@
+// What several processes do with one daemon: quotas, waiting, reclaiming,
+// objects that outlive their producer, fork, and an orderly stop.
+
+#include <csignal>
+#include <memory>
+#include <sstream>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/client_process.h"
+#include "tests/testing/daemon_process.h"
+#include "tests/testing/matchers.h"
+
+namespace vrampool::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+class Flow : public ::testing::Test {
+ protected:
+  void StartDaemon(const std::string& pool_size, const std::string& config) {
+    VRAMPOOL_ASSERT_OK_AND_ASSIGN(
+        daemon_,
+        DaemonProcess::Start(
+            {.pool_size = pool_size, .config = config, .log_level = "info"}));
+  }
+  // Its idle slabs stay until it is asked for them.
+  std::unique_ptr<ClientProcess> StartClient(const std::string& wait_ms = "0") {
+    auto client = ClientProcess::Start(
+        daemon_->directory(),
+        {"VRAMPOOL_SLAB_SIZE=2MiB", "VRAMPOOL_IDLE_MS=3600000",
+         "VRAMPOOL_WAIT_MS=" + wait_ms});
+    EXPECT_THAT(client, IsOk());
+    return client.ok() ? *std::move(client) : nullptr;
+  }
+  void TearDown() override {
+    if (daemon_ == nullptr || !daemon_->process().is_running()) return;
+    EXPECT_THAT(daemon_->AwaitWhole(), IsOk());
+    EXPECT_EQ(daemon_->Terminate(), 0) << daemon_->ReadLog();
+  }
+
+  std::unique_ptr<DaemonProcess> daemon_;
+};
+
+TEST_F(Flow, ARefusalGivesTheNumbers) {
+  StartDaemon("64MiB", "tenants { path: \"root/default\" limit: \"8MiB\" }\n");
+  const auto client = StartClient();
+  ASSERT_TRUE(client->Do("allocate a 6291456").ok());
+  const Answer refused = client->Do("allocate b 4194304");
+  EXPECT_EQ(refused.status, "OVER_QUOTA");
+  EXPECT_THAT(refused.text, AllOf(HasSubstr("root/default"), HasSubstr("6.0"),
+                                  HasSubstr("8.0 MiB"), HasSubstr("4.0 MiB")));
+  const Answer budget = client->Do("budget");
+  EXPECT_EQ(budget.text, "6291456 8388608 2097152");
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto status, daemon_->status());
+  EXPECT_GE(status.refused_quota(), 1u);
+  EXPECT_EQ(client->Quit(), 0);
+}
+
+TEST_F(Flow, AWaiterGetsWhatAnotherFrees) {
+  StartDaemon("8MiB", "");
+  const auto holder = StartClient();
+  const auto waiter = StartClient("60000");
+  ASSERT_TRUE(holder->Do("allocate a 8388608").ok());
+  waiter->Begin("allocate b 4194304");
+  ASSERT_THAT(daemon_->Await([](const v1::GetStatusResponse& status) {
+    return status.waiting() == 1;
+  }),
+              IsOk());
+  EXPECT_FALSE(waiter->IsAnswered());
+  // Its slab is idle now, and the daemon has asked for what is idle.
+  ASSERT_TRUE(holder->Do("free a").ok());
+  ASSERT_TRUE(holder->Do("trim").ok());
+  const Answer granted = waiter->Finish();
+  EXPECT_TRUE(granted.ok()) << granted;
+  EXPECT_EQ(holder->Quit(), 0);
+  EXPECT_EQ(waiter->Quit(), 0);
+}
+
+TEST_F(Flow, IdleSlabsAreReclaimedForAWaiter) {
+  StartDaemon("8MiB", "");
+  const auto holder = StartClient();
+  const auto waiter = StartClient("60000");
+  ASSERT_TRUE(holder->Do("allocate a 8388608").ok());
+  ASSERT_TRUE(holder->Do("free a").ok());
+  // Kept in reserve for an hour, were it not asked for.
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto before, daemon_->status());
+  EXPECT_EQ(before.pool().leased_bytes(), 8 * kMiB);
+  const Answer granted = waiter->Do("allocate b 4194304");
+  EXPECT_TRUE(granted.ok()) << granted;
+  EXPECT_EQ(holder->Quit(), 0);
+  EXPECT_EQ(waiter->Quit(), 0);
+}
+
+TEST_F(Flow, AWaiterGetsWhatADeadOneHeld) {
+  StartDaemon("8MiB", "");
+  const auto holder = StartClient();
+  const auto waiter = StartClient("60000");
+  ASSERT_TRUE(holder->Do("allocate a 8388608").ok());
+  waiter->Begin("allocate b 8388608");
+  ASSERT_THAT(daemon_->Await([](const v1::GetStatusResponse& status) {
+    return status.waiting() == 1;
+  }),
+              IsOk());
+  holder->process().Kill();
+  const Answer granted = waiter->Finish();
+  EXPECT_TRUE(granted.ok()) << granted;
+  EXPECT_EQ(waiter->Quit(), 0);
+}
+
+TEST_F(Flow, AWaitEndsInTime) {
+  StartDaemon("8MiB", "");
+  const auto holder = StartClient();
+  const auto waiter = StartClient("50");
+  ASSERT_TRUE(holder->Do("allocate a 8388608").ok());
+  const Answer refused = waiter->Do("allocate b 4194304");
+  EXPECT_THAT(refused.status, ::testing::AnyOf("TIMEOUT", "OUT_OF_POOL"));
+  EXPECT_EQ(waiter->Do("room 4194304 50").status, "TIMEOUT");
+  EXPECT_EQ(holder->Quit(), 0);
+  EXPECT_EQ(waiter->Quit(), 0);
+}
+
+TEST_F(Flow, AForkedChildIsRefusedAndItsParentUnharmed) {
+  StartDaemon("64MiB", "");
+  const auto client = StartClient();
+  ASSERT_TRUE(client->Do("allocate a 100000").ok());
+  ASSERT_TRUE(client->Do("fill a 5").ok());
+  EXPECT_EQ(client->Do("fork").text, "FORKED");
+  EXPECT_TRUE(client->Do("check a 5").ok());
+  EXPECT_TRUE(client->Do("allocate b 4194304").ok());
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto status, daemon_->status());
+  EXPECT_EQ(status.sessions(), 1u);
+  EXPECT_EQ(client->Quit(), 0);
+}
+
+TEST_F(Flow, ANamedObjectOutlivesItsProducer) {
+  StartDaemon("64MiB", "");
+  const auto producer = StartClient();
+  ASSERT_TRUE(producer->Do("allocate a 100000").ok());
+  ASSERT_TRUE(producer->Do("fill a 9").ok());
+  ASSERT_TRUE(producer->Do("share a o weights").ok());
+  producer->process().Kill();
+  ASSERT_THAT(daemon_->Await([](const v1::GetStatusResponse& status) {
+    return status.sessions() == 0;
+  }),
+              IsOk());
+  const auto consumer = StartClient();
+  const Answer opened = consumer->Do("open_name w weights 0");
+  ASSERT_TRUE(opened.ok()) << opened;
+  EXPECT_TRUE(consumer->Do("check w 9").ok());
+  EXPECT_TRUE(consumer->Do("unlink weights").ok());
+  // Without a name it lives while it is held.
+  EXPECT_TRUE(consumer->Do("check w 9").ok());
+  EXPECT_TRUE(consumer->Do("close w").ok());
+  EXPECT_EQ(consumer->Do("open_name w weights 0").status, "NOT_FOUND");
+  EXPECT_EQ(consumer->Quit(), 0);
+}
+
+TEST_F(Flow, TwoProcessesSeeEachOthersBytes) {
+  StartDaemon("64MiB", "");
+  const auto one = StartClient();
+  const auto two = StartClient();
+  ASSERT_TRUE(one->Do("allocate a 100000").ok());
+  ASSERT_TRUE(one->Do("fill a 1").ok());
+  const Answer shared = one->Do("share a o");
+  ASSERT_TRUE(shared.ok()) << shared;
+  ASSERT_TRUE(two->Do("open x " + shared.text + " 0").ok());
+  EXPECT_TRUE(two->Do("check x 1").ok());
+  ASSERT_TRUE(two->Do("fill x 2").ok());
+  EXPECT_TRUE(one->Do("check a 2").ok());
+  // Given back by its producer, it stays until the last hold ends.
+  ASSERT_TRUE(one->Do("close o").ok());
+  ASSERT_TRUE(one->Do("free a").ok());
+  EXPECT_TRUE(two->Do("check x 2").ok());
+  EXPECT_EQ(one->Quit(), 0);
+  EXPECT_TRUE(two->Do("check x 2").ok());
+  EXPECT_EQ(two->Quit(), 0);
+}
+
+TEST_F(Flow, OpenersOfAPendingObjectHearThatItsProducerDied) {
+  StartDaemon("64MiB", "");
+  const auto producer = StartClient();
+  const auto consumer = StartClient();
+  ASSERT_TRUE(producer->Do("allocate a 100000").ok());
+  const Answer shared = producer->Do("share_pending a o");
+  ASSERT_TRUE(shared.ok()) << shared;
+  consumer->Begin("open x " + shared.text + " 60000");
+  // Long after the consumer's call, and in vain: it is not ready.
+  const auto other = StartClient();
+  EXPECT_EQ(other->Do("open y " + shared.text + " 2000").status, "TIMEOUT");
+  EXPECT_FALSE(consumer->IsAnswered());
+  producer->process().Kill();
+  EXPECT_EQ(consumer->Finish().status, "BROKEN");
+  EXPECT_EQ(other->Do("open y " + shared.text + " 0").status, "NOT_FOUND");
+  EXPECT_EQ(other->Quit(), 0);
+  EXPECT_EQ(consumer->Quit(), 0);
+}
+
+TEST_F(Flow, APendingObjectIsOpenedWhenItIsReady) {
+  StartDaemon("64MiB", "");
+  const auto producer = StartClient();
+  const auto consumer = StartClient();
+  ASSERT_TRUE(producer->Do("allocate a 100000").ok());
+  ASSERT_TRUE(producer->Do("share_pending a o batch").ok());
+  consumer->Begin("open_name x batch 60000");
+  const auto other = StartClient();
+  EXPECT_EQ(other->Do("open_name y batch 100").status, "TIMEOUT");
+  EXPECT_FALSE(consumer->IsAnswered());
+  ASSERT_TRUE(producer->Do("fill a 3").ok());
+  ASSERT_TRUE(producer->Do("ready o").ok());
+  const Answer opened = consumer->Finish();
+  EXPECT_TRUE(opened.ok()) << opened;
+  EXPECT_TRUE(consumer->Do("check x 3").ok());
+  EXPECT_TRUE(consumer->Do("unlink batch").ok());
+  EXPECT_EQ(other->Quit(), 0);
+  EXPECT_EQ(producer->Quit(), 0);
+  EXPECT_EQ(consumer->Quit(), 0);
+}
+
+TEST_F(Flow, AStoppedDaemonLeavesItsClientsTheirMemory) {
+  StartDaemon("64MiB", "");
+  const auto client = StartClient();
+  const auto waiter = StartClient("60000");
+  ASSERT_TRUE(client->Do("allocate a 67108864").ok());
+  ASSERT_TRUE(client->Do("fill a 4").ok());
+  waiter->Begin("allocate b 4194304");
+  ASSERT_THAT(daemon_->Await([](const v1::GetStatusResponse& status) {
+    return status.waiting() == 1;
+  }),
+              IsOk());
+  EXPECT_EQ(daemon_->Terminate(), 0) << daemon_->ReadLog();
+  EXPECT_TRUE(client->Do("check a 4").ok());
+  EXPECT_EQ(client->Do("allocate c 67108864").status, "UNAVAILABLE");
+  // The waiter goes on waiting, for a daemon now: one comes.
+  EXPECT_FALSE(waiter->IsAnswered());
+  ASSERT_THAT(daemon_->Restart(), IsOk());
+  const Answer granted = waiter->Finish();
+  EXPECT_TRUE(granted.ok()) << granted;
+  EXPECT_TRUE(client->Do("check a 4").ok());
+  EXPECT_TRUE(client->Do("free a").ok());
+  EXPECT_EQ(client->Quit(), 0);
+  EXPECT_EQ(waiter->Quit(), 0);
+}
+
+}  // namespace
+}  // namespace vrampool::testing

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Runs every test that needs no GPU, from a fresh clone on, in one command:
+#
+#   tests/run.sh [CTEST_OPTION...]      for example: tests/run.sh -R ledger
+#
+# Installs what is missing, builds the preset `dev`, and runs ctest: whatever
+# its language, each test is registered there. The last line is
+# "N passed, N failed"; the status is zero when none failed. Leaves no process
+# behind, and fails when a test does.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+say() { printf '\n== %s\n' "$*"; }
+
+marker="VRAMPOOL_TEST_RUN=$$-$(date +%s)"
+leftovers=$(mktemp)
+cleanup() {
+  local status=$?
+  trap - EXIT INT TERM
+  deploy/leftovers.sh "$marker" --kill >"$leftovers" || true
+  rm -f "$leftovers"
+  exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say "Packages"
+deploy/install_packages.sh --build --test
+echo "all there"
+
+# Tests that need Python packages which no distribution carries find them in
+# one virtual environment, made again only when the list of them changes.
+requirements=tests/python/requirements.txt
+if [[ -f $requirements ]]; then
+  say "Python packages"
+  if ! cmp -s "$requirements" .venv/installed.txt; then
+    python3 -m venv --clear .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check \
+      --requirement "$requirements"
+    cp "$requirements" .venv/installed.txt
+  fi
+  export PATH=$root/.venv/bin:$PATH
+  echo "all there"
+fi
+
+say "Build"
+deploy/build.sh dev
+
+say "Tests"
+exclude=gpu
+if ((EUID != 0)); then
+  exclude='gpu|root'
+  echo "not root: tests that boot a system (label root) are left out"
+fi
+report=$root/build/dev/tests.xml
+rm -f "$report"
+env "$marker" ctest --test-dir build/dev --output-on-failure \
+  --label-exclude "$exclude" --parallel "$(nproc)" \
+  --output-junit "$report" "$@" || true
+
+passed=0 failed=0
+if [[ -f $report ]]; then
+  read -r passed failed < <(python3 tests/junit_count.py "$report")
+fi
+if ! deploy/leftovers.sh "$marker" --kill >"$leftovers"; then
+  echo "processes that the tests left behind (ended now):"
+  cat "$leftovers"
+  failed=$((failed + 1))
+fi
+if ((passed + failed == 0)); then
+  echo "no test ran"
+  failed=1
+fi
+if ((failed > 0)) && [[ -f $report ]]; then
+  echo "failed:"
+  python3 tests/junit_count.py --names "$report" | sed 's/^/  /'
+fi
+echo "$passed passed, $failed failed"
+((failed == 0))

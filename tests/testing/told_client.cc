@@ -1,0 +1,255 @@
+// told_client.cc - a client process that does what its stdin says.
+//
+// Attaches as the environment says and answers "OK SESSION". Then one command a
+// line, one answer a line: the name of a status, and a value or a message. A
+// NAME stands for a piece of memory here: a block or an opened object.
+//
+//   allocate NAME BYTES [TAG]      free NAME           fill NAME SEED
+//   check NAME SEED (CHANGED if its bytes are not those of fill)
+//   share NAME OBJECT [PUBLIC]     share_pending NAME OBJECT [PUBLIC]
+//   ready OBJECT                   open OBJECT TOKEN WAIT_MS
+//   open_name OBJECT PUBLIC WAIT_MS                    close OBJECT
+//   unlink PUBLIC                  trim                usage (live blocks,
+//   slabs, room BYTES WAIT_MS             budget              rpcs,
+//   attachments) fork (what a forked child's allocation says)
+//
+// Exits with 0 at the end of its input, having closed its client.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <sstream>
+#include <string>
+
+#include "tests/testing/pattern.h"
+#include "vrampool/vrampool.hpp"
+
+namespace vrampool::testing {
+namespace {
+
+struct Memory {
+  void* data = nullptr;
+  size_t size = 0;
+  Object object;  // Empty for a block.
+};
+
+class ToldClient {
+ public:
+  explicit ToldClient(Client client) : client_(std::move(client)) {}
+
+  // The answer to one command.
+  std::string Do(const std::string& command);
+
+ private:
+  using Words = std::istringstream;
+
+  std::string Allocate(Words& words);
+  std::string Free(Words& words);
+  std::string Fill(Words& words);
+  std::string Check(Words& words);
+  std::string Share(Words& words, bool is_pending);
+  std::string Ready(Words& words);
+  std::string Open(Words& words);
+  std::string OpenName(Words& words);
+  std::string Close(Words& words);
+  std::string Unlink(Words& words);
+  std::string Room(Words& words);
+  std::string Trim(Words&) { return Told(client_.Trim()); }
+  std::string Usage(Words&);
+  std::string Budget(Words&);
+  std::string Fork(Words&);
+
+  static std::string Told(const Status& status, const std::string& value = "") {
+    if (status.ok()) return "OK " + value;
+    return std::string(status.name()) + " " + status.message();
+  }
+  std::string Keep(const std::string& name, Result<Object> opened);
+
+  Client client_;
+  std::map<std::string, Memory> memory_;
+};
+
+std::string ToldClient::Do(const std::string& command) {
+  using Method = std::function<std::string(Words&)>;
+  const std::map<std::string, Method> methods = {
+      {"allocate", [&](Words& words) { return Allocate(words); }},
+      {"free", [&](Words& words) { return Free(words); }},
+      {"fill", [&](Words& words) { return Fill(words); }},
+      {"check", [&](Words& words) { return Check(words); }},
+      {"share", [&](Words& words) { return Share(words, false); }},
+      {"share_pending", [&](Words& words) { return Share(words, true); }},
+      {"ready", [&](Words& words) { return Ready(words); }},
+      {"open", [&](Words& words) { return Open(words); }},
+      {"open_name", [&](Words& words) { return OpenName(words); }},
+      {"close", [&](Words& words) { return Close(words); }},
+      {"unlink", [&](Words& words) { return Unlink(words); }},
+      {"room", [&](Words& words) { return Room(words); }},
+      {"trim", [&](Words& words) { return Trim(words); }},
+      {"usage", [&](Words& words) { return Usage(words); }},
+      {"budget", [&](Words& words) { return Budget(words); }},
+      {"fork", [&](Words& words) { return Fork(words); }},
+  };
+  Words words(command);
+  std::string verb;
+  words >> verb;
+  const auto method = methods.find(verb);
+  if (method == methods.end()) return "UNKNOWN_COMMAND " + command;
+  return method->second(words);
+}
+
+std::string ToldClient::Allocate(Words& words) {
+  std::string name;
+  std::string tag;
+  Memory memory;
+  words >> name >> memory.size >> tag;
+  const ScopedTag scoped(tag.empty() ? nullptr : tag.c_str());
+  memory.data = client_.Allocate(memory.size);
+  if (memory.data == nullptr) return Told(Status::Last());
+  memory_[name] = std::move(memory);
+  return "OK";
+}
+
+std::string ToldClient::Free(Words& words) {
+  std::string name;
+  words >> name;
+  client_.Deallocate(memory_[name].data, memory_[name].size);
+  memory_.erase(name);
+  return Told(Status::Last());
+}
+
+std::string ToldClient::Fill(Words& words) {
+  std::string name;
+  uint64_t seed = 0;
+  words >> name >> seed;
+  FillPattern(memory_[name].data, memory_[name].size, seed);
+  return "OK";
+}
+
+std::string ToldClient::Check(Words& words) {
+  std::string name;
+  uint64_t seed = 0;
+  words >> name >> seed;
+  const Memory& memory = memory_[name];
+  return HasPattern(memory.data, memory.size, seed) ? "OK" : "CHANGED " + name;
+}
+
+std::string ToldClient::Keep(const std::string& name, Result<Object> opened) {
+  if (!opened.ok()) return Told(opened.status());
+  const Result<std::string> token = opened->Token();
+  memory_[name] = {.data = opened->data(),
+                   .size = opened->size(),
+                   .object = *std::move(opened)};
+  return token.ok() ? Told(Status(), *token) : Told(token.status());
+}
+
+std::string ToldClient::Share(Words& words, bool is_pending) {
+  std::string name;
+  std::string object;
+  Client::ShareOptions options;
+  options.is_pending = is_pending;
+  words >> name >> object >> options.name;
+  const Memory& memory = memory_[name];
+  return Keep(object, client_.Share({{memory.data, memory.size}}, options));
+}
+
+std::string ToldClient::Ready(Words& words) {
+  std::string object;
+  words >> object;
+  return Told(memory_[object].object.Ready());
+}
+
+std::string ToldClient::Open(Words& words) {
+  std::string object;
+  std::string token;
+  uint64_t wait_ms = 0;
+  words >> object >> token >> wait_ms;
+  return Keep(object, client_.OpenToken(token.c_str(), wait_ms));
+}
+
+std::string ToldClient::OpenName(Words& words) {
+  std::string object;
+  std::string name;
+  uint64_t wait_ms = 0;
+  words >> object >> name >> wait_ms;
+  return Keep(object, client_.OpenName(name.c_str(), wait_ms));
+}
+
+std::string ToldClient::Close(Words& words) {
+  std::string object;
+  words >> object;
+  memory_.erase(object);
+  return "OK";
+}
+
+std::string ToldClient::Unlink(Words& words) {
+  std::string name;
+  words >> name;
+  return Told(client_.Unlink(name.c_str()));
+}
+
+std::string ToldClient::Room(Words& words) {
+  size_t bytes = 0;
+  uint64_t wait_ms = 0;
+  words >> bytes >> wait_ms;
+  return Told(client_.WaitForRoom(bytes, wait_ms));
+}
+
+std::string ToldClient::Usage(Words&) {
+  const Result<vrampool_usage> usage = client_.Usage();
+  if (!usage.ok()) return Told(usage.status());
+  std::ostringstream text;
+  text << usage->live_blocks << ' ' << usage->slabs << ' ' << usage->rpcs << ' '
+       << usage->attachments;
+  return Told(Status(), text.str());
+}
+
+std::string ToldClient::Budget(Words&) {
+  const Result<vrampool_budget> budget = client_.Budget();
+  if (!budget.ok()) return Told(budget.status());
+  std::ostringstream text;
+  text << budget->used_bytes << ' ' << budget->limit_bytes << ' '
+       << budget->available_bytes;
+  return Told(Status(), text.str());
+}
+
+// The child ends without cleaning up what is its parent's.
+std::string ToldClient::Fork(Words&) {
+  const pid_t child = fork();
+  if (child < 0) return "INTERNAL fork";
+  if (child == 0) {
+    const void* const p = client_.Allocate(256);
+    _exit(p == nullptr ? vrampool_last_status() : VRAMPOOL_OK);
+  }
+  int status = 0;
+  if (waitpid(child, &status, 0) != child || !WIFEXITED(status)) {
+    return "INTERNAL the child crashed";
+  }
+  const auto code = static_cast<vrampool_status>(WEXITSTATUS(status));
+  return std::string("OK ") + vrampool_status_name(code);
+}
+
+int Main() {
+  Result<Client> client = Client::Open();
+  if (!client.ok()) {
+    std::cout << client.status().name() << ' ' << client.status().message()
+              << std::endl;
+    return 1;
+  }
+  const Result<vrampool_info> info = client->Info();
+  std::cout << "OK " << (info.ok() ? info->session_id : 0) << std::endl;
+  ToldClient told(*std::move(client));
+  for (std::string line; std::getline(std::cin, line);) {
+    std::cout << told.Do(line) << std::endl;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace vrampool::testing
+
+int main() { return vrampool::testing::Main(); }
