@@ -40,6 +40,7 @@ struct Block {
   uint32_t record = 0;       // In the manifest.
   uint32_t objects = 0;      // Live objects that it is part of.
   bool is_given_up = false;  // Freed by the application while in an object.
+  bool is_struck = false;    // Given up, and taken off the manifest.
 };
 
 class BlockAllocator {

@@ -141,6 +141,7 @@ class Client final : private LinkEvents {
   void Reinstate(SlabName slab);
   void AwaitReinstated(SlabName slab);
   void StopThreads();
+  void MarkClosed();
   std::vector<SessionPtr> TakeForgottenSessions() VRAMPOOL_REQUIRES(mu_);
 
   // Objects (client_share.cc, client_open.cc).

@@ -63,6 +63,18 @@ Client::~Client() {
 void Client::Retire() {
   (void)Trim();  // What cannot be given back ends with the session.
   StopThreads();
+  MarkClosed();
+}
+
+// Tells the daemon that what it finds now is what the application left. Blocks
+// that only objects keep were given back by the application: they are no leak,
+// whoever holds the objects.
+void Client::MarkClosed() {
+  MutexLock lock(mu_);
+  for (const auto& [object, blocks] : produced_) {
+    for (Block* const block : blocks) slabs_.StrikeGivenUp(block);
+  }
+  for (const SessionPtr& session : sessions_) session->manifest().MarkClosed();
 }
 
 void Client::StopThreads() {

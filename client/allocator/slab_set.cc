@@ -96,9 +96,15 @@ void SlabSet::Release(Block* block) {
   Slab& slab = slabs_.at(block->slab);
   totals_.live_bytes -= block->asked_bytes;
   --totals_.live_blocks;
-  slab.session->manifest().Erase(block->record);
+  if (!block->is_struck) slab.session->manifest().Erase(block->record);
   blocks_.Free(block);
   NoteIdle(slab);
+}
+
+void SlabSet::StrikeGivenUp(Block* block) {
+  if (!block->is_given_up || block->is_struck) return;
+  block->is_struck = true;
+  slabs_.at(block->slab).session->manifest().Erase(block->record);
 }
 
 void SlabSet::AddObject(Block* block) {

@@ -81,6 +81,10 @@ class SlabSet {
   void AddObject(Block* block);
   void RemoveObject(Block* block);
 
+  // Takes the record of a block that the application has given up off the
+  // manifest, while the object that keeps it goes on: for a session's end.
+  void StrikeGivenUp(Block* block);
+
   void Pin(SlabKey key);
   void Unpin(SlabKey key);
 

@@ -200,6 +200,10 @@ std::atomic<uint64_t>& ManifestWriter::HoldWord(HoldIndex hold) {
       region_, shm::LayoutFor(0).holds_offset + hold * sizeof(uint64_t));
 }
 
+void ManifestWriter::MarkClosed() {
+  header().closed_in_order.store(1, std::memory_order_release);
+}
+
 void ManifestWriter::SetMappedBytes(uint64_t bytes) {
   header().mapped_bytes.store(bytes, std::memory_order_relaxed);
 }

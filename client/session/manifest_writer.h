@@ -5,8 +5,7 @@
 // mark was raised before its place was used. Which places are free is known
 // only here, in private memory: the manifest is never read back.
 //
-// Threads: not thread-safe; the client's
-// lock guards it (one writer).
+// Threads: not thread-safe; the client's lock guards it (one writer).
 
 #ifndef VRAMPOOL_CLIENT_SESSION_MANIFEST_WRITER_H_
 #define VRAMPOOL_CLIENT_SESSION_MANIFEST_WRITER_H_
@@ -71,6 +70,9 @@ class ManifestWriter {
   std::atomic<uint64_t>& HoldWord(HoldIndex hold);
 
   void SetMappedBytes(uint64_t bytes);
+
+  // The session ends by the client's own will, and not by its death.
+  void MarkClosed();
 
   uint64_t live_blocks() const { return live_blocks_; }
   uint64_t live_bytes() const { return live_bytes_; }

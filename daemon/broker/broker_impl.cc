@@ -108,11 +108,11 @@ void BrokerImpl::RunCreate(const Effects::Create& create) {
   Effects effects;
   {
     MutexLock lock(mu_);
+    NoteLoss(outcome, effects);
     arbiter_.OnCreated(create.slab, outcome, clock_.Now(), effects);
     Absorb(effects);
   }
   Dispatch(std::move(effects));
-  CheckDevice(outcome);
 }
 
 void BrokerImpl::RunDestroy(SlabId slab) {
@@ -120,19 +120,25 @@ void BrokerImpl::RunDestroy(SlabId slab) {
   Effects effects;
   {
     MutexLock lock(mu_);
+    NoteLoss(outcome, effects);
     arbiter_.OnDestroyed(slab, outcome, clock_.Now(), effects);
     Absorb(effects);
   }
   Dispatch(std::move(effects));
-  CheckDevice(outcome);
+}
+
+// Before the outcome itself: whoever is told of it must find the device lost,
+// and nothing more is asked of one that is.
+void BrokerImpl::NoteLoss(const absl::Status& outcome, Effects& effects) {
+  if (!absl::IsUnavailable(outcome)) return;
+  arbiter_.OnDeviceLost(std::string(outcome.message()), effects);
 }
 
 void BrokerImpl::CheckDevice(const absl::Status& outcome) {
-  if (!absl::IsUnavailable(outcome)) return;
   Effects effects;
   {
     MutexLock lock(mu_);
-    arbiter_.OnDeviceLost(std::string(outcome.message()), effects);
+    NoteLoss(outcome, effects);
     Absorb(effects);
   }
   Dispatch(std::move(effects));

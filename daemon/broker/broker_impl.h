@@ -103,6 +103,8 @@ class BrokerImpl final : public Broker, private HoldOracle {
   void Dispatch(Effects effects) VRAMPOOL_EXCLUDES(mu_);
   void RunCreate(const Effects::Create& create) VRAMPOOL_EXCLUDES(mu_);
   void RunDestroy(SlabId slab) VRAMPOOL_EXCLUDES(mu_);
+  void NoteLoss(const absl::Status& outcome, Effects& effects)
+      VRAMPOOL_REQUIRES(mu_);
   void CheckDevice(const absl::Status& outcome) VRAMPOOL_EXCLUDES(mu_);
   absl::StatusOr<LeaseGrant> AwaitTicket(TicketId ticket, absl::Time deadline)
       VRAMPOOL_EXCLUDES(mu_);

@@ -149,15 +149,18 @@ void BrokerImpl::WriteObituary(SessionView session,
   constexpr size_t kBlocksKept = 1000;  // The most that a query may ask for.
   LeakReport report =
       MakeReport(session, *manifest, absl::InfiniteFuture(), kBlocksKept);
+  // A lease without blocks is what a client keeps in reserve: one that says
+  // goodbye may leave it to the end of its session.
+  const bool is_closed = manifest->IsClosedInOrder();
   const bool left_nothing = report.blocks_total == 0 &&
-                            report.leased.is_zero() &&
+                            (is_closed || report.leased.is_zero()) &&
                             report.manifest_fault.empty();
   if (!cause.empty()) {
     report.end_cause = absl::StrCat("condemned: ", cause);
   } else if (left_nothing) {
     return;  // A clean end is no leak.
   } else {
-    report.end_cause = "died";
+    report.end_cause = is_closed ? "closed" : "died";
   }
   report.session.state = SessionState::kEnded;
   MutexLock lock(mu_);

@@ -94,6 +94,10 @@ bool Manifest::Holds(ObjectId object) const {
   return false;
 }
 
+bool Manifest::IsClosedInOrder() const {
+  return header().closed_in_order.load(std::memory_order_acquire) == 1;
+}
+
 LiveUse Manifest::ReadLiveUse() const {
   const auto* const cells = reinterpret_cast<const shm::Counters*>(
       memory_.data() + layout_.counters_offset);

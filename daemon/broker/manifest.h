@@ -35,6 +35,9 @@ class Manifest {
   // block.
   bool Holds(ObjectId object) const;
 
+  // The client ended the session itself; or says so.
+  bool IsClosedInOrder() const;
+
   // By the counters; never negative, whatever they say.
   LiveUse ReadLiveUse() const;
 

@@ -74,6 +74,9 @@ struct ManifestHeader {
   std::atomic<uint32_t> hold_high_water;
   std::atomic<uint32_t> tag_high_water;
   std::atomic<uint64_t> mapped_bytes;  // Of slabs that the client maps now.
+  // 1 once the client ended the session itself: records that are live then are
+  // blocks that the application forgot.                            (client)
+  std::atomic<uint64_t> closed_in_order;
 };
 
 // Totals since the session began; each cell has one writer at a time. A sum

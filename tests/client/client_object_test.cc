@@ -14,6 +14,7 @@ using shm::BlockState;
 using shm::ObjectState;
 using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::UnorderedElementsAre;
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
@@ -62,6 +63,21 @@ class ClientObjectTest : public ::testing::Test {
   std::unique_ptr<Client> client_;
   char* block_ = nullptr;
 };
+
+TEST_F(ClientObjectTest, ClosingForgetsWhatOnlyAnObjectKeeps) {
+  BlockRequest request;
+  request.bytes = kMiB;
+  ASSERT_TRUE(client_->Allocate(request).ok());  // Never given back.
+  const std::unique_ptr<HeldObject> object = Share();
+  ASSERT_TRUE(client_->Free(block_, kMiB).ok());
+  EXPECT_THAT(daemon_.RecordStates(),
+              UnorderedElementsAre(BlockState::kShared, BlockState::kLive));
+  EXPECT_EQ(daemon_.manifest()->closed_in_order.load(), 0u);
+  client_->Retire();
+  EXPECT_THAT(daemon_.RecordStates(),
+              UnorderedElementsAre(BlockState::kFree, BlockState::kLive));
+  EXPECT_EQ(daemon_.manifest()->closed_in_order.load(), 1u);
+}
 
 TEST_F(ClientObjectTest, SharedBlockIsReusedOnlyWhenTheObjectHasEnded) {
   std::unique_ptr<HeldObject> object = Share();

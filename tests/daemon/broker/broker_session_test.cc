@@ -33,6 +33,23 @@ TEST_F(SessionTest, ACleanEndIsNoLeak) {
   Await([&] { return IsWhole(); });
 }
 
+TEST_F(SessionTest, AnOrderlyEndLeavesAReserveButNoLeak) {
+  const TestClient orderly = Attach();
+  const TestClient forgetful = Attach();
+  ASSERT_THAT(Lease(orderly, MiB(2)), IsOk());
+  ASSERT_THAT(Lease(forgetful, MiB(2)), IsOk());
+  forgetful.WriteBlock(0, 1, 100);
+  orderly.header()->closed_in_order.store(1);
+  forgetful.header()->closed_in_order.store(1);
+  End(orderly);
+  End(forgetful);
+  const std::vector<LeakReport> reports = AwaitReports(1);
+  EXPECT_EQ(reports.at(0).session.id, forgetful.id);
+  EXPECT_EQ(reports.at(0).end_cause, "closed");
+  EXPECT_EQ(reports.at(0).blocks_total, 1u);
+  Await([&] { return IsWhole(); });
+}
+
 TEST_F(SessionTest, TheReportOfACondemnedSessionSaysWhy) {
   const TestClient client = Attach();
   broker_->Condemn(client.id, "it sent nonsense");
