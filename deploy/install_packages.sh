@@ -2,11 +2,13 @@
 # Installs what vrampool needs from the distribution's own packages.
 #
 #   deploy/install_packages.sh [--build] [--runtime] [--test] [--container]
+#                              [--bundle]
 #
 #   --build      compile and install (the default)
 #   --runtime    run the installed daemon, CLI and libraries, nothing else
 #   --test       compile and run the tests, linters and sanitizers
 #   --container  build the container image with buildah
+#   --bundle     make a folder that runs on other machines (tests/gpu)
 #   --list       print the packages instead of installing them
 #
 # Debian 12 and Ubuntu 24.04, as root or through sudo. Quick and silent when
@@ -18,13 +20,15 @@ die() {
   exit 1
 }
 
-want_build=0 want_runtime=0 want_test=0 want_container=0 list_only=0
+want_build=0 want_runtime=0 want_test=0 want_container=0 want_bundle=0
+list_only=0
 for arg in "$@"; do
   case "$arg" in
     --build) want_build=1 ;;
     --runtime) want_runtime=1 ;;
     --test) want_test=1 ;;
     --container) want_container=1 ;;
+    --bundle) want_bundle=1 ;;
     --list) list_only=1 ;;
     -h | --help)
       sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' "$0"
@@ -33,7 +37,8 @@ for arg in "$@"; do
     *) die "unknown option '$arg' (try --help)" ;;
   esac
 done
-if ((want_build + want_runtime + want_test + want_container == 0)); then
+if ((want_build + want_runtime + want_test + want_container + want_bundle == 0))
+then
   want_build=1
 fi
 
@@ -46,6 +51,7 @@ check=(ccache libgtest-dev libgmock-dev libbenchmark-dev clang clang-format
   clang-tidy clang-tools llvm shellcheck python3-venv debootstrap
   systemd-container)
 container=(buildah debootstrap)
+bundle=(patchelf)
 
 os_id=unknown os_version=unknown os_name="this system"
 if [[ -r /etc/os-release ]]; then
@@ -81,6 +87,7 @@ wanted=()
 ((want_runtime)) && wanted+=("${runtime[@]}")
 ((want_test)) && wanted+=("${check[@]}")
 ((want_container)) && wanted+=("${container[@]}")
+((want_bundle)) && wanted+=("${bundle[@]}")
 
 if ((list_only)); then
   printf '%s\n' "${wanted[@]}" | sort -u
