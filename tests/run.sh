@@ -31,20 +31,9 @@ say "Packages"
 deploy/install_packages.sh --build --test
 echo "all there"
 
-# Tests that need Python packages which no distribution carries find them in
-# one virtual environment, made again only when the list of them changes.
-requirements=tests/python/requirements.txt
-if [[ -f $requirements ]]; then
-  say "Python packages"
-  if ! cmp -s "$requirements" .venv/installed.txt; then
-    python3 -m venv --clear .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check \
-      --requirement "$requirements"
-    cp "$requirements" .venv/installed.txt
-  fi
-  export PATH=$root/.venv/bin:$PATH
-  echo "all there"
-fi
+say "Python packages"
+tests/python/make_venv.sh
+echo "all there"
 
 say "Build"
 deploy/build.sh dev

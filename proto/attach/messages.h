@@ -9,18 +9,18 @@
 // UTF-8, NUL-padded, not necessarily NUL-terminated. Descriptors travel as
 // SCM_RIGHTS beside the packet they belong to.
 //
-//   client                                   daemon
-//     | -- connect ------------------------->|  identity from the kernel
-//     | -- Hello --------------------------->|  policy finds the tenant
-//     | <------------ Refused, then close -- |  (no policy, bound, version), or
-//     | <-- Welcome + manifest, table fds -- |  the session is live
+//   client                                 daemon
+//     | -- connect ------------------------> |  identity from the kernel
+//     | -- Hello --------------------------> |  policy finds the tenant
+//     | <----------- Refused, then close --- |  (no policy, bound, version), or
+//     | <--- Welcome + manifest, table fds - |  the session is live
 //     |                                      |
-//     | <-- SlabHandle + descriptor -------- |  before the reply of a
-//     Lease/Open | <-- Reclaim ------------------------ |  "give memory back,
-//     please" | <-- ObjectEnded -------------------- |  the producer's blocks
-//     are free | -- HoldReleased -------------------->|  a hold in the manifest
-//     was let go | <-- Farewell ----------------------- |  the daemon stops, or
-//     condemned | -- close (exit, crash, kill) ------->|  the session ends
+//     | <------- SlabHandle + descriptor --- |  before the reply of Lease, Open
+//     | <----------------------- Reclaim --- |  "give memory back, please"
+//     | <------------------- ObjectEnded --- |  the producer's blocks are free
+//     | -- HoldReleased -------------------> |  a hold in the manifest let go
+//     | <---------------------- Farewell --- |  the daemon stops, or condemned
+//     | -- close (exit, crash, kill) ------> |  the session ends
 //
 //   States of a connection, and who moves it:
 //
