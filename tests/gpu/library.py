@@ -3,7 +3,7 @@
 import ctypes
 import functools
 
-import broker
+import gpu_broker
 
 
 class BlockInfo(ctypes.Structure):
@@ -29,7 +29,7 @@ class Buffer(ctypes.Structure):
 
 @functools.cache
 def load():
-    lib = ctypes.CDLL(str(broker.LIBRARY))
+    lib = ctypes.CDLL(str(gpu_broker.LIBRARY))
     lib.vrampool_last_error_message.restype = ctypes.c_char_p
     lib.vrampool_torch_client.restype = ctypes.c_void_p
     lib.vrampool_torch_client.argtypes = [ctypes.c_int]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-import broker
+import gpu_broker
 from figures import record
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -21,14 +21,14 @@ def run_train(server, mode):
 
 @pytest.fixture(scope="module", params=["CUDA_IPC", "VMM_FD"])
 def server(request):
-    with broker.Broker(kinds=[request.param]) as running:
+    with gpu_broker.GpuBroker(kinds=[request.param]) as running:
         running.kind = request.param
         yield running
 
 
 @pytest.fixture(scope="module")
 def plain():
-    with broker.Broker() as unused:
+    with gpu_broker.GpuBroker() as unused:
         return run_train(unused, "plain")
 
 
@@ -68,7 +68,7 @@ def test_nothing_is_left_of_the_trainings(server):
 @pytest.mark.parametrize("mode", ["pool", "process"])
 def test_beyond_the_quota_is_out_of_memory(mode):
     limit = 'tenants { path: "root/default" limit: "1GiB" }\n'
-    with broker.Broker(config=limit) as small:
+    with gpu_broker.GpuBroker(text=limit) as small:
         done = small.run(sys.executable, str(HERE / "oom.py"), mode)
         assert done.returncode == 0, done.stderr
         said = json.loads(done.stdout.splitlines()[-1])
@@ -86,7 +86,7 @@ def test_a_process_without_python_verifies_a_tensor(server):
                            "share")
     trainer.stdout.readline()
     shared = json.loads(trainer.stdout.readline())
-    reader = server.run(broker.program("gpu_verify"), "weights")
+    reader = server.run(gpu_broker.program("gpu_verify"), "weights")
     trainer.stdin.close()
     assert trainer.wait(60) == 0
     assert reader.returncode == 0, reader.stderr

@@ -17,7 +17,7 @@ import time
 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
 import torch  # noqa: E402
 
-import broker  # noqa: E402
+import gpu_broker  # noqa: E402
 import library  # noqa: E402
 
 SEED = 7
@@ -26,7 +26,7 @@ VOCABULARY, LENGTH, WIDTH, BATCH = 256, 128, 256, 32
 
 def allocator(malloc):
     return torch.cuda.memory.CUDAPluggableAllocator(
-        str(broker.LIBRARY), malloc, "vrampool_torch_free")
+        str(gpu_broker.LIBRARY), malloc, "vrampool_torch_free")
 
 
 class Model(torch.nn.Module):

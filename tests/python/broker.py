@@ -1,4 +1,6 @@
-"""The real daemon for the time of a test, on host memory.
+"""The real daemon for the time of a test, on host memory unless `device` says
+otherwise. Arguments are keys of its configuration; `text` is added to it as it
+is.
 
     with Broker(vrampoold, pool_size="64MiB") as broker:
         ... clients with VRAMPOOL_DIR=broker.directory ...
@@ -20,8 +22,9 @@ PATIENCE_SECONDS = 60
 
 
 class Broker:
-    def __init__(self, program, **config):
+    def __init__(self, program, text="", **config):
         self._program = program
+        self._text = text
         self._config = config
         self._folder = tempfile.TemporaryDirectory(prefix="vrampool-test-")
         self.directory = pathlib.Path(self._folder.name)
@@ -32,8 +35,9 @@ class Broker:
         config = {"device": self.device, "directory": str(self.directory),
                   **self._config}
         path = self.directory / "config"
-        path.write_text("".join(f'{key}: "{value}"\n'
-                                for key, value in config.items()))
+        path.write_text(self._text + "".join(
+            f'{key}: "{each}"\n' for key, value in config.items()
+            for each in (value if isinstance(value, list) else [value])))
         notify = self.directory / "notify"
         with (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready,
               open(self.directory / "log", "wb") as log):
