@@ -31,8 +31,8 @@ class Buffer(ctypes.Structure):
 def load():
     lib = ctypes.CDLL(str(gpu_broker.LIBRARY))
     lib.vrampool_last_error_message.restype = ctypes.c_char_p
-    lib.vrampool_torch_client.restype = ctypes.c_void_p
-    lib.vrampool_torch_client.argtypes = [ctypes.c_int]
+    lib.vrampool_device_client.restype = ctypes.c_void_p
+    lib.vrampool_device_client.argtypes = [ctypes.c_int]
     lib.vrampool_describe.argtypes = [ctypes.c_void_p, ctypes.c_void_p,
                                       ctypes.POINTER(BlockInfo)]
     lib.vrampool_client_usage.argtypes = [ctypes.c_void_p,
@@ -48,8 +48,8 @@ def check(status):
         raise RuntimeError(load().vrampool_last_error_message().decode())
 
 
-def torch_client(device):
-    client = load().vrampool_torch_client(device)
+def device_client(device):
+    client = load().vrampool_device_client(device)
     if not client:
         raise RuntimeError(load().vrampool_last_error_message().decode())
     return client

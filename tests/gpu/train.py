@@ -67,7 +67,7 @@ def train(steps):
 
 def segments(pool):
     """Of the native allocator: bytes inside broker slabs, and outside."""
-    client = library.torch_client(0)
+    client = library.device_client(0)
     inside = outside = 0
     for segment in torch.cuda.memory_snapshot():
         block = library.describe(client, segment["address"])
@@ -84,7 +84,7 @@ def segments(pool):
 
 
 def share(tensor):
-    client = library.torch_client(0)
+    client = library.device_client(0)
     torch.cuda.synchronize()
     held = library.share(client, tensor.data_ptr(), tensor.numel() * 4,
                          b"weights")
@@ -114,7 +114,7 @@ def main():
         report["segments"] = segments(pool)
     report["seconds"] = time.monotonic() - began
     if mode != "plain":
-        report["usage"] = library.usage(library.torch_client(0))
+        report["usage"] = library.usage(library.device_client(0))
     print(json.dumps(report), flush=True)
     if sys.argv[3:] == ["share"]:
         share(model.head.weight)
