@@ -28,10 +28,11 @@
 #include "daemon/config/config_source.h"
 #include "daemon/config/flags.h"
 #include "daemon/config/policy.h"
-#include "daemon/device/host/host_device.h"
+#include "daemon/device/cuda/peer_process.h"
 #include "daemon/observe/logged_broker.h"
 #include "daemon/observe/logging.h"
 #include "daemon/observe/service_manager.h"
+#include "daemon/open_device.h"
 #include "daemon/service/grpc_server.h"
 #include "daemon/stop_signals.h"
 
@@ -65,13 +66,11 @@ void RaiseDescriptorLimit() {
   }
 }
 
-absl::StatusOr<std::unique_ptr<HostDevice>> OpenDevice(
-    const DeviceChoice& choice, bool is_preallocated) {
-  HostDevice::Options options;
-  if (!choice.name.empty()) options.name = choice.name;
-  // Memory that is promised at start must be there at start.
-  if (is_preallocated) options.backing = SlabFile::Backing::kCommitted;
-  return HostDevice::Open(options);
+void LogNotes(const DeviceInfo& device) {
+  for (const DeviceNote& note : device.notes) {
+    Log(note.is_warning ? LogLevel::kWarn : LogLevel::kInfo, "device",
+        {{"note", std::string_view(note.text)}});
+  }
 }
 
 // A name for this life of the daemon that no earlier one had.
@@ -82,9 +81,10 @@ Epoch NewEpoch(const Clock& clock) {
 // What one run of the daemon is made of, in the order of making.
 class Daemon {
  public:
-  Daemon(const Config& config, Device& device, StopSignals& signals)
+  Daemon(const Config& config, const OpenedDevice& opened, StopSignals& signals)
       : config_(config),
-        device_(device),
+        opened_(opened),
+        device_(*opened.device),
         signals_(signals),
         policy_(config.policy),
         manager_([this] { return Alive(); }) {}
@@ -95,9 +95,11 @@ class Daemon {
  private:
   absl::Status Start();
   absl::Status Alive();
+  void Tick();
   void Stop(std::string_view signal);
 
   const Config& config_;
+  const OpenedDevice& opened_;
   Device& device_;
   StopSignals& signals_;
   const RealClock clock_;
@@ -126,8 +128,9 @@ absl::Status Daemon::Start() {
       door_, Door::Open({.directory = config_.directory,
                          .device_uuid = device_.info().uuid,
                          .socket_mode = config_.socket_mode,
-                         .link_prefix = "host",
-                         .on_tick = [this] { manager_.Beat(); }},
+                         .link_prefix = opened_.link_prefix,
+                         .link_number = opened_.link_number,
+                         .on_tick = [this] { Tick(); }},
                         *logged_, tokens_, policy_, server_->connections()));
   return absl::OkStatus();
 }
@@ -142,6 +145,12 @@ absl::Status Daemon::Alive() {
   const absl::Status status =
       server_->Probe(std::min(kProbePatience, manager_.interval() / 2));
   return is_stopping_ ? absl::OkStatus() : status;
+}
+
+// What others do on the device is seen by asking now and then, here only.
+void Daemon::Tick() {
+  manager_.Beat();
+  broker_->RefreshDevice();
 }
 
 void Daemon::Stop(std::string_view signal) {
@@ -174,6 +183,7 @@ absl::Status Daemon::Run() {
 }
 
 int Main(int argc, char** argv) {
+  if (const auto code = PeerProcess::RunIfAsked(argc, argv)) return *code;
   const CommandLine line = ParseCommandLine(argc, argv);
   if (line.exit_code.has_value()) {
     std::fputs(line.text.c_str(), *line.exit_code == 0 ? stdout : stderr);
@@ -187,29 +197,28 @@ int Main(int argc, char** argv) {
   ApplyFlags(line.flags, source);
   const absl::StatusOr<DeviceChoice> choice = ChooseDevice(source);
   if (!choice.ok()) return Fail(choice.status(), kExitUsage);
-  const absl::StatusOr<std::unique_ptr<HostDevice>> device =
-      OpenDevice(*choice, source.proto().preallocate());
+  // Before the device: its driver's threads must not get what ends the daemon.
+  absl::StatusOr<std::unique_ptr<StopSignals>> signals = StopSignals::Block();
+  if (!signals.ok()) return Fail(signals.status(), kExitFailure);
+  const absl::StatusOr<OpenedDevice> device =
+      OpenDevice(*choice, {.is_preallocated = source.proto().preallocate(),
+                           .is_only_looked_at = line.flags.check_config});
   if (!device.ok()) return Fail(device.status(), kExitFailure);
-  absl::StatusOr<Config> config = ValidateConfig(source, (*device)->info());
+  const DeviceInfo& info = device->device->info();
+  absl::StatusOr<Config> config = ValidateConfig(source, info);
   if (!config.ok()) return Fail(config.status(), kExitUsage);
   if (line.flags.check_config) {
     std::printf("the configuration is valid: %s, pool of %s, sockets in %s\n",
-                (*device)->info().uuid.c_str(),
-                FormatBytes(config->core.capacity).c_str(),
+                info.uuid.c_str(), FormatBytes(config->core.capacity).c_str(),
                 config->directory.c_str());
     return 0;
   }
   StartLogging(config->log_level);
-  absl::StatusOr<std::unique_ptr<StopSignals>> signals = StopSignals::Block();
-  if (!signals.ok()) return Fail(signals.status(), kExitFailure);
   RaiseDescriptorLimit();
-  if (!(*device)->release_tracking_note().empty()) {
-    Log(LogLevel::kWarn, "device",
-        {{"note", std::string_view((*device)->release_tracking_note())}});
-  }
+  LogNotes(info);
   config->core.epoch = NewEpoch(RealClock());
   config->policy.daemon_uid = geteuid();
-  Daemon daemon(*config, **device, **signals);
+  Daemon daemon(*config, *device, **signals);
   const absl::Status status = daemon.Run();
   signals->reset();  // Joins the thread that uses `daemon`.
   if (!status.ok()) return Fail(status, kExitFailure);

@@ -29,7 +29,11 @@ report::Finding CheckHealth(
 report::Finding CheckVersion(const v1::GetStatusResponse& status);
 report::Finding CheckLedger(const v1::GetStatusResponse& status);
 report::Finding CheckDevice(const v1::GetStatusResponse& status);
-report::Finding CheckGhosts(const v1::GetStatusResponse& status);
+// `leaks` names who may have what is lacking; null: the caller may not see it.
+report::Finding CheckGhosts(const v1::GetStatusResponse& status,
+                            const v1::ListLeaksResponse* leaks);
+// What the daemon found out about its device when it started.
+report::Finding CheckNotes(const v1::GetStatusResponse& status);
 report::Finding CheckWaiting(const v1::GetStatusResponse& status);
 report::Finding CheckLingering(const v1::ListLeaksResponse& leaks,
                                absl::Time now);

@@ -1,7 +1,10 @@
 // The checks of doctor_checks.h about a daemon's answers.
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/bytes.h"
@@ -45,6 +48,25 @@ std::string LeakerList(const v1::ListLeaksResponse& leaks) {
     absl::StrAppend(&text, listed == 1 ? "" : "; ", SessionText(leak.session()),
                     " left ", leak.blocks_total(), " blocks, ",
                     BytesText(leak.bytes_total()));
+  }
+  return text;
+}
+
+// The processes without a session, the largest first; three are enough.
+std::string OutsideList(const v1::ListLeaksResponse& leaks) {
+  std::vector<const v1::OutsideProcess*> processes;
+  for (const auto& process : leaks.outside()) processes.push_back(&process);
+  std::sort(processes.begin(), processes.end(),
+            [](const auto* a, const auto* b) {
+              return a->used_bytes() > b->used_bytes();
+            });
+  std::string text;
+  for (size_t i = 0; i < processes.size(); ++i) {
+    if (i == 3) return text + ", ...";
+    absl::StrAppend(&text, i == 0 ? "" : ", ", "pid ", processes[i]->pid());
+    if (!processes[i]->name().empty()) {
+      absl::StrAppend(&text, " (", Printable(processes[i]->name()), ")");
+    }
   }
   return text;
 }
@@ -164,19 +186,50 @@ report::Finding CheckDevice(const v1::GetStatusResponse& status) {
                          "works again."});
 }
 
-report::Finding CheckGhosts(const v1::GetStatusResponse& status) {
+report::Finding CheckGhosts(const v1::GetStatusResponse& status,
+                            const v1::ListLeaksResponse* leaks) {
   constexpr char kCheck[] = "ghosts";
-  if (status.ghost_bytes() == 0) {
+  const uint64_t missing = status.device_use().missing_bytes();
+  if (status.ghost_bytes() == 0 && missing == 0) {
     return MakeOk(kCheck, "the device has what the ledger says");
+  }
+  std::string what;
+  if (status.ghost_bytes() > 0) {
+    what = absl::StrCat("the device lacks ", BytesText(status.ghost_bytes()),
+                        " that the ledger does not explain");
+  }
+  if (missing > 0) {
+    absl::StrAppend(&what, what.empty() ? "" : "; ", "others have ",
+                    BytesText(missing), " of the pool's free memory");
+  }
+  if (leaks != nullptr && !leaks->outside().empty()) {
+    absl::StrAppend(&what,
+                    "; on the device without a session: ", OutsideList(*leaks));
   }
   return MakeProblem(
       kCheck,
-      {.what =
-           absl::StrCat("the device lacks ", BytesText(status.ghost_bytes()),
-                        " that the ledger does not explain"),
+      {.what = what,
        .remedy = "Look for programs that use the device beside the broker "
                  "(vrampool leaks; nvidia-smi for a GPU) and stop them, or use "
                  "a smaller pool_size."});
+}
+
+report::Finding CheckNotes(const v1::GetStatusResponse& status) {
+  constexpr char kCheck[] = "notes";
+  std::string facts;
+  std::string warnings;
+  for (const v1::DeviceNote& note : status.device_notes()) {
+    std::string& text = note.is_warning() ? warnings : facts;
+    absl::StrAppend(&text, text.empty() ? "" : "; ", Printable(note.text()));
+  }
+  if (!warnings.empty()) {
+    return MakeWarning(
+        kCheck, {.what = warnings,
+                 .remedy = "The daemon works around it as the note says; "
+                           "another driver, or other kinds in its "
+                           "configuration, may do without."});
+  }
+  return MakeOk(kCheck, facts.empty() ? "nothing to say of the device" : facts);
 }
 
 report::Finding CheckWaiting(const v1::GetStatusResponse& status) {

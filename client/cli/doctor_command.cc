@@ -28,9 +28,11 @@ void Add(Finding finding, DoctorReport* doctor) {
   *doctor->add_findings() = std::move(finding);
 }
 
-// The checks that need an admin: leaks and sessions.
-void CheckHoldings(AdminClient& client, absl::Time now, DoctorReport* doctor) {
-  const auto leaks = client.ListLeaks(v1::ListLeaksRequest());
+// The checks that need an admin: leaks, which it hands on, and sessions.
+absl::StatusOr<v1::ListLeaksResponse> CheckHoldings(AdminClient& client,
+                                                    absl::Time now,
+                                                    DoctorReport* doctor) {
+  auto leaks = client.ListLeaks(v1::ListLeaksRequest());
   if (leaks.ok()) {
     Add(CheckLingering(*leaks, now), doctor);
     Add(CheckLeaks(*leaks, now), doctor);
@@ -42,6 +44,7 @@ void CheckHoldings(AdminClient& client, absl::Time now, DoctorReport* doctor) {
   Add(sessions.ok() ? CheckSessions(*sessions)
                     : NotChecked("sessions", sessions.status()),
       doctor);
+  return leaks;
 }
 
 // The daemon's status, after every check that needs the daemon.
@@ -57,13 +60,14 @@ absl::StatusOr<v1::GetStatusResponse> CheckDaemon(const Device& device,
   Add(MakeOk("daemon", "pid " + std::to_string(status->pid()) + " answers"),
       doctor);
   // Before our own session of a moment below can be seen in the lists.
-  CheckHoldings(**client, now, doctor);
+  const auto leaks = CheckHoldings(**client, now, doctor);
   Add(CheckAttach(ProbeAttach(device.AttachPath())), doctor);
   Add(CheckHealth((*client)->Health()), doctor);
   Add(CheckVersion(*status), doctor);
   Add(CheckLedger(*status), doctor);
   Add(CheckDevice(*status), doctor);
-  Add(CheckGhosts(*status), doctor);
+  Add(CheckNotes(*status), doctor);
+  Add(CheckGhosts(*status, leaks.ok() ? &*leaks : nullptr), doctor);
   Add(CheckWaiting(*status), doctor);
   return status;
 }

@@ -116,6 +116,19 @@ void PrintLingering(const v1::ListLeaksResponse& reply,
   }
 }
 
+TableOf<v1::OutsideProcess> OutsideTable() {
+  using Row = v1::OutsideProcess;
+  return {
+      {"  PID", Align::kRight,
+       [](const Row& row) { return Number(row.pid()); }},
+      {"USED", Align::kRight,
+       [](const Row& row) {
+         return row.used_bytes() == 0 ? Text("-") : Size(row.used_bytes());
+       }},
+      {"NAME", Align::kLeft, [](const Row& row) { return Text(row.name()); }},
+  };
+}
+
 void PrintAll(const v1::ListLeaksResponse& reply, const Context& context) {
   Print(ReportTable(context.now), reply.reports(), context.options.header,
         context.out);
@@ -131,6 +144,16 @@ void PrintAll(const v1::ListLeaksResponse& reply, const Context& context) {
   if (reply.ghost_bytes() > 0) {
     context.out << "\nghosts: " << FormatBytes(Bytes(reply.ghost_bytes()))
                 << " that the device lacks and the ledger does not explain\n";
+  }
+  if (reply.device_use().missing_bytes() > 0) {
+    context.out << "\nmissing: "
+                << FormatBytes(Bytes(reply.device_use().missing_bytes()))
+                << " of the pool's free memory, which others on the device "
+                   "have\n";
+  }
+  if (!reply.outside().empty()) {
+    context.out << "\non the device without a session:\n";
+    Print(OutsideTable(), reply.outside(), context.options.header, context.out);
   }
   if (reply.forgotten_reports() > 0) {
     context.out << "\n"

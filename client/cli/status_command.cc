@@ -51,6 +51,18 @@ void PrintPool(const v1::PoolUsage& pool, Header header, std::ostream& out) {
   table.Print(header, out);
 }
 
+std::string DeviceUseText(const v1::DeviceUse& use) {
+  std::string text =
+      absl::StrCat(FormatBytes(Bytes(use.free_bytes())), " of ",
+                   FormatBytes(Bytes(use.total_bytes())), " are free");
+  if (use.missing_bytes() > 0) {
+    absl::StrAppend(&text, "; others have ",
+                    FormatBytes(Bytes(use.missing_bytes())),
+                    " OF THE POOL'S FREE MEMORY");
+  }
+  return text;
+}
+
 void PrintOne(const Device& device, const v1::GetStatusResponse& status,
               const Context& context) {
   TextTable facts;
@@ -77,10 +89,17 @@ void PrintOne(const Device& device, const v1::GetStatusResponse& status,
   facts.AddRow(
       {"refused", absl::StrCat(status.refused_quota(), " by quota, ",
                                status.refused_pool(), " by a full pool")});
+  if (status.has_device_use()) {
+    facts.AddRow({"memory", DeviceUseText(status.device_use())});
+  }
   facts.AddRow({"ghosts", FormatBytes(Bytes(status.ghost_bytes()))});
   facts.AddRow({"ledger", status.conservation_holds()
                               ? "adds up to the capacity"
                               : "DOES NOT ADD UP to the capacity"});
+  for (const v1::DeviceNote& note : status.device_notes()) {
+    facts.AddRow(
+        {note.is_warning() ? "WARNING" : "note", Printable(note.text())});
+  }
   facts.Print(Header::kHidden, context.out);
   context.out << '\n';
   PrintPool(status.pool(), context.options.header, context.out);

@@ -175,7 +175,8 @@ absl::StatusOr<std::unique_ptr<Door>> OpenDoor(
       Listener::Open({.target = {.directory = options.directory,
                                  .device_uuid = options.device_uuid},
                       .socket_mode = options.socket_mode,
-                      .link_prefix = options.link_prefix}));
+                      .link_prefix = options.link_prefix,
+                      .link_number = options.link_number}));
   VRAMPOOL_ASSIGN_OR_RETURN(EventLoop loop, EventLoop::Make());
   UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!stop.is_valid()) {

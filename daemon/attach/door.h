@@ -11,7 +11,7 @@
 // directory; an abstract socket named by the device, which tells a second
 // daemon the first one's pid). A stale socket of a dead daemon is replaced. A
 // link DIR/gpuN (host devices: DIR/hostN) points to the device's directory, N
-// the lowest free number.
+// the number wished for or the lowest free one.
 //
 // Threads: Run() is the one loop; the other calls are thread-safe where marked.
 
@@ -50,6 +50,7 @@ class Door {
     std::string device_uuid;
     mode_t socket_mode = 0666;
     std::string link_prefix = "gpu";  // "host" for host devices.
+    int link_number = 0;              // The N to take if it is free.
     // The loop calls this at least every `tick` while it serves (the watchdog).
     std::function<void()> on_tick;
     absl::Duration tick = absl::Seconds(1);

@@ -79,8 +79,8 @@ absl::StatusOr<std::string> MakeLink(const Listener::Options& options) {
     std::string link = absl::StrCat(stem, n);
     if (PointsTo(link, uuid)) return link;
   }
-  for (int n = 0; n < kMaxLinks; ++n) {
-    std::string link = absl::StrCat(stem, n);
+  for (int n = -1; n < kMaxLinks; ++n) {
+    std::string link = absl::StrCat(stem, n < 0 ? options.link_number : n);
     if (::symlink(uuid.c_str(), link.c_str()) == 0) return link;
     if (errno != EEXIST) return CannotUse(absl::StrCat("making ", link));
   }

@@ -2,8 +2,9 @@
 //
 //   DIR/<uuid>/attach.sock   SOCK_SEQPACKET
 //   DIR/<uuid>/broker.sock   SOCK_STREAM
-//   DIR/gpuN -> <uuid>       N the lowest free number, or that of a link which
-//                            a former daemon of this device left behind
+//   DIR/gpuN -> <uuid>       N the number wished for, else the lowest free one,
+//                            or that of a link which a former daemon of this
+//                            device left behind
 //
 // A socket has its final mode from the moment it exists: the mode is set on the
 // socket before it is bound, and the umask does not take part.
@@ -30,6 +31,7 @@ class Listener {
     Claim::Target target;
     mode_t socket_mode = 0666;
     std::string link_prefix = "gpu";
+    int link_number = 0;  // Tried first.
   };
 
   // Claims, replaces stale sockets, listens and links. Errors: as Claim::Take;

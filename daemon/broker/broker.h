@@ -78,6 +78,14 @@ struct LiveUse {
   Bytes bytes;
 };
 
+// The device by its own figures, beside the ledger's.
+struct DeviceReport {
+  DeviceUse use;  // Its processes are all but this one.
+  Bytes ghosts;   // What the device lacks beyond the ledger's lingering slabs.
+  Bytes missing;  // Of the pool's free bytes: the device has them not to give.
+  std::vector<OutsideProcess> suspects;  // Of `use`: who has no session here.
+};
+
 class Broker {
  public:
   struct Options {
@@ -150,6 +158,12 @@ class Broker {
   // What the device lacks beyond the lingering slabs of the ledger; asks the
   // device.
   virtual absl::StatusOr<Bytes> GhostBytes() = 0;
+  // The same with all that belongs to it; asks the device.
+  virtual absl::StatusOr<DeviceReport> ReadDevice() = 0;
+  // Compares the device's figures with the ledger, on a thread of its own; what
+  // the device lacks is granted to nobody. Call it now and then: what happens
+  // outside the broker is seen by nothing else. Never blocks.
+  virtual void RefreshDevice() = 0;
   virtual absl::Status DeviceHealth() = 0;
   virtual const DeviceInfo& device_info() const = 0;
   virtual Epoch epoch() const = 0;

@@ -18,6 +18,7 @@ absl::StatusOr<std::unique_ptr<Broker>> Broker::Start(Options options,
   const Bytes preallocate_slab = options.preallocate_slab;
   auto broker = std::make_unique<BrokerImpl>(std::move(options),
                                              std::move(table), device, clock);
+  broker->RefreshDevice();
   if (!preallocate_slab.is_zero()) {
     VRAMPOOL_RETURN_IF_ERROR(broker->Preallocate(preallocate_slab));
   }
@@ -94,54 +95,13 @@ void BrokerImpl::Dispatch(Effects effects) {
   for (const SlabId slab : effects.destroy) {
     destroyers_.Post([this, slab] { RunDestroy(slab); });
   }
+  if (effects.device_changed) RefreshDevice();
   for (const Effects::Reclaim& reclaim : effects.reclaim) {
     if (auto link = LinkOf(reclaim.session)) link->SendReclaim(reclaim.bytes);
   }
   for (const Effects::Ended& ended : effects.ended) {
     if (auto link = LinkOf(ended.producer)) link->SendObjectEnded(ended.object);
   }
-}
-
-void BrokerImpl::RunCreate(const Effects::Create& create) {
-  const absl::Status outcome =
-      device_.Create(create.slab, create.size, create.kind);
-  Effects effects;
-  {
-    MutexLock lock(mu_);
-    NoteLoss(outcome, effects);
-    arbiter_.OnCreated(create.slab, outcome, clock_.Now(), effects);
-    Absorb(effects);
-  }
-  Dispatch(std::move(effects));
-}
-
-void BrokerImpl::RunDestroy(SlabId slab) {
-  const absl::Status outcome = device_.Destroy(slab);
-  Effects effects;
-  {
-    MutexLock lock(mu_);
-    NoteLoss(outcome, effects);
-    arbiter_.OnDestroyed(slab, outcome, clock_.Now(), effects);
-    Absorb(effects);
-  }
-  Dispatch(std::move(effects));
-}
-
-// Before the outcome itself: whoever is told of it must find the device lost,
-// and nothing more is asked of one that is.
-void BrokerImpl::NoteLoss(const absl::Status& outcome, Effects& effects) {
-  if (!absl::IsUnavailable(outcome)) return;
-  arbiter_.OnDeviceLost(std::string(outcome.message()), effects);
-}
-
-void BrokerImpl::CheckDevice(const absl::Status& outcome) {
-  Effects effects;
-  {
-    MutexLock lock(mu_);
-    NoteLoss(outcome, effects);
-    Absorb(effects);
-  }
-  Dispatch(std::move(effects));
 }
 
 std::shared_ptr<SessionLink> BrokerImpl::LinkOf(SessionId session) {
@@ -174,16 +134,6 @@ absl::Status BrokerImpl::SetLimit(std::string_view tenant, Bytes limit) {
   Dispatch(std::move(effects));
   return absl::OkStatus();
 }
-
-absl::StatusOr<Bytes> BrokerImpl::GhostBytes() {
-  VRAMPOOL_ASSIGN_OR_RETURN(const Bytes unreleased, device_.Unreleased());
-  MutexLock lock(mu_);
-  const PoolUsage pool = arbiter_.TakeSnapshot(clock_.Now()).pool;
-  return SaturatingSub(unreleased, pool.of(SlabState::kLingering) +
-                                       pool.of(SlabState::kDestroying));
-}
-
-absl::Status BrokerImpl::DeviceHealth() { return device_.Health(); }
 
 void BrokerImpl::BeginShutdown() {
   Effects effects;

@@ -5,7 +5,7 @@
 // mu_; the rest is carried out by Dispatch() after mu_ was let go.
 //
 // Threads that run here: gRPC's (calls), the Door's (session events), and the
-// three work queues. Queues are destroyed first, so no work outlives the state.
+// four work queues. Queues are destroyed first, so no work outlives the state.
 
 #ifndef VRAMPOOL_DAEMON_BROKER_BROKER_IMPL_H_
 #define VRAMPOOL_DAEMON_BROKER_BROKER_IMPL_H_
@@ -69,6 +69,8 @@ class BrokerImpl final : public Broker, private HoldOracle {
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
   absl::StatusOr<Bytes> GhostBytes() override;
+  absl::StatusOr<DeviceReport> ReadDevice() override;
+  void RefreshDevice() override;
   absl::Status DeviceHealth() override;
   const DeviceInfo& device_info() const override { return device_.info(); }
   Epoch epoch() const override { return epoch_; }
@@ -106,6 +108,8 @@ class BrokerImpl final : public Broker, private HoldOracle {
   void NoteLoss(const absl::Status& outcome, Effects& effects)
       VRAMPOOL_REQUIRES(mu_);
   void CheckDevice(const absl::Status& outcome) VRAMPOOL_EXCLUDES(mu_);
+  // Tells the Arbiter what room the device has; it may be lost.
+  void CompareDevice() VRAMPOOL_EXCLUDES(mu_);
   absl::StatusOr<LeaseGrant> AwaitTicket(TicketId ticket, absl::Time deadline)
       VRAMPOOL_EXCLUDES(mu_);
   absl::Status SendHandle(SessionId session, const SlabGrant& slab)
@@ -148,11 +152,14 @@ class BrokerImpl final : public Broker, private HoldOracle {
   uint64_t room_version_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t breaches_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   bool is_stopping_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  // A comparison is posted and has not begun: it will see what has happened.
+  bool is_comparison_due_ VRAMPOOL_GUARDED_BY(mu_) = false;
 
   // Last, so that they end first.
   WorkQueue reports_{1};
   WorkQueue destroyers_{2};
   WorkQueue creators_{2};
+  WorkQueue comparisons_{1};  // May post to the others.
 };
 
 }  // namespace vrampool

@@ -18,6 +18,10 @@ namespace {
 constexpr char kDefaultDirectory[] = "/run/vrampool";
 constexpr char kDefaultTenant[] = "root/default";
 constexpr char kHostPoolSize[] = "50%";
+// The rest is for contexts: each process that uses the GPU has one.
+constexpr char kGpuPoolSize[] = "90%";
+constexpr size_t kLongestHostName = 32;
+constexpr size_t kLongestGpuName = 48;  // "GPU-" and a UUID have 40.
 constexpr char kPathRule[] =
     "a tenant path is \"root\", or \"root/...\" with at most 8 components of "
     "letters, digits, '.', '_' and '-', each at most 64 long";
@@ -36,6 +40,25 @@ constexpr uint32_t kMaxLeakReports = 1 << 16;
 constexpr uint32_t kRpcsBesideWaiting = 16;
 
 using Key = ConfigSource::Key;
+
+bool Contains(const std::vector<HandleKind>& kinds, HandleKind kind) {
+  return std::count(kinds.begin(), kinds.end(), kind) > 0;
+}
+
+bool IsOfGpus(HandleKind kind) {
+  return kind == HandleKind::kCudaIpc || kind == HandleKind::kVmmFd;
+}
+
+std::vector<HandleKind> KindsOfGpus(const v1::Config& config) {
+  std::vector<HandleKind> kinds;
+  for (const std::string& name : config.kinds()) {
+    const std::optional<HandleKind> kind = ParseHandleKind(name);
+    if (!kind.has_value() || !IsOfGpus(*kind)) continue;
+    if (Contains(kinds, *kind)) continue;
+    kinds.push_back(*kind);
+  }
+  return kinds;
+}
 
 class Validation {
  public:
@@ -97,8 +120,9 @@ void Validation::CheckKinds() {
     if (!kind.has_value()) {
       Problem(key, "\"", name,
               "\" is no handle kind; there are CUDA_IPC, VMM_FD and HOST_FD");
-    } else if (std::count(device_.kinds.begin(), device_.kinds.end(), *kind) ==
-               0) {
+    } else if (Contains(device_.failed, *kind)) {
+      continue;  // The device's notes tell.
+    } else if (!Contains(device_.kinds, *kind)) {
       Problem(key, "the device ", device_.name, " does not offer ", name);
     } else if (std::count(kinds.begin(), kinds.end(), *kind) != 0) {
       Problem(key, name, " is listed twice");
@@ -107,12 +131,16 @@ void Validation::CheckKinds() {
     }
   }
   if (proto_.kinds_size() == 0) kinds = device_.kinds;
+  config_.core.not_isolating = device_.not_isolating;
 }
 
 void Validation::CheckPool() {
   const Key key = {.name = "pool_size"};
-  const std::string& text =
-      proto_.pool_size().empty() ? kHostPoolSize : proto_.pool_size();
+  const bool is_gpu =
+      std::any_of(device_.kinds.begin(), device_.kinds.end(), IsOfGpus);
+  const std::string text = !proto_.pool_size().empty() ? proto_.pool_size()
+                           : is_gpu                    ? kGpuPoolSize
+                                                       : kHostPoolSize;
   config_.core.granule = device_.granule;
   const std::optional<Bytes> size = ParseSizeOrShare(text, device_.total);
   if (!size.has_value()) {
@@ -311,14 +339,19 @@ absl::StatusOr<DeviceChoice> ChooseDevice(const ConfigSource& source) {
   choice.name = colon == std::string::npos ? "" : text.substr(colon + 1);
   constexpr std::string_view kNameLetters =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-  if (choice.backend != "host" || choice.name.empty() ||
-      choice.name.size() > 32 ||
-      choice.name.find_first_not_of(kNameLetters) != std::string::npos) {
+  const bool is_cuda = choice.backend == "cuda";
+  const bool is_name_good =
+      choice.name.size() <= (is_cuda ? kLongestGpuName : kLongestHostName) &&
+      choice.name.find_first_not_of(kNameLetters) == std::string::npos &&
+      (!choice.name.empty() || (is_cuda && colon == std::string::npos));
+  if ((!is_cuda && choice.backend != "host") || !is_name_good) {
     return absl::InvalidArgumentError(absl::StrCat(
         source.Where({.name = "device"}), ": \"", text,
-        "\" is no device; write \"host\", or \"host:NAME\" with at most 32 "
-        "letters, digits, '_' and '-'"));
+        "\" is no device; write \"host\", \"host:NAME\" with at most 32 "
+        "letters, digits, '_' and '-', \"cuda\" for the only GPU, "
+        "\"cuda:INDEX\", or \"cuda:GPU-UUID\" as nvidia-smi -L lists it"));
   }
+  if (is_cuda) choice.kinds = KindsOfGpus(source.proto());
   return choice;
 }
 

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/bytes.h"
@@ -19,10 +20,14 @@
 
 namespace vrampool {
 
-// Which device to open: "host" or "host:NAME".
+// Which device to open: "host", "host:NAME", "cuda", "cuda:INDEX" or
+// "cuda:GPU-UUID".
 struct DeviceChoice {
-  std::string backend = "host";
-  std::string name;  // Empty: the backend's default.
+  std::string backend = "host";  // Or "cuda".
+  std::string name;              // Empty: the backend's default.
+  // Those of the configuration that this backend can have, in their order;
+  // ValidateConfig() complains about the others. Empty: all it has.
+  std::vector<HandleKind> kinds = {};
 };
 
 struct Config {

@@ -10,6 +10,8 @@ namespace {
 constexpr char kExamples[] = R"(Examples:
   vrampoold --pool-size 8GiB --directory /tmp/vrampool
       a pool of 8 GiB of this machine's memory
+  vrampoold --device cuda:0 --pool-size 90% --kinds VMM_FD
+      nine tenths of the first GPU's memory
   vrampoold --config /etc/vrampool/host.conf --log-level debug
       what the file says, with more to read
   vrampoold --config /etc/vrampool/host.conf --check-config
@@ -23,14 +25,17 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--config", flags.config_path,
                  "Configuration, protobuf text format (see config.proto)")
       ->type_name("FILE");
-  app.add_option("--device", flags.device, "Device to serve: host or host:NAME")
+  app.add_option("--device", flags.device,
+                 "Device to serve: host (the default), host:NAME, cuda, "
+                 "cuda:INDEX or cuda:GPU-UUID")
       ->type_name("DEVICE");
   app.add_option("--pool-size", flags.pool_size,
                  "Size of the pool: bytes, or a share of the device's memory "
                  "such as 75% or 0.75")
       ->type_name("SIZE");
   app.add_option("--kinds", flags.kinds,
-                 "Handle kinds to offer, the default one first: HOST_FD")
+                 "Handle kinds to offer, the default one first: HOST_FD, "
+                 "CUDA_IPC, VMM_FD")
       ->delimiter(',')
       ->type_name("KIND,...");
   app.add_option("--directory", flags.directory,

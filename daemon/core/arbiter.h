@@ -17,14 +17,19 @@
 // never overtakes a ticket that does. (A parked slab is room for nobody else:
 // taking it passes nobody.)
 //
-// Slabs never cross tenants, and after a death they are never reused.
+// Slabs never cross tenants, and after a death they are never reused. A slab of
+// a kind that does not isolate is destroyed only when nobody maps it any more;
+// until then it stays whole, in state destroying, and charged.
+//
+// New slabs never get more than the device has to give: what of the pool's free
+// bytes it lacks is missing, and no room until the device says otherwise.
 //
 // Invariants: those of Ledger, Pool and ObjectBook, and
 //   A1  a session's lease count is the number of slabs leased to it
 //   A2  a slab's object count is the number of objects with a buffer in it
 //   A3  a slab is mapped by a session iff the session lists it as mapped
 //   A4  a leased or parked slab's session is live or condemned
-//   A5  what is free or coming covers all assured tickets
+//   A5  what is free or coming, and not missing, covers all assured tickets
 //
 // Threads: not thread-safe. Broker reaches it only while holding its lock.
 
@@ -137,6 +142,10 @@ class Arbiter {
   // Asks the device again for what it failed to destroy. That also happens by
   // itself when the room is missed; call it now and then all the same.
   void RetryDestroys(Effects& effects);
+  // The device has room for `ceiling` bytes of slabs in all: those that exist
+  // and what is free beside them. Tickets that this leaves without their room
+  // wait again. Effects::device_changed asks for this call.
+  void OnDeviceRoom(Bytes ceiling, absl::Time now, Effects& effects);
   // From now on nothing is granted; what waits is refused.
   void OnDeviceLost(std::string_view why, Effects& effects);
 
@@ -251,6 +260,8 @@ class Arbiter {
   absl::Status CountRefusal(absl::Status status);
   Bytes promised() const;  // Bytes of assured tickets, not yet reserved.
   Bytes room() const;      // What a new slab could have, promises included.
+  Bytes free() const;      // Of that, what it could have without delay.
+  Bytes to_give() const;   // Of that, what is free or clean: for messages.
   // The limit in the way, unless that is the size of the whole pool.
   std::optional<TenantId> QuotaInTheWay(TenantId tenant, Bytes size) const;
   void Refill(absl::Time now, Effects& effects);
@@ -258,6 +269,10 @@ class Arbiter {
   // arbiter_slabs.cc
   void Map(Session& session, Slab& slab);
   void Unmap(Session& session, Slab& slab);
+  // After Unmap() of a slab that was given up: the last one may have let go.
+  void AfterUnmap(Slab& slab, Effects& effects);
+  // It must not be destroyed yet: see CoreSettings::not_isolating.
+  bool IsWithheld(const Slab& slab) const;
   void Park(Session& session, Slab& slab, absl::Time now);
   void Destroy(Slab& slab, absl::Time now, Effects& effects);
   // A slab that its lessee has given back unmapped.
@@ -285,6 +300,7 @@ class Arbiter {
   uint64_t last_lease_ = 0;
   uint64_t last_ticket_ = 0;
   Bytes preallocate_;        // Zero: on demand.
+  Bytes missing_;            // Of the pool's free bytes: the device lacks them.
   std::string device_lost_;  // Empty: it is well.
   bool is_stopping_ = false;
   Counters counters_;

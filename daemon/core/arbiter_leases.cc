@@ -204,7 +204,7 @@ bool Arbiter::TryRoom(Ticket& ticket, absl::Time now, Effects& effects) {
   const Bytes wanted = promised() + ticket.size;
   if (room() < wanted) return false;
   EvictClean(wanted, now, effects);
-  if (pool_.free() >= wanted) {
+  if (free() >= wanted) {
     StartCreate(ticket, now, effects);
   } else {
     ticket.state = TicketState::kAssured;
@@ -222,7 +222,7 @@ void Arbiter::StartCreate(Ticket& ticket, absl::Time now, Effects& effects) {
 // Makes clean slabs give way, the longest unused first, until `needed` bytes
 // are free or about to be.
 void Arbiter::EvictClean(Bytes needed, absl::Time now, Effects& effects) {
-  while (pool_.free() + pool_.coming() < needed) {
+  while (SaturatingSub(pool_.free() + pool_.coming(), missing_) < needed) {
     Slab* const slab = pool_.OldestClean();
     if (slab == nullptr) return;
     Destroy(*slab, now, effects);

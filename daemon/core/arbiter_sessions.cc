@@ -188,9 +188,7 @@ void Arbiter::Forget(Session& session, absl::Time, Effects& effects) {
   for (const SlabId id : mapped) {
     Slab& slab = *pool_.Find(id);
     Unmap(session, slab);
-    if (slab.state() == SlabState::kLingering && slab.mappers.empty()) {
-      pool_.Erase(id);
-    }
+    AfterUnmap(slab, effects);
   }
   const auto count = sessions_per_uid_.find(session.peer.uid);
   if (--count->second == 0) sessions_per_uid_.erase(count);

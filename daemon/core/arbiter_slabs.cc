@@ -1,5 +1,6 @@
 // What becomes of slabs, and what the device reports of them: see arbiter.h.
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -30,6 +31,27 @@ void Arbiter::Unmap(Session& session, Slab& slab) {
   session.mapped.erase(slab.id);
 }
 
+bool Arbiter::IsWithheld(const Slab& slab) const {
+  const auto& kinds = settings_.not_isolating;
+  return !slab.mappers.empty() &&
+         std::find(kinds.begin(), kinds.end(), slab.kind) != kinds.end();
+}
+
+void Arbiter::AfterUnmap(Slab& slab, Effects& effects) {
+  if (!slab.mappers.empty()) return;
+  if (slab.state() == SlabState::kLingering) {
+    // The session's word; whether the device has them back, it must say.
+    pool_.Erase(slab.id);
+    effects.device_changed = true;
+    return;
+  }
+  const auto& kinds = settings_.not_isolating;
+  if (slab.state() == SlabState::kDestroying &&
+      std::find(kinds.begin(), kinds.end(), slab.kind) != kinds.end()) {
+    effects.destroy.push_back(slab.id);  // It was withheld until now.
+  }
+}
+
 void Arbiter::EndLease(Session& session, Slab& slab) {
   session.leases.erase(slab.lease);
   session.leases_by_key.erase(slab.request.key);
@@ -46,7 +68,7 @@ void Arbiter::Park(Session& session, Slab& slab, absl::Time now) {
 void Arbiter::Destroy(Slab& slab, absl::Time now, Effects& effects) {
   slab.session = SessionId{};
   pool_.Move(slab, SlabState::kDestroying, now);
-  effects.destroy.push_back(slab.id);
+  if (!IsWithheld(slab)) effects.destroy.push_back(slab.id);
   effects.room_changed = true;
 }
 
@@ -73,6 +95,7 @@ void Arbiter::OnCreated(SlabId id, const absl::Status& outcome, absl::Time now,
       found == creating_.end() ? nullptr : &tickets_.at(found->second);
   if (found != creating_.end()) creating_.erase(found);
   effects.room_changed = true;
+  effects.device_changed = true;
   if (!outcome.ok()) {
     pool_.Erase(id);
     if (ticket != nullptr) {
@@ -108,6 +131,7 @@ void Arbiter::OnDestroyed(SlabId id, const absl::Status& outcome,
                           absl::Time now, Effects& effects) {
   Slab* const slab = pool_.Find(id);
   VRAMPOOL_CHECK(slab != nullptr && slab->state() == SlabState::kDestroying);
+  effects.device_changed = true;
   // Not found: an attempt whose outcome was lost has done it.
   if (!outcome.ok() && !absl::IsNotFound(outcome)) {
     // The slab stays as it is, accounted for, until a later attempt succeeds.
@@ -134,6 +158,30 @@ void Arbiter::RetryDestroys(Effects& effects) {
   }
 }
 
+void Arbiter::OnDeviceRoom(Bytes ceiling, absl::Time now, Effects& effects) {
+  // Slabs whose holders may keep their bytes are not expected back, so they are
+  // not missing: they are charged.
+  Bytes held = pool_.usage().of(SlabState::kLingering);
+  for (const auto& [id, slab] : pool_.slabs()) {
+    if (slab->state() == SlabState::kDestroying && !slab->mappers.empty() &&
+        !IsWithheld(*slab)) {
+      held += slab->size;
+    }
+  }
+  const Bytes missing =
+      SaturatingSub(SaturatingSub(settings_.capacity, held), ceiling);
+  if (missing == missing_) return;
+  const bool is_less = missing < missing_;
+  missing_ = missing;
+  if (!is_less) {
+    TakeBackPromises(effects);
+    return;
+  }
+  effects.room_changed = true;
+  Pump(now, effects);
+  Refill(now, effects);
+}
+
 void Arbiter::OnDeviceLost(std::string_view why, Effects& effects) {
   if (!device_lost_.empty()) return;
   device_lost_ = absl::StrCat("the device is lost: ", std::string(why));
@@ -158,7 +206,7 @@ void Arbiter::Preallocate(Bytes slab, absl::Time now, Effects& effects) {
 void Arbiter::Refill(absl::Time now, Effects& effects) {
   if (preallocate_.is_zero() || is_stopping_ || !device_lost_.empty()) return;
   if (!tickets_.empty()) return;
-  while (pool_.free() >= preallocate_) {
+  while (free() >= preallocate_) {
     const Slab& slab =
         pool_.Reserve(preallocate_, settings_.kinds.front(), now);
     effects.create.push_back({slab.id, slab.size, slab.kind});
@@ -195,8 +243,8 @@ absl::StatusOr<uint32_t> Arbiter::ReportUnmapped(
     if (slab.objects > 0) left.insert(slab_id);
     if (session->parked.erase(slab_id) > 0) {
       Release(slab, now, effects);
-    } else if (slab.state() == SlabState::kLingering && slab.mappers.empty()) {
-      pool_.Erase(slab_id);
+    } else {
+      AfterUnmap(slab, effects);
     }
   }
   EndUnheldIn(left, now, effects);

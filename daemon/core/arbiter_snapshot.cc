@@ -39,6 +39,7 @@ Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
   snapshot.epoch = settings_.epoch;
   snapshot.taken_at = now;
   snapshot.pool = pool_.usage();
+  snapshot.missing = missing_;
   snapshot.conservation_holds = pool_.IsConserved();
   snapshot.waiting = tickets_.size();
   snapshot.counters = counters_;
@@ -143,7 +144,8 @@ void Arbiter::CheckSlabs() const {
 }
 
 void Arbiter::CheckTickets() const {
-  VRAMPOOL_CHECK(promised() <= pool_.free() + pool_.coming());
+  VRAMPOOL_CHECK(promised() <=
+                 SaturatingSub(pool_.free() + pool_.coming(), missing_));
   size_t creating = 0;
   for (const auto& [id, ticket] : tickets_) {
     VRAMPOOL_CHECK(

@@ -159,7 +159,7 @@ void Arbiter::RestoreSlabs(const CoreState& state) {
     if (record.state == SlabState::kParked) {
       sessions_.at(record.session).parked.insert(slab.id);
     }
-    if (record.state == SlabState::kDestroying) {
+    if (record.state == SlabState::kDestroying && !IsWithheld(slab)) {
       slab.is_stuck = true;  // Until the device has been asked again.
       failed_destroys_.push_back(slab.id);
     }

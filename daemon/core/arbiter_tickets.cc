@@ -74,12 +74,12 @@ absl::Status Arbiter::WaitedOut(TicketId id) const {
        .charged = ticket.size,
        .used = ledger_.used(tenant),
        .limit = ledger_.limit(tenant),
-       .largest_free = pool_.free() + pool_.clean()},
+       .largest_free = to_give()},
       absl::StrCat("no room for ", FormatBytes(ticket.size),
                    " came free in time: tenant ", ledger_.path(tenant),
                    " is at ", FormatBytes(ledger_.used(tenant)), " of ",
                    FormatBytes(ledger_.limit(tenant)), ", the pool has ",
-                   FormatBytes(pool_.free() + pool_.clean()), " to give"));
+                   FormatBytes(to_give()), " to give"));
 }
 
 void Arbiter::Pump(absl::Time now, Effects& effects) {
@@ -97,7 +97,7 @@ void Arbiter::PumpOne(Ticket& ticket, Line& line, absl::Time now,
   if (ticket.state == TicketState::kAssured) {
     // Only an assured one before it has a better right to what is free now:
     // the room of those that wait is what is left when all promises are kept.
-    if (!line.is_start_late && pool_.free() >= ticket.size) {
+    if (!line.is_start_late && free() >= ticket.size) {
       StartCreate(ticket, now, effects);
     } else {
       line.is_start_late = true;
@@ -152,7 +152,7 @@ bool Arbiter::IsOvertaking(TenantId tenant) const {
 }
 
 void Arbiter::TakeBackPromises(Effects& effects) {
-  while (pool_.free() + pool_.coming() < promised()) {
+  while (SaturatingSub(pool_.free() + pool_.coming(), missing_) < promised()) {
     auto latest = tickets_.rbegin();
     while (latest->second.state != TicketState::kAssured) ++latest;
     Ticket& ticket = latest->second;
@@ -177,7 +177,12 @@ void Arbiter::AskForMemory(const Ticket& ticket, Effects& effects) {
 }
 
 absl::Status Arbiter::RefuseForRoom(Bytes asked, Bytes size) {
-  const Bytes largest = pool_.free() + pool_.clean();
+  const Bytes largest = to_give();
+  const std::string lacking =
+      missing_.is_zero()
+          ? ""
+          : absl::StrCat(" (", FormatBytes(missing_),
+                         " of it is taken by others on the device)");
   return Refuse(
       {.reason = Reason::kPoolExhausted,
        .subject = "pool",
@@ -188,7 +193,7 @@ absl::Status Arbiter::RefuseForRoom(Bytes asked, Bytes size) {
        .largest_free = largest,
        .retry_after = absl::Milliseconds(100)},
       absl::StrCat("the pool has ", FormatBytes(largest), " of ",
-                   FormatBytes(settings_.capacity), " to give and ",
+                   FormatBytes(settings_.capacity), lacking, " to give and ",
                    tickets_.size(), " requests before this one; ",
                    FormatBytes(size),
                    " do not fit. Wait (wait_ms), ask for less, or let others "
@@ -212,7 +217,13 @@ Bytes Arbiter::promised() const {
 }
 
 Bytes Arbiter::room() const {
-  return pool_.free() + pool_.coming() + pool_.clean();
+  return SaturatingSub(pool_.free() + pool_.coming() + pool_.clean(), missing_);
+}
+
+Bytes Arbiter::free() const { return SaturatingSub(pool_.free(), missing_); }
+
+Bytes Arbiter::to_give() const {
+  return SaturatingSub(pool_.free() + pool_.clean(), missing_);
 }
 
 std::optional<TenantId> Arbiter::QuotaInTheWay(TenantId tenant,

@@ -46,6 +46,7 @@ struct Effects {
   std::vector<Ended> ended;      // Tell these producers.
   bool objects_changed = false;  // Who waits for an object should look again.
   bool room_changed = false;     // Likewise for room.
+  bool device_changed = false;   // Ask the device again what it has to give.
 };
 
 }  // namespace vrampool

@@ -39,6 +39,8 @@ struct CoreSettings {
   Bytes capacity;  // A multiple of the granule, > 0.
   Bytes granule;
   std::vector<HandleKind> kinds;  // Not empty; the default first.
+  // As in DeviceInfo: their slabs are destroyed when nobody maps them any more.
+  std::vector<HandleKind> not_isolating = {};
   std::vector<TenantSetting> tenants;
   Bytes default_limit;  // Of tenants that have no limit of their own.
   Bounds bounds;

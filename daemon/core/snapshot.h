@@ -109,6 +109,7 @@ struct Snapshot {
   Epoch epoch{};
   absl::Time taken_at;
   PoolUsage pool;
+  Bytes missing;  // Of the free bytes: the device has them not to give.
   bool conservation_holds = true;
   std::vector<SessionView> sessions;
   std::vector<TenantView> tenants;  // Parents before children.

@@ -177,6 +177,10 @@ LiveUse LoggedBroker::ReadLiveUse(SessionId session) {
 
 absl::StatusOr<Bytes> LoggedBroker::GhostBytes() { return inner_.GhostBytes(); }
 
+absl::StatusOr<DeviceReport> LoggedBroker::ReadDevice() {
+  return inner_.ReadDevice();
+}
+
 absl::Status LoggedBroker::DeviceHealth() { return inner_.DeviceHealth(); }
 
 const DeviceInfo& LoggedBroker::device_info() const {

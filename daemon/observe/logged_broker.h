@@ -59,6 +59,8 @@ class LoggedBroker final : public Broker {
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
   absl::StatusOr<Bytes> GhostBytes() override;
+  absl::StatusOr<DeviceReport> ReadDevice() override;
+  void RefreshDevice() override { inner_.RefreshDevice(); }
   absl::Status DeviceHealth() override;
   const DeviceInfo& device_info() const override;
   Epoch epoch() const override;

@@ -70,9 +70,14 @@ grpc::Status AdminService::GetStatus(grpc::ServerContext* context,
       [](const SlabView& slab) { return slab.state == SlabState::kLeased; })));
   response->set_objects(snapshot.objects.size());
   response->set_waiting(snapshot.waiting);
-  // A device that cannot say is unhealthy, which the next line tells.
-  const absl::StatusOr<Bytes> ghosts = broker_.GhostBytes();
-  response->set_ghost_bytes(ghosts.ok() ? ghosts->count() : 0);
+  // A device that cannot say is unhealthy, which device_health tells.
+  if (const auto report = broker_.ReadDevice(); report.ok()) {
+    response->set_ghost_bytes(report->ghosts.count());
+    *response->mutable_device_use() = ToProto(*report);
+  }
+  for (const DeviceNote& note : device.notes) {
+    *response->add_device_notes() = ToProto(note);
+  }
   response->set_conservation_holds(snapshot.conservation_holds);
   const absl::Status health = broker_.DeviceHealth();
   response->set_device_health(health.ok() ? "ok"
@@ -162,8 +167,11 @@ grpc::Status AdminService::ListLeaks(grpc::ServerContext* context,
       if (object.name.empty() || !object.holders.empty()) continue;
       *response->add_unheld_objects() = ToProto(object);
     }
-    const absl::StatusOr<Bytes> ghosts = broker_.GhostBytes();
-    response->set_ghost_bytes(ghosts.ok() ? ghosts->count() : 0);
+    if (const auto device = broker_.ReadDevice(); device.ok()) {
+      response->set_ghost_bytes(device->ghosts.count());
+      *response->mutable_device_use() = ToProto(*device);
+      FillOutside(*device, *response);
+    }
     return absl::OkStatus();
   });
 }

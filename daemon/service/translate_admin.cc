@@ -150,6 +150,21 @@ v1::LeakReport ToProto(const LeakReport& report) {
   return leak;
 }
 
+v1::DeviceUse ToProto(const DeviceReport& report) {
+  v1::DeviceUse use;
+  use.set_total_bytes(report.use.total.count());
+  use.set_free_bytes(report.use.free.count());
+  use.set_missing_bytes(report.missing.count());
+  return use;
+}
+
+v1::DeviceNote ToProto(const DeviceNote& note) {
+  v1::DeviceNote message;
+  message.set_text(note.text);
+  message.set_is_warning(note.is_warning);
+  return message;
+}
+
 bool IsWithin(std::string_view path, std::string_view tenant) {
   if (tenant.empty()) return true;
   return path.substr(0, tenant.size()) == tenant &&
@@ -162,7 +177,11 @@ void FillLingering(const Snapshot& snapshot, v1::ListLeaksResponse& response) {
     sessions.emplace(session.id, &session);
   }
   for (const SlabView& slab : snapshot.slabs) {
-    if (slab.state != SlabState::kLingering) continue;
+    const bool is_waiting_for_holders =
+        slab.state == SlabState::kDestroying && !slab.mapped_by.empty();
+    if (slab.state != SlabState::kLingering && !is_waiting_for_holders) {
+      continue;
+    }
     v1::LingeringSlab& lingering = *response.add_lingering();
     lingering.set_slab_id(static_cast<uint64_t>(slab.id));
     lingering.set_size_bytes(slab.size.count());
@@ -173,6 +192,15 @@ void FillLingering(const Snapshot& snapshot, v1::ListLeaksResponse& response) {
       if (found == sessions.end()) continue;
       *lingering.add_suspects() = ToProto(*found->second, LiveUse());
     }
+  }
+}
+
+void FillOutside(const DeviceReport& report, v1::ListLeaksResponse& response) {
+  for (const OutsideProcess& process : report.suspects) {
+    v1::OutsideProcess& outside = *response.add_outside();
+    outside.set_pid(static_cast<uint32_t>(process.pid));
+    outside.set_used_bytes(process.used.count());
+    outside.set_name(process.name);
   }
 }
 

@@ -23,12 +23,17 @@ v1::TenantInfo ToProto(const TenantView& tenant);
 v1::LeaseInfo ToProto(const SlabView& slab);
 v1::ObjectInfo ToProto(const ObjectView& object);
 v1::LeakReport ToProto(const LeakReport& report);
+v1::DeviceUse ToProto(const DeviceReport& report);
+v1::DeviceNote ToProto(const DeviceNote& note);
 
 // Whether `path` is `tenant` or below it; an empty `tenant` has all below it.
 bool IsWithin(std::string_view path, std::string_view tenant);
 
-// The slabs that linger, each with the sessions that may still map it.
+// The slabs that linger (also those that are to be destroyed but must wait for
+// their holders), each with the sessions that may still map it.
 void FillLingering(const Snapshot& snapshot, v1::ListLeaksResponse& response);
+// The processes on the device that have no session.
+void FillOutside(const DeviceReport& report, v1::ListLeaksResponse& response);
 
 }  // namespace vrampool
 

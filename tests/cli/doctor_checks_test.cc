@@ -155,10 +155,40 @@ TEST(CheckDeviceTest, AnythingButOkIsAProblem) {
 
 TEST(CheckGhostsTest, GhostBytesAreAProblem) {
   v1::GetStatusResponse status = HealthyStatus();
-  EXPECT_THAT(CheckGhosts(status), IsOk());
+  EXPECT_THAT(CheckGhosts(status, nullptr), IsOk());
   status.set_ghost_bytes(2 << 20);
-  EXPECT_THAT(CheckGhosts(status), IsProblem());
-  EXPECT_THAT(CheckGhosts(status).text(), HasSubstr("2.0 MiB"));
+  EXPECT_THAT(CheckGhosts(status, nullptr), IsProblem());
+  EXPECT_THAT(CheckGhosts(status, nullptr).text(), HasSubstr("2.0 MiB"));
+}
+
+TEST(CheckGhostsTest, MissingBytesAreAProblemAndSuspectsAreNamed) {
+  v1::GetStatusResponse status = HealthyStatus();
+  status.mutable_device_use()->set_missing_bytes(3 << 20);
+  v1::ListLeaksResponse leaks;
+  for (uint32_t pid : {11u, 12u, 13u, 14u}) {
+    v1::OutsideProcess* outside = leaks.add_outside();
+    outside->set_pid(pid);
+    outside->set_used_bytes(pid);
+    outside->set_name("train");
+  }
+  const Finding finding = CheckGhosts(status, &leaks);
+  EXPECT_THAT(finding, IsProblem());
+  EXPECT_THAT(finding.text(), HasSubstr("3.0 MiB of the pool's free memory"));
+  EXPECT_THAT(finding.text(), HasSubstr("pid 14 (train), pid 13 (train), "
+                                        "pid 12 (train), ..."));
+}
+
+TEST(CheckNotesTest, WarningsOfTheDeviceAreWarnings) {
+  v1::GetStatusResponse status = HealthyStatus();
+  EXPECT_THAT(CheckNotes(status), IsOk());
+  status.add_device_notes()->set_text("fresh memory is zero");
+  EXPECT_THAT(CheckNotes(status), IsOk());
+  EXPECT_THAT(CheckNotes(status).text(), HasSubstr("fresh memory is zero"));
+  v1::DeviceNote* warning = status.add_device_notes();
+  warning->set_text("the driver does not clear");
+  warning->set_is_warning(true);
+  EXPECT_THAT(CheckNotes(status), IsWarning());
+  EXPECT_EQ(CheckNotes(status).text(), "the driver does not clear");
 }
 
 TEST(CheckWaitingTest, WaitersAreAWarning) {

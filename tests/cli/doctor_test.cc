@@ -52,8 +52,8 @@ TEST_F(DoctorTest, AHealthyDaemonPassesEveryCheck) {
   EXPECT_THAT(outcome.out, HasSubstr("0 problems"));
   for (const char* check :
        {"directory", "daemon", "lingering", "leaks", "sessions", "attach",
-        "health", "version", "ledger", "device", "ghosts", "waiting", "sockets",
-        "memory", "limits", "kernel"}) {
+        "health", "version", "ledger", "device", "notes", "ghosts", "waiting",
+        "sockets", "memory", "limits", "kernel"}) {
     EXPECT_EQ(Levels(Report()).count(check), 1u) << check;
   }
 }

@@ -97,6 +97,23 @@ TEST_F(LeaksTest, NamesFaultsUnheldObjectsGhostsAndForgottenReports) {
   EXPECT_THAT(outcome.out, HasSubstr("4 older reports were dropped"));
 }
 
+TEST_F(LeaksTest, NamesWhatIsMissingAndWhoElseIsOnTheDevice) {
+  v1::ListLeaksResponse& leaks = daemon_.replies().leaks;
+  leaks.mutable_device_use()->set_missing_bytes(3 << 20);
+  v1::OutsideProcess* outside = leaks.add_outside();
+  outside->set_pid(4711);
+  outside->set_used_bytes(64 << 20);
+  outside->set_name("train");
+  leaks.add_outside()->set_pid(4712);
+  const Outcome outcome = Run({"leaks"});
+  EXPECT_THAT(outcome.out,
+              HasSubstr("missing: 3.0 MiB of the pool's free memory"));
+  EXPECT_THAT(outcome.out, HasSubstr("on the device without a session:\n"
+                                     "  PID      USED  NAME\n"
+                                     " 4711  64.0 MiB  train\n"
+                                     " 4712         -"));
+}
+
 TEST_F(LeaksTest, JsonIsTheReply) {
   const auto reply =
       FromJson<v1::ListLeaksResponse>(Run({"leaks", "--json"}).out);

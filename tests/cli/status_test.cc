@@ -83,6 +83,23 @@ TEST_F(StatusTest, ABreachAndAStoppingDaemonStandOut) {
   EXPECT_THAT(outcome.out, HasSubstr("NOT SERVING"));
 }
 
+TEST_F(StatusTest, ShowsTheDevicesOwnFiguresAndNotes) {
+  v1::GetStatusResponse& status = daemon_.replies().status;
+  status.mutable_device_use()->set_total_bytes(16ull << 30);
+  status.mutable_device_use()->set_free_bytes(3ull << 30);
+  EXPECT_THAT(Run({"status"}).out,
+              HasSubstr("memory   3.0 GiB of 16.0 GiB are free\n"));
+  status.mutable_device_use()->set_missing_bytes(1ull << 30);
+  status.add_device_notes()->set_text("fresh memory is zero");
+  status.add_device_notes()->set_text("no isolation");
+  status.mutable_device_notes(1)->set_is_warning(true);
+  const Outcome outcome = Run({"status"});
+  EXPECT_THAT(outcome.out, HasSubstr("are free; others have 1.0 GiB OF THE "
+                                     "POOL'S FREE MEMORY\n"));
+  EXPECT_THAT(outcome.out, HasSubstr("note     fresh memory is zero\n"
+                                     "WARNING  no isolation\n"));
+}
+
 TEST_F(StatusTest, WithSeveralDevicesShowsEach) {
   FakeDaemon other(directory(), "host-5678");
   Fill(&other.replies().status);

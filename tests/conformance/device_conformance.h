@@ -4,7 +4,8 @@
 // device_conformance_test.cc) is instantiated for it in one small file:
 //
 //   INSTANTIATE_TEST_SUITE_P(Host, DeviceConformanceTest,
-//                            ::testing::Values(Backend{MakeHost, MapHostFd}),
+//                            ::testing::Values(Backend{"Host", MakeHost,
+//                                                      MapHostFd, ForkHolder}),
 //                            BackendName);
 
 #ifndef VRAMPOOL_TESTS_CONFORMANCE_DEVICE_CONFORMANCE_H_
@@ -18,7 +19,7 @@
 #include "base/ids.h"
 #include "daemon/core/device.h"
 #include "gtest/gtest.h"
-#include "tests/conformance/holder_process.h"
+#include "tests/conformance/holder.h"
 #include "tests/conformance/mapped_slab.h"
 
 namespace vrampool::testing {
@@ -35,7 +36,8 @@ class DeviceUnderTest {
 struct Backend {
   const char* name;
   std::unique_ptr<DeviceUnderTest> (*make)();
-  Mapper map;  // Also called in a forked process.
+  Mapper map;
+  std::unique_ptr<Holder> (*start_other)();  // A process beside this one.
 };
 
 inline void PrintTo(const Backend& backend, std::ostream* out) {
@@ -50,11 +52,11 @@ class DeviceConformanceTest : public ::testing::TestWithParam<Backend> {
   // The other process comes first: what it inherits must not include anything
   // of the device.
   DeviceConformanceTest()
-      : other_(GetParam().map), under_test_(GetParam().make()) {}
+      : other_(GetParam().start_other()), under_test_(GetParam().make()) {}
 
   Device& device() { return under_test_->device(); }
   DeviceUnderTest& under_test() { return *under_test_; }
-  HolderProcess& other() { return other_; }
+  Holder& other() { return *other_; }
 
   Bytes granule() { return device().info().granule; }
   Bytes two_granules() { return granule() + granule(); }
@@ -66,7 +68,7 @@ class DeviceConformanceTest : public ::testing::TestWithParam<Backend> {
   Bytes Unreleased();
 
  private:
-  HolderProcess other_;
+  std::unique_ptr<Holder> other_;
   std::unique_ptr<DeviceUnderTest> under_test_;
 };
 

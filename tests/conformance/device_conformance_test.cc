@@ -31,7 +31,7 @@ std::unique_ptr<MappedSlab> DeviceConformanceTest::MapHere(SlabId id,
   if (!handle.ok()) {
     return ::testing::AssertionFailure() << handle.status().ToString();
   }
-  if (!other_.Map(*std::move(handle), size)) {
+  if (!other_->Map(*std::move(handle), size)) {
     return ::testing::AssertionFailure() << "the other process cannot map it";
   }
   return ::testing::AssertionSuccess();
@@ -222,6 +222,47 @@ TEST_P(DeviceConformanceTest, ThreadsMakeAndDestroySlabsAtTheSameTime) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(good_lives, kThreads * kLives);
   EXPECT_EQ(Unreleased(), Bytes());
+}
+
+TEST_P(DeviceConformanceTest, TheRoomForSlabsIsWhatIsFreeAndWhatSlabsHave) {
+  const absl::StatusOr<DeviceUse> before = device().Use();
+  ASSERT_THAT(before, IsOk());
+  EXPECT_EQ(before->slabs, Bytes());
+  EXPECT_GE(before->total, before->free);
+  ASSERT_THAT(Create(kFirst, two_granules()), IsOk());
+  const absl::StatusOr<DeviceUse> with = device().Use();
+  ASSERT_THAT(with, IsOk());
+  EXPECT_EQ(with->slabs, two_granules());
+  EXPECT_LE(with->free, before->free);
+  ASSERT_THAT(device().Destroy(kFirst), IsOk());
+  const absl::StatusOr<DeviceUse> after = device().Use();
+  ASSERT_THAT(after, IsOk());
+  EXPECT_EQ(after->slabs, Bytes());
+}
+
+TEST_P(DeviceConformanceTest, WhatAHolderKeepsIsNoRoomUntilHeLetsGo) {
+  ASSERT_THAT(Create(kFirst, two_granules()), IsOk());
+  ASSERT_TRUE(MapInOther(kFirst, two_granules()));
+  ASSERT_THAT(device().Destroy(kFirst), IsOk());
+  const absl::StatusOr<DeviceUse> held = device().Use();
+  ASSERT_THAT(held, IsOk());
+  ASSERT_TRUE(other().Unmap());
+  const absl::StatusOr<DeviceUse> released = device().Use();
+  ASSERT_THAT(released, IsOk());
+  EXPECT_EQ(released->free, held->free + two_granules());
+}
+
+TEST_P(DeviceConformanceTest, EveryKindOnOfferCanBeMadeBesideTheOthers) {
+  uint64_t id = 0;
+  for (const HandleKind kind : device().info().kinds) {
+    ASSERT_THAT(device().Create(SlabId{++id}, granule(), kind), IsOk());
+    const absl::StatusOr<ExportedHandle> handle = device().Export(SlabId{id});
+    ASSERT_THAT(handle, IsOk());
+    EXPECT_EQ(handle->kind, kind);
+    ASSERT_TRUE(MapInOther(SlabId{id}, granule()));
+    EXPECT_TRUE(other().IsFilledWith(0));
+    ASSERT_TRUE(other().Unmap());
+  }
 }
 
 TEST_P(DeviceConformanceTest, OneOfManyDestroysOfASlabSucceeds) {

@@ -2,6 +2,7 @@
 
 #include "daemon/device/fake/fake_device.h"
 #include "tests/conformance/device_conformance.h"
+#include "tests/conformance/holder_process.h"
 
 namespace vrampool::testing {
 namespace {
@@ -23,9 +24,13 @@ std::unique_ptr<DeviceUnderTest> MakeFake() {
   return std::make_unique<FakeUnderTest>();
 }
 
+std::unique_ptr<Holder> ForkHolder() {
+  return std::make_unique<HolderProcess>(MapHostFd);
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, DeviceConformanceTest,
-                         ::testing::Values(Backend{"Fake", MakeFake,
-                                                   MapHostFd}),
+                         ::testing::Values(Backend{"Fake", MakeFake, MapHostFd,
+                                                   ForkHolder}),
                          BackendName);
 
 }  // namespace

@@ -1,7 +1,7 @@
-// holder_process.h - another process that maps one slab and does as it is told.
+// holder_process.h - a Holder forked from this process, for handles that any
+// process can map.
 //
-// Forked on construction, before any thread exists; ends with the object. Every
-// order is answered, so there is nothing to wait for.
+// Forked on construction, before any thread exists.
 
 #ifndef VRAMPOOL_TESTS_CONFORMANCE_HOLDER_PROCESS_H_
 #define VRAMPOOL_TESTS_CONFORMANCE_HOLDER_PROCESS_H_
@@ -12,27 +12,23 @@
 
 #include "base/bytes.h"
 #include "base/unique_fd.h"
-#include "daemon/core/device.h"
+#include "tests/conformance/holder.h"
 #include "tests/conformance/mapped_slab.h"
 
 namespace vrampool::testing {
 
-class HolderProcess {
+class HolderProcess final : public Holder {
  public:
   explicit HolderProcess(Mapper map);
-  ~HolderProcess();
+  ~HolderProcess() override;
   HolderProcess(const HolderProcess&) = delete;
   HolderProcess& operator=(const HolderProcess&) = delete;
 
-  // Each says whether it worked (or holds). The handle travels as it would to a
-  // client; this process keeps nothing of it.
-  bool Map(ExportedHandle handle, Bytes size);
-  bool Fill(uint8_t value);
-  bool IsFilledWith(uint8_t value);
-  bool Unmap();
-
-  // SIGKILL; returns when the process is gone.
-  void Kill();
+  bool Map(ExportedHandle handle, Bytes size) override;
+  bool Fill(uint8_t value) override;
+  bool IsFilledWith(uint8_t value) override;
+  bool Unmap() override;
+  void Kill() override;
 
  private:
   UniqueFd socket_;

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "daemon/device/host/host_device.h"
 #include "tests/conformance/device_conformance.h"
+#include "tests/conformance/holder_process.h"
 
 namespace vrampool::testing {
 namespace {
@@ -34,9 +35,13 @@ std::unique_ptr<DeviceUnderTest> MakeHost() {
   return std::make_unique<HostUnderTest>();
 }
 
+std::unique_ptr<Holder> ForkHolder() {
+  return std::make_unique<HolderProcess>(MapHostFd);
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, DeviceConformanceTest,
-                         ::testing::Values(Backend{"Host", MakeHost,
-                                                   MapHostFd}),
+                         ::testing::Values(Backend{"Host", MakeHost, MapHostFd,
+                                                   ForkHolder}),
                          BackendName);
 
 }  // namespace

@@ -22,6 +22,7 @@ DeviceInfo InfoFrom(FakeDevice::Options options) {
   info.granule = options.granule;
   info.total = options.capacity;
   info.kinds = std::move(options.kinds);
+  info.not_isolating = std::move(options.not_isolating);
   return info;
 }
 
@@ -85,6 +86,13 @@ void FakeDevice::LetGo(SlabId id) {
   holds_.erase(id);
 }
 
+void FakeDevice::TakeOutside(Bytes bytes,
+                             std::vector<OutsideProcess> processes) {
+  MutexLock lock(mu_);
+  outside_ = bytes;
+  processes_ = std::move(processes);
+}
+
 std::vector<FakeDevice::Record> FakeDevice::records() const {
   MutexLock lock(mu_);
   return records_;
@@ -141,12 +149,11 @@ absl::Status FakeDevice::Create(SlabId id, Bytes size, HandleKind kind) {
 
 absl::Status FakeDevice::DoCreate(SlabId id, Bytes size, HandleKind kind) {
   VRAMPOOL_CHECK(!slabs_.contains(id) && !lingering_.contains(id));
-  Bytes taken = SweepLingering();
-  for (const auto& [other, slab] : slabs_) taken += slab.size;
-  if (size > SaturatingSub(info_.total, taken)) {
+  const Bytes free = Measure().free;
+  if (size > free) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("the fake device has ", FormatBytes(taken), " of ",
-                     FormatBytes(info_.total), " taken"));
+        absl::StrCat("the fake device has ", FormatBytes(free), " of ",
+                     FormatBytes(info_.total), " left"));
   }
   Slab slab{.size = size, .kind = kind, .file = std::nullopt};
   if (kind != HandleKind::kCudaIpc) {
@@ -224,6 +231,22 @@ absl::StatusOr<Bytes> FakeDevice::Unreleased() {
   MutexLock lock(mu_);
   if (!loss_.empty()) return absl::UnavailableError(loss_);
   return SweepLingering();
+}
+
+DeviceUse FakeDevice::Measure() {
+  DeviceUse use;
+  use.total = info_.total;
+  for (const auto& [id, slab] : slabs_) use.slabs += slab.size;
+  use.free =
+      SaturatingSub(info_.total, use.slabs + SweepLingering() + outside_);
+  use.processes = processes_;
+  return use;
+}
+
+absl::StatusOr<DeviceUse> FakeDevice::Use() {
+  MutexLock lock(mu_);
+  if (!loss_.empty()) return absl::UnavailableError(loss_);
+  return Measure();
 }
 
 absl::Status FakeDevice::Health() {

@@ -7,6 +7,7 @@
 //   - lose the device for good,
 //   - hold calls at a gate and let them through, without any sleeping,
 //   - pretend that somebody maps a slab, so that it lingers when destroyed,
+//   - take memory and name processes outside the broker,
 //   - read what was called.
 //
 //   device.CloseGate(FakeDevice::Call::kCreate);
@@ -47,6 +48,7 @@ class FakeDevice final : public Device {
     Bytes granule = MiB(2);
     Bytes capacity = GiB(1);  // Slabs and lingering ones fit into it.
     std::vector<HandleKind> kinds = {HandleKind::kHostFd};
+    std::vector<HandleKind> not_isolating = {};
   };
   enum class Call { kCreate, kDestroy, kExport };
   static constexpr size_t kCalls = 3;
@@ -79,6 +81,9 @@ class FakeDevice final : public Device {
   void Hold(SlabId id);
   void LetGo(SlabId id);
 
+  // Programs outside the broker have this much of the capacity.
+  void TakeOutside(Bytes bytes, std::vector<OutsideProcess> processes = {});
+
   std::vector<Record> records() const;
   size_t slabs() const;      // That exist.
   Bytes slab_bytes() const;  // Of those.
@@ -88,6 +93,7 @@ class FakeDevice final : public Device {
   absl::Status Destroy(SlabId id) override;
   absl::StatusOr<ExportedHandle> Export(SlabId id) override;
   absl::StatusOr<Bytes> Unreleased() override;
+  absl::StatusOr<DeviceUse> Use() override;
   absl::Status Health() override;
 
  private:
@@ -113,6 +119,7 @@ class FakeDevice final : public Device {
   bool IsHeld(SlabId id, const Slab& slab) const VRAMPOOL_REQUIRES(mu_);
   // Forgets the lingering slabs that nobody holds; the size of the others.
   Bytes SweepLingering() VRAMPOOL_REQUIRES(mu_);
+  DeviceUse Measure() VRAMPOOL_REQUIRES(mu_);
 
   const DeviceInfo info_;
 
@@ -127,6 +134,8 @@ class FakeDevice final : public Device {
   absl::flat_hash_map<SlabId, Slab> lingering_ VRAMPOOL_GUARDED_BY(mu_);
   absl::flat_hash_set<SlabId> holds_ VRAMPOOL_GUARDED_BY(mu_);
   uint64_t exports_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  Bytes outside_ VRAMPOOL_GUARDED_BY(mu_);
+  std::vector<OutsideProcess> processes_ VRAMPOOL_GUARDED_BY(mu_);
 };
 
 }  // namespace vrampool

@@ -70,6 +70,7 @@ absl::StatusOr<std::unique_ptr<HostDevice>> HostDevice::Open(
     note =
         "the kernel does not tell who still maps a destroyed slab (leases on "
         "memory files are refused): its bytes count as released at once";
+    info.notes.push_back({.text = note, .is_warning = true});
   }
   // The constructor is private, so make_unique cannot reach it.
   return std::unique_ptr<HostDevice>(
@@ -87,6 +88,7 @@ absl::Status HostDevice::Create(SlabId id, Bytes size, HandleKind kind) {
   MutexLock lock(mu_);
   const bool is_new = slabs_.emplace(id, std::move(file)).second;
   VRAMPOOL_CHECK(is_new);
+  slab_bytes_ += size;
   return absl::OkStatus();
 }
 
@@ -96,6 +98,7 @@ absl::Status HostDevice::Destroy(SlabId id) {
     MutexLock lock(mu_);
     const auto slab = slabs_.find(id);
     if (slab == slabs_.end()) return absl::NotFoundError("no such slab");
+    slab_bytes_ -= slab->second.size();
     const bool is_held =
         note_.empty() && slab->second.FindHolders() != SlabFile::Holders::kNone;
     (is_held ? lingering_ : released).push_back(std::move(slab->second));
@@ -135,6 +138,16 @@ absl::StatusOr<Bytes> HostDevice::Unreleased() {
   }
   for (SlabFile& file : released) file.Discard();
   return sum;
+}
+
+absl::StatusOr<DeviceUse> HostDevice::Use() {
+  VRAMPOOL_ASSIGN_OR_RETURN(const Bytes unreleased, Unreleased());
+  MutexLock lock(mu_);
+  DeviceUse use;
+  use.total = info_.total;
+  use.slabs = slab_bytes_;
+  use.free = SaturatingSub(info_.total, unreleased + slab_bytes_);
+  return use;
 }
 
 }  // namespace vrampool

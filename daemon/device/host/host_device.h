@@ -60,6 +60,9 @@ class HostDevice final : public Device {
   absl::Status Destroy(SlabId id) override;
   absl::StatusOr<ExportedHandle> Export(SlabId id) override;
   absl::StatusOr<Bytes> Unreleased() override;
+  // Memory is a promise until it is touched, so what is free is what is neither
+  // promised nor unreleased, whatever other programs use. Names no processes.
+  absl::StatusOr<DeviceUse> Use() override;
   absl::Status Health() override { return absl::OkStatus(); }
 
  private:
@@ -71,6 +74,7 @@ class HostDevice final : public Device {
 
   Mutex mu_;
   absl::flat_hash_map<SlabId, SlabFile> slabs_ VRAMPOOL_GUARDED_BY(mu_);
+  Bytes slab_bytes_ VRAMPOOL_GUARDED_BY(mu_);  // Of those.
   // Destroyed, but somebody else had them when last looked at.
   std::vector<SlabFile> lingering_ VRAMPOOL_GUARDED_BY(mu_);
 };

@@ -94,6 +94,8 @@ class FakeBroker final : public Broker {
   LeakAnswer FindLeaks(const LeakQuery&) override { return {}; }
   LiveUse ReadLiveUse(SessionId) override { return {}; }
   absl::StatusOr<Bytes> GhostBytes() override { return NotHere(); }
+  absl::StatusOr<DeviceReport> ReadDevice() override { return NotHere(); }
+  void RefreshDevice() override {}
   absl::Status DeviceHealth() override { return absl::OkStatus(); }
   void BeginShutdown() override {}
 

@@ -279,6 +279,12 @@ void ArbiterTest::SetLimit(std::string_view tenant, Bytes limit) {
   world_->Absorb(std::move(effects));
 }
 
+void ArbiterTest::SetDeviceRoom(Bytes ceiling) {
+  Effects effects;
+  arbiter().OnDeviceRoom(ceiling, world_->now, effects);
+  world_->Absorb(std::move(effects));
+}
+
 void ArbiterTest::LoseDevice() {
   Effects effects;
   arbiter().OnDeviceLost("it fell off the bus", effects);

@@ -83,6 +83,8 @@ class ArbiterTest : public ::testing::Test {
 
   void SetLimit(std::string_view tenant, Bytes limit);
   void LoseDevice();
+  // The device has room for so many bytes of slabs in all.
+  void SetDeviceRoom(Bytes ceiling);
   void BeginShutdown();
   absl::Status Fits(SessionId session, Bytes size);
   void Advance(absl::Duration by) { world_->now += by; }

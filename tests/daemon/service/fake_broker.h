@@ -126,6 +126,19 @@ class FakeBroker final : public Broker {
             .bytes = Bytes(static_cast<uint64_t>(session) * 1000)};
   }
   absl::StatusOr<Bytes> GhostBytes() override { return Bytes(4096); }
+  absl::StatusOr<DeviceReport> ReadDevice() override {
+    DeviceReport report;
+    report.use = {.total = Bytes(1000),
+                  .free = Bytes(300),
+                  .slabs = Bytes(400),
+                  .processes = {}};
+    report.ghosts = Bytes(4096);
+    report.missing = Bytes(512);
+    report.suspects = {{.pid = 77, .used = Bytes(128), .name = "outsider"}};
+    report.use.processes = report.suspects;
+    return report;
+  }
+  void RefreshDevice() override {}
   absl::Status DeviceHealth() override {
     const MutexLock lock(mu_);
     return health_;
