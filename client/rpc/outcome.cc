@@ -73,6 +73,10 @@ void ReadErrorInfo(const v1::ErrorInfo& info, CallOutcome& outcome) {
       subject != info.metadata().end()) {
     CopyText(subject->second, outcome.subject);
   }
+  if (const auto holder = info.metadata().find("largest_holder");
+      holder != info.metadata().end()) {
+    CopyText(holder->second, outcome.largest_holder);
+  }
 }
 
 // "type.googleapis.com/google.rpc.ErrorInfo" names the type after its slash.

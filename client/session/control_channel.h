@@ -98,7 +98,8 @@ struct CallOutcome {
   uint64_t limit_bytes = kNoNumber;
   uint64_t largest_free_bytes = kNoNumber;
   uint64_t retry_after_ms = kNoNumber;
-  char subject[256] = {};  // NUL-terminated, as the message.
+  char subject[256] = {};  // NUL-terminated, as all text here.
+  char largest_holder[64] = {};
   char message[512] = {};
 
   bool ok() const { return code == CallCode::kOk; }
@@ -240,7 +241,7 @@ struct RpcModule {
   ControlChannel* (*open_channel)(const char* socket_path,
                                   const uint8_t* token);
 };
-inline constexpr uint32_t kRpcModuleAbi = 1;
+inline constexpr uint32_t kRpcModuleAbi = 2;
 inline constexpr char kRpcModuleSymbol[] = "vrampool_rpc_module";
 using RpcModuleFunction = const RpcModule* (*)();
 

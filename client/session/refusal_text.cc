@@ -38,6 +38,9 @@ std::string QuotaText(const CallOutcome& outcome, const std::string& tenant) {
   } else {
     text += " would pass its limit";
   }
+  if (outcome.largest_holder[0] != '\0') {
+    text += std::string(", largest holder ") + outcome.largest_holder;
+  }
   text += Asked(outcome);
   text += "; free memory of this tenant, ask for less";
   text += RetryHint(outcome);

@@ -197,6 +197,7 @@ class Arbiter {
   };
 
   // arbiter_snapshot.cc
+  Bytes ChargedTo(const Session& session) const;  // Leased and parked.
   void CheckSlabs() const;
   void CheckTickets() const;
   void CheckSessions() const;
@@ -258,6 +259,8 @@ class Arbiter {
   void AskForMemory(const Ticket& ticket, Effects& effects);
   absl::Status RefuseForRoom(Bytes asked, Bytes size);
   absl::Status CountRefusal(absl::Status status);
+  // The same refusal; if by quota, it also says who holds most of it.
+  absl::Status NamingHolder(absl::Status refusal) const;
   Bytes promised() const;  // Bytes of assured tickets, not yet reserved.
   Bytes room() const;      // What a new slab could have, promises included.
   Bytes free() const;      // Of that, what it could have without delay.

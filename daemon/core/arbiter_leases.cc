@@ -122,7 +122,9 @@ absl::StatusOr<LeaseAnswer> Arbiter::RequestLease(SessionId id,
   }
   // Perhaps the device has got over what it failed at.
   RetryDestroys(effects);
-  if (mode == WaitMode::kFailFast) return CountRefusal(std::move(refusal));
+  if (mode == WaitMode::kFailFast) {
+    return CountRefusal(NamingHolder(std::move(refusal)));
+  }
   if (tickets_.size() >= settings_.bounds.waiting ||
       session->tickets_by_key.size() >= settings_.bounds.waiting_per_session) {
     return Refuse({.reason = Reason::kWaitQueueFull,

@@ -7,6 +7,16 @@
 
 namespace vrampool {
 
+Bytes Arbiter::ChargedTo(const Session& session) const {
+  const auto& slabs = pool_.slabs();
+  Bytes charged;
+  for (const auto& [lease, slab] : session.leases) {
+    charged += slabs.at(slab)->size;
+  }
+  for (const SlabId slab : session.parked) charged += slabs.at(slab)->size;
+  return charged;
+}
+
 SessionView Arbiter::ViewOf(SessionId id) const {
   SessionView view;
   const auto found = sessions_.find(id);
@@ -20,11 +30,8 @@ SessionView Arbiter::ViewOf(SessionId id) const {
   view.attached_at = session.attached_at;
   view.leases = session.leases.size();
   view.holds = session.holds;
+  view.charged = ChargedTo(session);
   const auto& slabs = pool_.slabs();
-  for (const auto& [lease, slab] : session.leases) {
-    view.charged += slabs.at(slab)->size;
-  }
-  for (const SlabId slab : session.parked) view.charged += slabs.at(slab)->size;
   for (const SlabId slab : session.mapped) {
     const SlabState state = slabs.at(slab)->state();
     if (state == SlabState::kLingering || state == SlabState::kDestroying) {

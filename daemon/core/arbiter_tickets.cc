@@ -82,6 +82,34 @@ absl::Status Arbiter::WaitedOut(TicketId id) const {
                    FormatBytes(to_give()), " to give"));
 }
 
+absl::Status Arbiter::NamingHolder(absl::Status refusal) const {
+  std::optional<Refusal> details = RefusalOf(refusal);
+  if (!details.has_value() || details->reason != Reason::kQuotaExceeded) {
+    return refusal;
+  }
+  const std::optional<TenantId> scope = ledger_.Find(details->subject);
+  const Session* largest = nullptr;
+  Bytes most;
+  for (const auto& [id, session] : sessions_) {
+    if (!scope.has_value() || !ledger_.IsWithin(session.tenant, *scope)) {
+      continue;
+    }
+    const Bytes charged = ChargedTo(session);
+    const bool is_first = charged == most && largest != nullptr &&
+                          session.id < largest->id;  // Of equals.
+    if (charged > most || is_first) largest = &session;
+    most = std::max(most, charged);
+  }
+  if (largest == nullptr) return refusal;
+  details->largest_holder =
+      absl::StrCat("session ", static_cast<uint64_t>(largest->id), " (pid ",
+                   largest->peer.pid, ") with ", FormatBytes(most));
+  const std::string text =
+      absl::StrCat(refusal.message(), " The largest holder is ",
+                   details->largest_holder, ".");
+  return Refuse(*std::move(details), text);
+}
+
 void Arbiter::Pump(absl::Time now, Effects& effects) {
   // Served tickets leave the map, so walk over the ids.
   std::vector<TicketId> ids;

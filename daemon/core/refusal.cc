@@ -15,7 +15,8 @@ namespace {
 constexpr char kPayloadUrl[] = "vrampool/refusal";
 
 // The payload is our own, made and read only here: lines of decimal numbers in
-// a fixed order, an empty line for none, the subject last.
+// a fixed order, an empty line for none, the subject last (it may have lines of
+// its own).
 std::string Encode(const std::optional<Bytes>& bytes) {
   return bytes.has_value() ? absl::StrCat(bytes->count()) : "";
 }
@@ -85,7 +86,7 @@ absl::Status Refuse(Refusal refusal, std::string_view message) {
           static_cast<int>(refusal.reason), "\n", Encode(refusal.asked), "\n",
           Encode(refusal.charged), "\n", Encode(refusal.used), "\n",
           Encode(refusal.limit), "\n", Encode(refusal.largest_free), "\n",
-          retry_ms, "\n", refusal.subject)));
+          retry_ms, "\n", refusal.largest_holder, "\n", refusal.subject)));
   return status;
 }
 
@@ -100,9 +101,9 @@ std::optional<Refusal> RefusalOf(const absl::Status& status) {
   if (!payload.has_value()) return std::nullopt;
   const std::string text(*payload);
   const std::vector<std::string> lines =
-      absl::StrSplit(text, absl::MaxSplits('\n', 7));
+      absl::StrSplit(text, absl::MaxSplits('\n', 8));
   int reason = 0;
-  if (lines.size() != 8 || !absl::SimpleAtoi(lines[0], &reason)) {
+  if (lines.size() != 9 || !absl::SimpleAtoi(lines[0], &reason)) {
     return std::nullopt;
   }
   Refusal refusal;
@@ -116,7 +117,8 @@ std::optional<Refusal> RefusalOf(const absl::Status& status) {
   if (absl::SimpleAtoi(lines[6], &retry_ms)) {
     refusal.retry_after = absl::Milliseconds(retry_ms);
   }
-  refusal.subject = lines[7];
+  refusal.largest_holder = lines[7];
+  refusal.subject = lines[8];
   return refusal;
 }
 

@@ -61,6 +61,8 @@ struct Refusal {
   std::optional<Bytes> limit = {};
   std::optional<Bytes> largest_free = {};
   std::optional<absl::Duration> retry_after = {};
+  // Who has most of the subject's bytes: "session 7 (pid 12) with 2.0 GiB".
+  std::string largest_holder = {};
 };
 
 // `message` is for the person who reads it and says what to do.

@@ -81,6 +81,9 @@ v1::ErrorInfo InfoOf(const Refusal& refusal) {
     metadata["retry_after_ms"] =
         absl::StrCat(absl::ToInt64Milliseconds(*refusal.retry_after));
   }
+  if (!refusal.largest_holder.empty()) {
+    metadata["largest_holder"] = refusal.largest_holder;
+  }
   if (!refusal.subject.empty()) {
     metadata["subject"] = Shortened(refusal.subject);
   }

@@ -113,10 +113,12 @@ TEST(RefusalTextTest, QuotaRefusalHasTheNumbersAndSaysWhatToDo) {
   outcome.used_bytes = uint64_t{4} << 30;
   outcome.limit_bytes = uint64_t{4} << 30;
   std::strcpy(outcome.subject, "root/team-a");
+  std::strcpy(outcome.largest_holder, "session 7 (pid 12) with 2.0 GiB");
   const Status status = StatusOf(outcome, "other");
   EXPECT_EQ(status.code(), VRAMPOOL_OVER_QUOTA);
   EXPECT_THAT(status.message(),
-              HasSubstr("tenant root/team-a is at 4.0 GiB of 4.0 GiB; asked "
+              HasSubstr("tenant root/team-a is at 4.0 GiB of 4.0 GiB, "
+                        "largest holder session 7 (pid 12) with 2.0 GiB; asked "
                         "512.0 MiB; free memory"));
 }
 

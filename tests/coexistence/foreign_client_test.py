@@ -144,7 +144,9 @@ class ForeignClientTest(unittest.TestCase):
         self.assertEqual(info.reason, "QUOTA_EXCEEDED")
         self.assertLessEqual(
             {"asked_bytes": str(8 * MIB), "charged_bytes": str(8 * MIB),
-             "used_bytes": str(10 * MIB), "limit_bytes": str(16 * MIB)}.items(),
+             "used_bytes": str(10 * MIB), "limit_bytes": str(16 * MIB),
+             "largest_holder": f"session {session.session_id} "
+                               f"(pid {os.getpid()}) with 10.0 MiB"}.items(),
             dict(info.metadata).items())
         [violation] = details["QuotaFailure"].violations
         self.assertEqual(violation.subject, f"tenant:{session.tenant}")

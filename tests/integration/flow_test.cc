@@ -53,7 +53,8 @@ TEST_F(Flow, ARefusalGivesTheNumbers) {
   const Answer refused = client->Do("allocate b 4194304");
   EXPECT_EQ(refused.status, "OVER_QUOTA");
   EXPECT_THAT(refused.text, AllOf(HasSubstr("root/default"), HasSubstr("6.0"),
-                                  HasSubstr("8.0 MiB"), HasSubstr("4.0 MiB")));
+                                  HasSubstr("8.0 MiB"), HasSubstr("4.0 MiB"),
+                                  HasSubstr("largest holder session ")));
   const Answer budget = client->Do("budget");
   EXPECT_EQ(budget.text, "6291456 8388608 2097152");
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto status, daemon_->status());

@@ -1,9 +1,14 @@
 // Which slab a request gets, and which requests are refused.
 
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "tests/daemon/core/arbiter_fixture.h"
 
 namespace vrampool::testing {
 namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
 
 class ArbiterLeaseTest : public ArbiterTest {};
 
@@ -166,6 +171,25 @@ TEST_F(ArbiterLeaseTest, TakeBeyondTenantLimitChangesNothing) {
   EXPECT_EQ(Free(), Slabs(7));
   EXPECT_EQ(Look().waiting, 0u);
   EXPECT_EQ(Look().counters.refused_quota, 1u);
+}
+
+TEST_F(ArbiterLeaseTest, ARefusalByQuotaNamesTheLargestHolderInThatTenant) {
+  SetLimit("root/a", Slabs(4));
+  const SessionId small = Attach("root/a/small");
+  const SessionId large = Attach("root/a/large");
+  Lease(Attach("root/b"), Slabs(3));
+  Lease(small, Slabs(1));
+  Lease(large, Slabs(2));
+  const auto refused = TryLease(small, Slabs(2));
+  ASSERT_THAT(refused, IsRefused(Reason::kQuotaExceeded));
+  const Refusal refusal = *RefusalOf(refused.status());
+  EXPECT_EQ(refusal.subject, "root/a");
+  EXPECT_THAT(refusal.largest_holder,
+              HasSubstr(absl::StrCat("session ", static_cast<uint64_t>(large),
+                                     " (pid ")));
+  EXPECT_THAT(refusal.largest_holder,
+              EndsWith(absl::StrCat("with ", FormatBytes(Slabs(2)))));
+  EXPECT_THAT(refused.status().message(), HasSubstr(refusal.largest_holder));
 }
 
 TEST_F(ArbiterLeaseTest, NobodyWaitsForWhatTheLimitNeverAdmits) {

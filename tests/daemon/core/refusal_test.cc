@@ -16,7 +16,8 @@ TEST(RefusalTest, EveryFieldComesBackAsItWas) {
                                       .used = GiB(4),
                                       .limit = Bytes(UINT64_MAX),
                                       .largest_free = Bytes(0),
-                                      .retry_after = absl::Milliseconds(250)},
+                                      .retry_after = absl::Milliseconds(250),
+                                      .largest_holder = "session 7"},
                                      "full");
   EXPECT_EQ(status.message(), "full");
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
@@ -30,6 +31,7 @@ TEST(RefusalTest, EveryFieldComesBackAsItWas) {
   EXPECT_EQ(refusal->limit, Bytes(UINT64_MAX));
   EXPECT_EQ(refusal->largest_free, Bytes(0));
   EXPECT_EQ(refusal->retry_after, absl::Milliseconds(250));
+  EXPECT_EQ(refusal->largest_holder, "session 7");
 }
 
 TEST(RefusalTest, WhatWasNotGivenStaysEmpty) {
