@@ -1,195 +1,174 @@
-// kernels.h - the kernels that checks and the demo run on a GPU, as PTX.
+// kernels.h - the module of test kernels, as PTX for the driver to compile.
 //
-// Text and not a compiled module, so that nothing here needs a CUDA toolkit:
-// the driver compiles it when it is loaded. All take 32-bit words and are
-// launched with any number of blocks and threads, unless they say otherwise.
+//   vrampool_spin(u64 nanoseconds)             runs for that long
+//   vrampool_fill(ptr, u64 words, u32 value)   32-bit words
+//   vrampool_mismatches(ptr, u64 words, u32 value, ptr u64 out)
+//                                              adds the number of other words
+//   vrampool_checksum(ptr, u64 words, ptr u64 out)
+//                                              adds word * (index + 1) mod 2^64
+//   vrampool_fill_until(ptr, u64 words, u32 value, ptr u32 stop)
+//                                              again and again until *stop != 0
 //
-//   vrampool_spin(u64 ns)
-//       Keeps one thread busy for so long. One block of one thread.
-//   vrampool_fill(u64 to, u64 words, u32 first, u32 step)
-//       word i = first + i * step.
-//   vrampool_fill_until(u64 to, u64 words, u32 value, u64 stop)
-//       Writes `value` to all words again and again until the 32-bit word at
-//       `stop` is not zero.
-//   vrampool_mismatches(u64 from, u64 words, u32 first, u32 step, u64 count)
-//       Adds to the 64-bit word at `count` how many words are not as
-//       vrampool_fill() leaves them.
-//   vrampool_checksum(u64 from, u64 words, u64 sum)
-//       Adds to the 64-bit word at `sum` the sum of word i * (i + 1), modulo
-//       2^64: each word and its place matter.
+// All but the first and last stride over the whole grid; those want one block.
 
 #ifndef VRAMPOOL_TESTS_CUDA_KERNELS_H_
 #define VRAMPOOL_TESTS_CUDA_KERNELS_H_
 
-namespace vrampool::testing {
+namespace vrampool::cuda {
 
-inline constexpr char kKernels[] = R"ptx(
+inline constexpr char kTestKernels[] = R"(
 .version 7.0
 .target sm_70
 .address_size 64
 
-.visible .entry vrampool_spin(.param .u64 ns)
+.visible .entry vrampool_spin(.param .u64 nanoseconds)
 {
-  .reg .u64 %limit, %begin, %now;
-  .reg .pred %more;
-  ld.param.u64 %limit, [ns];
-  mov.u64 %begin, %globaltimer;
-AGAIN:
-  mov.u64 %now, %globaltimer;
-  sub.u64 %now, %now, %begin;
-  setp.lt.u64 %more, %now, %limit;
-  @%more bra AGAIN;
+  .reg .pred %p<2>;
+  .reg .b64 %r<5>;
+  ld.param.u64 %r1, [nanoseconds];
+  mov.u64 %r2, %globaltimer;
+  add.u64 %r3, %r2, %r1;
+again:
+  mov.u64 %r4, %globaltimer;
+  setp.lt.u64 %p1, %r4, %r3;
+  @%p1 bra again;
   ret;
 }
 
-.visible .entry vrampool_fill(.param .u64 to, .param .u64 words,
-                              .param .u32 first, .param .u32 step)
+.visible .entry vrampool_fill(.param .u64 data, .param .u64 words,
+                              .param .u32 value)
 {
-  .reg .u64 %at, %end, %i, %stride, %place;
-  .reg .u32 %a, %b, %c, %value, %start, %delta;
-  .reg .pred %done;
-  ld.param.u64 %at, [to];
-  ld.param.u64 %end, [words];
-  ld.param.u32 %start, [first];
-  ld.param.u32 %delta, [step];
-  cvta.to.global.u64 %at, %at;
-  mov.u32 %a, %ctaid.x;
-  mov.u32 %b, %ntid.x;
-  mov.u32 %c, %tid.x;
-  mad.lo.u32 %c, %a, %b, %c;
-  cvt.u64.u32 %i, %c;
-  mov.u32 %a, %nctaid.x;
-  mul.wide.u32 %stride, %a, %b;
-LOOP:
-  setp.ge.u64 %done, %i, %end;
-  @%done bra OUT;
-  cvt.u32.u64 %value, %i;
-  mad.lo.u32 %value, %value, %delta, %start;
-  shl.b64 %place, %i, 2;
-  add.u64 %place, %at, %place;
-  st.global.u32 [%place], %value;
-  add.u64 %i, %i, %stride;
-  bra LOOP;
-OUT:
+  .reg .pred %p<2>;
+  .reg .b32 %w<6>;
+  .reg .b64 %r<8>;
+  ld.param.u64 %r1, [data];
+  cvta.to.global.u64 %r1, %r1;
+  ld.param.u64 %r2, [words];
+  ld.param.u32 %w1, [value];
+  mov.u32 %w2, %ctaid.x;
+  mov.u32 %w3, %ntid.x;
+  mov.u32 %w4, %tid.x;
+  mov.u32 %w5, %nctaid.x;
+  mul.wide.u32 %r3, %w2, %w3;
+  cvt.u64.u32 %r4, %w4;
+  add.u64 %r3, %r3, %r4;
+  mul.wide.u32 %r5, %w5, %w3;
+again:
+  setp.ge.u64 %p1, %r3, %r2;
+  @%p1 bra done;
+  shl.b64 %r6, %r3, 2;
+  add.u64 %r7, %r1, %r6;
+  st.global.u32 [%r7], %w1;
+  add.u64 %r3, %r3, %r5;
+  bra again;
+done:
   ret;
 }
 
-.visible .entry vrampool_fill_until(.param .u64 to, .param .u64 words,
+.visible .entry vrampool_mismatches(.param .u64 data, .param .u64 words,
+                                    .param .u32 value, .param .u64 out)
+{
+  .reg .pred %p<3>;
+  .reg .b32 %w<7>;
+  .reg .b64 %r<11>;
+  ld.param.u64 %r1, [data];
+  cvta.to.global.u64 %r1, %r1;
+  ld.param.u64 %r2, [words];
+  ld.param.u32 %w1, [value];
+  ld.param.u64 %r8, [out];
+  cvta.to.global.u64 %r8, %r8;
+  mov.u32 %w2, %ctaid.x;
+  mov.u32 %w3, %ntid.x;
+  mov.u32 %w4, %tid.x;
+  mov.u32 %w5, %nctaid.x;
+  mul.wide.u32 %r3, %w2, %w3;
+  cvt.u64.u32 %r4, %w4;
+  add.u64 %r3, %r3, %r4;
+  mul.wide.u32 %r5, %w5, %w3;
+  mov.u64 %r9, 0;
+again:
+  setp.ge.u64 %p1, %r3, %r2;
+  @%p1 bra done;
+  shl.b64 %r6, %r3, 2;
+  add.u64 %r7, %r1, %r6;
+  ld.volatile.global.u32 %w6, [%r7];
+  setp.ne.u32 %p2, %w6, %w1;
+  @%p2 add.u64 %r9, %r9, 1;
+  add.u64 %r3, %r3, %r5;
+  bra again;
+done:
+  atom.global.add.u64 %r10, [%r8], %r9;
+  ret;
+}
+
+.visible .entry vrampool_checksum(.param .u64 data, .param .u64 words,
+                                  .param .u64 out)
+{
+  .reg .pred %p<2>;
+  .reg .b32 %w<7>;
+  .reg .b64 %r<13>;
+  ld.param.u64 %r1, [data];
+  cvta.to.global.u64 %r1, %r1;
+  ld.param.u64 %r2, [words];
+  ld.param.u64 %r8, [out];
+  cvta.to.global.u64 %r8, %r8;
+  mov.u32 %w2, %ctaid.x;
+  mov.u32 %w3, %ntid.x;
+  mov.u32 %w4, %tid.x;
+  mov.u32 %w5, %nctaid.x;
+  mul.wide.u32 %r3, %w2, %w3;
+  cvt.u64.u32 %r4, %w4;
+  add.u64 %r3, %r3, %r4;
+  mul.wide.u32 %r5, %w5, %w3;
+  mov.u64 %r9, 0;
+again:
+  setp.ge.u64 %p1, %r3, %r2;
+  @%p1 bra done;
+  shl.b64 %r6, %r3, 2;
+  add.u64 %r7, %r1, %r6;
+  ld.volatile.global.u32 %w6, [%r7];
+  cvt.u64.u32 %r10, %w6;
+  add.u64 %r11, %r3, 1;
+  mad.lo.u64 %r9, %r10, %r11, %r9;
+  add.u64 %r3, %r3, %r5;
+  bra again;
+done:
+  atom.global.add.u64 %r12, [%r8], %r9;
+  ret;
+}
+
+.visible .entry vrampool_fill_until(.param .u64 data, .param .u64 words,
                                     .param .u32 value, .param .u64 stop)
 {
-  .reg .u64 %at, %end, %i, %stride, %place, %flag, %first;
-  .reg .u32 %a, %b, %c, %what, %seen;
-  .reg .pred %done;
-  ld.param.u64 %at, [to];
-  ld.param.u64 %end, [words];
-  ld.param.u32 %what, [value];
-  ld.param.u64 %flag, [stop];
-  cvta.to.global.u64 %at, %at;
-  cvta.to.global.u64 %flag, %flag;
-  mov.u32 %a, %ctaid.x;
-  mov.u32 %b, %ntid.x;
-  mov.u32 %c, %tid.x;
-  mad.lo.u32 %c, %a, %b, %c;
-  cvt.u64.u32 %first, %c;
-  mov.u32 %a, %nctaid.x;
-  mul.wide.u32 %stride, %a, %b;
-ROUND:
-  mov.u64 %i, %first;
-LOOP:
-  setp.ge.u64 %done, %i, %end;
-  @%done bra LOOK;
-  shl.b64 %place, %i, 2;
-  add.u64 %place, %at, %place;
-  st.volatile.global.u32 [%place], %what;
-  add.u64 %i, %i, %stride;
-  bra LOOP;
-LOOK:
-  ld.volatile.global.u32 %seen, [%flag];
-  setp.eq.u32 %done, %seen, 0;
-  @%done bra ROUND;
+  .reg .pred %p<3>;
+  .reg .b32 %w<5>;
+  .reg .b64 %r<8>;
+  ld.param.u64 %r1, [data];
+  cvta.to.global.u64 %r1, %r1;
+  ld.param.u64 %r2, [words];
+  ld.param.u32 %w1, [value];
+  ld.param.u64 %r3, [stop];
+  mov.u32 %w2, %tid.x;
+  mov.u32 %w3, %ntid.x;
+  cvt.u64.u32 %r5, %w3;
+again:
+  cvt.u64.u32 %r4, %w2;
+words_left:
+  setp.ge.u64 %p1, %r4, %r2;
+  @%p1 bra look;
+  shl.b64 %r6, %r4, 2;
+  add.u64 %r7, %r1, %r6;
+  st.volatile.global.u32 [%r7], %w1;
+  add.u64 %r4, %r4, %r5;
+  bra words_left;
+look:
+  ld.volatile.u32 %w4, [%r3];
+  setp.eq.u32 %p2, %w4, 0;
+  @%p2 bra again;
   ret;
 }
+)";
 
-.visible .entry vrampool_mismatches(.param .u64 from, .param .u64 words,
-                                    .param .u32 first, .param .u32 step,
-                                    .param .u64 count)
-{
-  .reg .u64 %at, %end, %i, %stride, %place, %out, %sum;
-  .reg .u32 %a, %b, %c, %value, %seen, %start, %delta;
-  .reg .pred %done, %same;
-  ld.param.u64 %at, [from];
-  ld.param.u64 %end, [words];
-  ld.param.u32 %start, [first];
-  ld.param.u32 %delta, [step];
-  ld.param.u64 %out, [count];
-  cvta.to.global.u64 %at, %at;
-  cvta.to.global.u64 %out, %out;
-  mov.u32 %a, %ctaid.x;
-  mov.u32 %b, %ntid.x;
-  mov.u32 %c, %tid.x;
-  mad.lo.u32 %c, %a, %b, %c;
-  cvt.u64.u32 %i, %c;
-  mov.u32 %a, %nctaid.x;
-  mul.wide.u32 %stride, %a, %b;
-  mov.u64 %sum, 0;
-LOOP:
-  setp.ge.u64 %done, %i, %end;
-  @%done bra OUT;
-  cvt.u32.u64 %value, %i;
-  mad.lo.u32 %value, %value, %delta, %start;
-  shl.b64 %place, %i, 2;
-  add.u64 %place, %at, %place;
-  ld.volatile.global.u32 %seen, [%place];
-  setp.eq.u32 %same, %seen, %value;
-  @%same bra NEXT;
-  add.u64 %sum, %sum, 1;
-NEXT:
-  add.u64 %i, %i, %stride;
-  bra LOOP;
-OUT:
-  setp.eq.u64 %done, %sum, 0;
-  @%done bra END;
-  red.global.add.u64 [%out], %sum;
-END:
-  ret;
-}
-
-.visible .entry vrampool_checksum(.param .u64 from, .param .u64 words,
-                                  .param .u64 sum)
-{
-  .reg .u64 %at, %end, %i, %stride, %place, %out, %total, %weight, %wide;
-  .reg .u32 %a, %b, %c, %seen;
-  .reg .pred %done;
-  ld.param.u64 %at, [from];
-  ld.param.u64 %end, [words];
-  ld.param.u64 %out, [sum];
-  cvta.to.global.u64 %at, %at;
-  cvta.to.global.u64 %out, %out;
-  mov.u32 %a, %ctaid.x;
-  mov.u32 %b, %ntid.x;
-  mov.u32 %c, %tid.x;
-  mad.lo.u32 %c, %a, %b, %c;
-  cvt.u64.u32 %i, %c;
-  mov.u32 %a, %nctaid.x;
-  mul.wide.u32 %stride, %a, %b;
-  mov.u64 %total, 0;
-LOOP:
-  setp.ge.u64 %done, %i, %end;
-  @%done bra OUT;
-  shl.b64 %place, %i, 2;
-  add.u64 %place, %at, %place;
-  ld.volatile.global.u32 %seen, [%place];
-  cvt.u64.u32 %wide, %seen;
-  add.u64 %weight, %i, 1;
-  mad.lo.u64 %total, %wide, %weight, %total;
-  add.u64 %i, %i, %stride;
-  bra LOOP;
-OUT:
-  red.global.add.u64 [%out], %total;
-  ret;
-}
-)ptx";
-
-}  // namespace vrampool::testing
+}  // namespace vrampool::cuda
 
 #endif  // VRAMPOOL_TESTS_CUDA_KERNELS_H_

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "tests/cuda/gpu.h"
+#include "tests/gpu/tools/tool.h"
 #include "vrampool/vrampool.hpp"
 
 namespace vrampool::testing {

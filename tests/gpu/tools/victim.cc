@@ -16,7 +16,7 @@
 #include <string_view>
 
 #include "tests/cuda/gpu.h"
-#include "tests/gpu/tools/canary.h"
+#include "tests/gpu/tools/tool.h"
 #include "vrampool/vrampool.hpp"
 
 namespace vrampool::testing {

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "tests/cuda/gpu.h"
+#include "tests/gpu/tools/tool.h"
 #include "vrampool/vrampool.hpp"
 
 namespace vrampool::testing {
@@ -42,12 +43,12 @@ bool Look(Client& client, const Gpu& gpu, cuda::Stream stream, size_t bytes,
   if (memory == nullptr) return false;
   sight.granted_ns = NowNs();
   const Words words = WordsAt(memory, bytes);
-  sight.foreign = gpu.CountMismatches(stream, words, {});
-  const Ramp own = {.first = 12345, .step = 3};
-  gpu.Fill(stream, words, own);
+  sight.foreign = gpu.CountMismatches(stream, words, 0);
+  constexpr uint32_t kOwn = 0x600d600d;
+  gpu.Fill(stream, words, kOwn);
   const auto end = steady_clock::now() + watch;
   do {
-    sight.overwritten += gpu.CountMismatches(stream, words, own);
+    sight.overwritten += gpu.CountMismatches(stream, words, kOwn);
   } while (steady_clock::now() < end);
   client.Deallocate(memory, bytes, stream);
   return client.Quiesce().ok();
