@@ -1,5 +1,6 @@
 #include "tests/cuda/gpu.h"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 
@@ -31,25 +32,15 @@ Gpu::Gpu(int ordinal) : api_(Api()) {
   Expect(api_.DeviceGet(&device_, ordinal), "finding the GPU");
   Expect(api_.DevicePrimaryCtxRetain(&context_, device_), "making a context");
   MakeCurrent();
-  Expect(test().ModuleLoadData(&module_, kKernels), "loading the kernels");
-  MutexLock lock(mu_);
-  Expect(api_.MemAlloc(&sum_, sizeof(uint64_t)), "allocating a sum");
+  Expect(test().ModuleLoadData(&module_, cuda::kTestKernels),
+         "loading the kernels");
 }
 
 Gpu::~Gpu() {
-  MakeCurrent();
-  {
-    MutexLock lock(mu_);
-    Expect(api_.MemFree(sum_), "freeing the sum");
-  }
-  Expect(test().ModuleUnload(module_), "unloading the kernels");
-  Expect(api_.DevicePrimaryCtxRelease(device_), "releasing the context");
-}
-
-std::string Gpu::uuid() const {
-  cuda::Uuid uuid{};
-  Expect(api_.DeviceGetUuid(&uuid, device_), "asking for the UUID");
-  return cuda::FormatUuid(uuid);
+  // After a broken context every call fails, and nothing is left to give back.
+  (void)api_.CtxSetCurrent(context_);
+  (void)test().ModuleUnload(module_);
+  (void)api_.DevicePrimaryCtxRelease(device_);
 }
 
 void Gpu::MakeCurrent() const {
@@ -64,79 +55,170 @@ void Gpu::Expect(cuda::Result result, const char* doing) const {
   std::_Exit(1);
 }
 
-cuda::Function Gpu::Find(const char* name) const {
-  cuda::Function kernel = nullptr;
-  Expect(test().ModuleGetFunction(&kernel, module_, name), name);
-  return kernel;
-}
-
-void Gpu::Launch(cuda::Stream stream, cuda::Function kernel, unsigned blocks,
-                 unsigned threads, void** parameters) const {
-  Expect(test().LaunchKernel(kernel, blocks, 1, 1, threads, 1, 1, 0, stream,
+void Gpu::Launch(cuda::Stream stream, const char* kernel, unsigned blocks,
+                 void** parameters) const {
+  cuda::Function function = nullptr;
+  Expect(test().ModuleGetFunction(&function, module_, kernel), kernel);
+  Expect(test().LaunchKernel(function, blocks, 1, 1, kThreads, 1, 1, 0, stream,
                              parameters, nullptr),
-         "launching a kernel");
+         kernel);
 }
 
 void Gpu::Spin(cuda::Stream stream, std::chrono::nanoseconds time) const {
-  uint64_t ns = static_cast<uint64_t>(time.count());
+  auto ns = static_cast<uint64_t>(time.count());
   void* parameters[] = {&ns};
-  Launch(stream, Find("vrampool_spin"), 1, 1, parameters);
+  Launch(stream, "vrampool_spin", 1, parameters);
 }
 
-void Gpu::Fill(cuda::Stream stream, Words to, Ramp ramp) const {
-  void* parameters[] = {&to.at, &to.count, &ramp.first, &ramp.step};
-  Launch(stream, Find("vrampool_fill"), BlocksFor(to.count), kThreads,
-         parameters);
+void Gpu::Fill(cuda::Stream stream, Words to, uint32_t value) const {
+  void* parameters[] = {&to.at, &to.count, &value};
+  Launch(stream, "vrampool_fill", BlocksFor(to.count), parameters);
 }
 
 void Gpu::FillUntil(cuda::Stream stream, Words to, uint32_t value,
                     cuda::DevicePtr stop) const {
   void* parameters[] = {&to.at, &to.count, &value, &stop};
-  Launch(stream, Find("vrampool_fill_until"), BlocksFor(to.count), kThreads,
-         parameters);
+  Launch(stream, "vrampool_fill_until", 1, parameters);
 }
 
 template <typename Run>
 uint64_t Gpu::Accumulate(cuda::Stream stream, const Run& run) const {
-  MutexLock lock(mu_);
-  Expect(test().MemsetD8Async(sum_, 0, sizeof(uint64_t), stream),
-         "clearing the sum");
-  run(sum_);
+  // Host memory: asking must not need the legacy stream, which waits.
+  void* sum = nullptr;
+  Expect(test().MemHostAlloc(&sum, sizeof(uint64_t), 0), "making a sum");
+  auto* const word = static_cast<uint64_t*>(sum);
+  *word = 0;
+  run(reinterpret_cast<cuda::DevicePtr>(sum));
   Synchronize(stream);
-  uint64_t sum = 0;
-  Expect(api_.MemcpyDtoH(&sum, sum_, sizeof(sum)), "reading the sum");
-  return sum;
+  const uint64_t result = *word;
+  Expect(test().MemFreeHost(sum), "freeing the sum");
+  return result;
 }
 
 uint64_t Gpu::CountMismatches(cuda::Stream stream, Words from,
-                              Ramp ramp) const {
-  return Accumulate(stream, [&](cuda::DevicePtr count) {
-    void* parameters[] = {&from.at, &from.count, &ramp.first, &ramp.step,
-                          &count};
-    Launch(stream, Find("vrampool_mismatches"), BlocksFor(from.count), kThreads,
-           parameters);
+                              uint32_t value) const {
+  return Accumulate(stream, [&](cuda::DevicePtr out) {
+    void* parameters[] = {&from.at, &from.count, &value, &out};
+    Launch(stream, "vrampool_mismatches", BlocksFor(from.count), parameters);
   });
 }
 
 uint64_t Gpu::Checksum(cuda::Stream stream, Words from) const {
-  return Accumulate(stream, [&](cuda::DevicePtr sum) {
-    void* parameters[] = {&from.at, &from.count, &sum};
-    Launch(stream, Find("vrampool_checksum"), BlocksFor(from.count), kThreads,
-           parameters);
+  return Accumulate(stream, [&](cuda::DevicePtr out) {
+    void* parameters[] = {&from.at, &from.count, &out};
+    Launch(stream, "vrampool_checksum", BlocksFor(from.count), parameters);
   });
 }
 
 void Gpu::Synchronize(cuda::Stream stream) const {
-  Expect(api_.StreamSynchronize(stream), "waiting for a stream");
+  Expect(test().StreamSynchronize(stream), "waiting for a stream");
+}
+
+size_t Gpu::FreeBytes() const {
+  size_t free = 0;
+  size_t total = 0;
+  Expect(api_.MemGetInfo(&free, &total), "asking for free memory");
+  return free;
 }
 
 TestStream::TestStream(const Gpu& gpu) : gpu_(gpu) {
-  gpu_.Expect(gpu_.api().StreamCreate(&stream_, cuda::kStreamNonBlocking),
+  gpu_.Expect(gpu_.test().StreamCreate(&stream_, cuda::kTestStreamNonBlocking),
               "making a stream");
 }
 
-TestStream::~TestStream() {
-  gpu_.Expect(gpu_.api().StreamDestroy(stream_), "destroying a stream");
+TestStream::~TestStream() { (void)gpu_.test().StreamDestroy(stream_); }
+
+uint64_t TestStream::id() const {
+  unsigned long long id = 0;
+  gpu_.Expect(gpu_.api().StreamGetId(stream_, &id), "asking for a stream's id");
+  return id;
 }
+
+TestEvent::TestEvent(const Gpu& gpu, unsigned flags) : gpu_(gpu) {
+  gpu_.Expect(gpu_.api().EventCreate(&event_, flags), "making an event");
+}
+
+TestEvent::~TestEvent() { (void)gpu_.api().EventDestroy(event_); }
+
+DeviceBuffer::DeviceBuffer(const Gpu& gpu, size_t bytes)
+    : gpu_(gpu), bytes_(bytes) {
+  gpu_.Expect(gpu_.api().MemAlloc(&at_, bytes), "allocating");
+}
+
+cuda::IpcMemHandle DeviceBuffer::handle() const {
+  cuda::IpcMemHandle handle{};
+  gpu_.Expect(gpu_.api().IpcGetMemHandle(&handle, at_), "exporting");
+  return handle;
+}
+
+void DeviceBuffer::Free() {
+  if (at_ != 0) (void)gpu_.api().MemFree(at_);
+  at_ = 0;
+}
+
+VmmBuffer::VmmBuffer(const Gpu& gpu, size_t bytes) : gpu_(gpu), bytes_(bytes) {
+  cuda::MemAllocationProp prop{};
+  prop.type = cuda::kAllocationPinned;
+  prop.requested_handle_types = cuda::kHandlePosixFd;
+  prop.location = {.type = cuda::kLocationDevice, .id = gpu.device()};
+  gpu_.Expect(gpu_.api().MemCreate(&memory_, bytes, &prop, 0), "creating");
+  Map(cuda::kAccessReadWrite);
+}
+
+VmmBuffer::VmmBuffer(const Gpu& gpu, size_t bytes, int fd, int access)
+    : gpu_(gpu), bytes_(bytes) {
+  gpu_.Expect(gpu_.api().MemImportFromShareableHandle(
+                  &memory_, reinterpret_cast<void*>(intptr_t{fd}),
+                  cuda::kHandlePosixFd),
+              "importing");
+  Map(access);
+}
+
+void VmmBuffer::Map(int access) {
+  const cuda::DriverApi& api = gpu_.api();
+  const cuda::MemAccessDesc desc{
+      .location = {.type = cuda::kLocationDevice, .id = gpu_.device()},
+      .flags = access};
+  gpu_.Expect(api.MemAddressReserve(&at_, bytes_, 0, 0, 0), "reserving");
+  gpu_.Expect(api.MemMap(at_, bytes_, 0, memory_, 0), "mapping");
+  is_mapped_ = true;
+  gpu_.Expect(api.MemSetAccess(at_, bytes_, &desc, 1), "setting access");
+}
+
+int VmmBuffer::Export() const {
+  int fd = -1;
+  gpu_.Expect(gpu_.api().MemExportToShareableHandle(&fd, memory_,
+                                                    cuda::kHandlePosixFd, 0),
+              "exporting");
+  return fd;
+}
+
+void VmmBuffer::Unmap() {
+  if (is_mapped_) (void)gpu_.api().MemUnmap(at_, bytes_);
+  is_mapped_ = false;
+}
+
+void VmmBuffer::Free() {
+  if (at_ == 0) return;
+  Unmap();
+  (void)gpu_.api().MemAddressFree(at_, bytes_);
+  (void)gpu_.api().MemRelease(memory_);
+  at_ = 0;
+}
+
+HostFlag::HostFlag(const Gpu& gpu) : gpu_(gpu) {
+  void* word = nullptr;
+  gpu_.Expect(gpu_.test().MemHostAlloc(&word, sizeof(uint32_t), 0),
+              "making a flag");
+  word_ = static_cast<uint32_t*>(word);
+  *word_ = 0;
+}
+
+HostFlag::~HostFlag() {
+  Set();  // Freeing waits for all work.
+  (void)gpu_.test().MemFreeHost(word_);
+}
+
+void HostFlag::Set() { std::atomic_ref<uint32_t>(*word_).store(1); }
 
 }  // namespace vrampool::testing
