@@ -239,6 +239,17 @@ TEST_F(FakeCudaTest, AKilledProducersWaitersFailWhenSoSet) {
   EXPECT_EQ(answer->result, cuda::kLaunchFailed);
 }
 
+TEST_F(FakeCudaTest, AKilledProducersWaitersWaitForAsLongAsSoSet) {
+  fake_.set(Setting::kOrphans, 1);
+  HelperProcess consumer;
+  LetWaitForKilledProducer(consumer);
+  EXPECT_FALSE(consumer.Await(std::chrono::seconds(0)).has_value());
+  fake_.set(Setting::kOrphans, 0);
+  const auto answer = consumer.Await(std::chrono::seconds(60));
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_EQ(answer->result, cuda::kSuccess);
+}
+
 TEST_F(FakeCudaTest, AForkedChildCannotUseTheDriver) {
   const pid_t child = ::fork();
   if (child == 0) {

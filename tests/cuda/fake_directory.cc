@@ -13,6 +13,7 @@
 namespace vrampool::testing {
 
 FakeDirectory::FakeDirectory(const std::string& config) {
+  if (::getenv(fake_cuda::kDirectoryVariable) != nullptr) return;
   // In memory where that is possible: the files are the devices' memory.
   path_ = ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
   path_ += "/vrampool-fake-XXXXXX";
@@ -22,6 +23,7 @@ FakeDirectory::FakeDirectory(const std::string& config) {
 }
 
 FakeDirectory::~FakeDirectory() {
+  if (path_.empty()) return;
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
 }

@@ -2,7 +2,8 @@
 //
 // Names itself in VRAMPOOL_FAKE_CUDA_DIR, for this process and those that it
 // starts: make it before the first call of the driver. The real driver ignores
-// the variable. The devices go with the object.
+// the variable. The devices go with the object. Where the variable is set, what
+// it names is used and stays: so with programs that a test starts.
 
 #ifndef VRAMPOOL_TESTS_CUDA_FAKE_DIRECTORY_H_
 #define VRAMPOOL_TESTS_CUDA_FAKE_DIRECTORY_H_
@@ -19,10 +20,8 @@ class FakeDirectory {
   FakeDirectory(const FakeDirectory&) = delete;
   FakeDirectory& operator=(const FakeDirectory&) = delete;
 
-  const std::string& path() const { return path_; }
-
  private:
-  std::string path_;
+  std::string path_;  // Empty: not ours.
 };
 
 }  // namespace vrampool::testing

@@ -1,7 +1,10 @@
 // What legacy memory does, on the fake driver and the real one.
 
+#include <stdlib.h>
+
 #include <cstring>
 
+#include "base/cuda/driver.h"
 #include "gtest/gtest.h"
 #include "tests/cuda/gpu.h"
 #include "tests/cuda/helper_process.h"
@@ -137,10 +140,18 @@ TEST_F(MemoryBehaviourTest, AKilledHolderGivesItsBytesBack) {
   EXPECT_GT(gpu_.FreeBytes() + kNoise, lingering + kBytes);
 }
 
-TEST_F(MemoryBehaviourTest, TheDeviceIsFoundByItsUuid) {
+TEST_F(MemoryBehaviourTest, AProcessThatNamesTheUuidSeesTheSameDevice) {
   cuda::Uuid uuid{};
   ASSERT_EQ(gpu_.api().DeviceGetUuid(&uuid, gpu_.device()), cuda::kSuccess);
-  EXPECT_NE(std::memcmp(&uuid, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16), 0);
+  ::setenv("CUDA_VISIBLE_DEVICES", cuda::FormatUuid(uuid).c_str(), 1);
+  HelperProcess other;
+  ::unsetenv("CUDA_VISIBLE_DEVICES");
+  const DeviceBuffer buffer(gpu_, kBytes);
+  const AnswerPacket opened = other.Do(OpenOrder(buffer.handle()));
+  EXPECT_EQ(opened.result, cuda::kSuccess);
+  EXPECT_EQ(other.Do(WordsOrder(Order::kFill, opened.value, 4)).result,
+            cuda::kSuccess);
+  EXPECT_EQ(gpu_.CountMismatches(stream_.get(), buffer.words(), 4), 0u);
 }
 
 }  // namespace

@@ -86,8 +86,8 @@ TEST_F(VmmBehaviourTest, FreedUnderAMappingItLingersApartFromNewMemory) {
 }
 
 TEST_F(VmmBehaviourTest, UnmappingDoesNotWaitForARunningKernel) {
-  HostFlag stop(gpu_);
   const DeviceBuffer busy(gpu_, 4096);
+  HostFlag stop(gpu_);
   VmmBuffer buffer(gpu_, kBytes);
   gpu_.FillUntil(stream_.get(), busy.words(), 1, stop.at());
   buffer.Free();
