@@ -117,7 +117,10 @@ absl::StatusOr<std::unique_ptr<DaemonProcess>> DaemonProcess::Start(
   daemon->directory_ = directory;
   daemon->options_ = std::move(options);
   std::ofstream(daemon->config_path())
-      << "device: \"host:" << UniqueDeviceName() << "\"\n"
+      << "device: \""
+      << (daemon->options_.device.empty() ? "host:" + UniqueDeviceName()
+                                          : daemon->options_.device)
+      << "\"\n"
       << "directory: \"" << directory << "\"\n"
       << "pool_size: \"" << daemon->options_.pool_size << "\"\n"
       << "log_level: \"" << daemon->options_.log_level << "\"\n"
@@ -138,11 +141,12 @@ absl::Status DaemonProcess::Launch() {
   DropMessages(notify_.get());
   std::vector<std::string> words = {Program(), "--config", config_path()};
   words.insert(words.end(), options_.flags.begin(), options_.flags.end());
+  std::vector<std::string> environment = options_.environment;
+  environment.push_back("NOTIFY_SOCKET=" + directory_ + "/notify");
   VRAMPOOL_ASSIGN_OR_RETURN(
-      process_, ChildProcess::Start(
-                    {.words = std::move(words),
-                     .environment = {"NOTIFY_SOCKET=" + directory_ + "/notify"},
-                     .log_path = directory_ + "/log"}));
+      process_, ChildProcess::Start({.words = std::move(words),
+                                     .environment = std::move(environment),
+                                     .log_path = directory_ + "/log"}));
   const absl::Status ready = AwaitReady(notify_.get(), process_->pidfd());
   if (ready.ok()) return ready;
   process_->Kill();

@@ -1,6 +1,6 @@
 // daemon_process.h - the real daemon for the time of a test: a process of its
-// own, host memory, a device name nobody else has, sockets in a temporary
-// directory.
+// own, host memory (or another device), a device name nobody else has, sockets
+// in a temporary directory.
 //
 //   VRAMPOOL_ASSERT_OK_AND_ASSIGN(auto daemon, DaemonProcess::Start({}));
 //   ... clients with VRAMPOOL_DIR=daemon->directory() ...
@@ -39,11 +39,13 @@ class DaemonProcess {
   static std::string Program();  // The path of vrampoold.
 
   struct Options {
+    std::string device = "";  // Empty: host memory of a name nobody else has.
     std::string pool_size = "256MiB";
     // More of the configuration file, in its own format: `tenants { ... }`.
     std::string config = "";
     std::vector<std::string> flags = {};
     std::string log_level = "info";
+    std::vector<std::string> environment = {};  // As of ChildProcess.
   };
   // Returns when it is ready to serve.
   static absl::StatusOr<std::unique_ptr<DaemonProcess>> Start(Options options);

@@ -45,7 +45,7 @@ absl::StatusOr<std::unique_ptr<PeerProcess>> PeerProcess::Start(
         absl::StrCat("socketpair: ", std::strerror(errno)));
   }
   UniqueFd ours(pair[0]);
-  const UniqueFd theirs(pair[1]);
+  UniqueFd theirs(pair[1]);
   const pid_t pid = ::fork();
   if (pid < 0) {
     return absl::InternalError(absl::StrCat("fork: ", std::strerror(errno)));
@@ -53,6 +53,7 @@ absl::StatusOr<std::unique_ptr<PeerProcess>> PeerProcess::Start(
   if (pid == 0) {
     BecomePeer(theirs.get(), options.program.c_str(), options.gpu_uuid.c_str());
   }
+  theirs.reset();  // Or its end would not be seen.
   // The constructor is private, so make_unique cannot reach it.
   std::unique_ptr<PeerProcess> peer(
       new PeerProcess(std::move(ours), pid, options.patience));

@@ -216,6 +216,21 @@ TEST_F(ListenerTest, HostDevicesHaveLinksOfTheirOwn) {
   EXPECT_EQ(fs::read_symlink(directory() + "/host0"), uuid_);
 }
 
+TEST_F(ListenerTest, TheLinkHasTheNumberWishedForIfThatIsFree) {
+  options_.link_number = 3;
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto listener, Open());
+  EXPECT_EQ(fs::read_symlink(directory() + "/gpu3"), uuid_);
+  EXPECT_FALSE(fs::is_symlink(directory() + "/gpu0"));
+}
+
+TEST_F(ListenerTest, ANumberThatIsTakenGivesTheLowestFreeOne) {
+  options_.link_number = 3;
+  fs::create_directory_symlink("another", directory() + "/gpu3");
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto listener, Open());
+  EXPECT_EQ(fs::read_symlink(directory() + "/gpu0"), uuid_);
+  EXPECT_EQ(fs::read_symlink(directory() + "/gpu3"), "another");
+}
+
 TEST_F(ListenerTest, ItsEndLeavesNothingThatAClientCouldTry) {
   { VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto listener, Open()); }
   EXPECT_FALSE(fs::exists(attach_path()));

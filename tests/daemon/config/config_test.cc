@@ -215,8 +215,54 @@ TEST_F(ConfigTest, DevicesOfThisDaemonAreChosen) {
   EXPECT_EQ(choice->name, "blue_1");
 }
 
+TEST_F(ConfigTest, AGpuIsChosenByNothingIndexOrUuid) {
+  const std::pair<const char*, const char*> choices[] = {
+      {"cuda", ""},
+      {"cuda:1", "1"},
+      {"cuda:GPU-8f6f1f4e-0000-4000-8000-0123456789ab",
+       "GPU-8f6f1f4e-0000-4000-8000-0123456789ab"}};
+  for (const auto& [device, name] : choices) {
+    ASSERT_THAT(
+        source_.ReadText(std::string("device: \"") + device + "\"", "v.conf"),
+        IsOk());
+    const absl::StatusOr<DeviceChoice> choice = ChooseDevice(source_);
+    ASSERT_THAT(choice, IsOk());
+    EXPECT_EQ(choice->backend, "cuda");
+    EXPECT_EQ(choice->name, name);
+  }
+}
+
+TEST_F(ConfigTest, AGpuIsOpenedForTheKindsThatAreOffered) {
+  ASSERT_THAT(source_.ReadText("device: \"cuda\" kinds: \"VMM_FD\" "
+                               "kinds: \"HOST_FD\" kinds: \"FLOPPY\"",
+                               "v.conf"),
+              IsOk());
+  EXPECT_THAT(ChooseDevice(source_)->kinds, ElementsAre(HandleKind::kVmmFd));
+}
+
+TEST_F(ConfigTest, APoolOnAGpuLeavesRoomForContexts) {
+  device_.kinds = {HandleKind::kVmmFd};
+  device_.total = MiB(200);
+  EXPECT_EQ(MustValidate("").core.capacity, MiB(180));
+}
+
+TEST_F(ConfigTest, AKindThatFailedItsSelfTestIsLeftOut) {
+  device_.kinds = {HandleKind::kVmmFd};
+  device_.failed = {HandleKind::kCudaIpc};
+  EXPECT_THAT(MustValidate("kinds: \"CUDA_IPC\" kinds: \"VMM_FD\"").core.kinds,
+              ElementsAre(HandleKind::kVmmFd));
+}
+
+TEST_F(ConfigTest, TheCoreLearnsWhichKindsDoNotIsolate) {
+  device_.kinds = {HandleKind::kCudaIpc};
+  device_.not_isolating = {HandleKind::kCudaIpc};
+  EXPECT_THAT(MustValidate("").core.not_isolating,
+              ElementsAre(HandleKind::kCudaIpc));
+}
+
 TEST_F(ConfigTest, OtherDevicesAreRefusedByPlace) {
-  for (const char* const device : {"abacus", "host:", "host:a/b", "host:.."}) {
+  for (const char* const device :
+       {"abacus", "host:", "host:a/b", "host:..", "cuda:", "cuda:0/1"}) {
     ASSERT_THAT(
         source_.ReadText(std::string("device: \"") + device + "\"", "v.conf"),
         IsOk());

@@ -38,6 +38,7 @@ Action ReadOtherAction(uint8_t choice, ByteReader& in) {
   if (choice < 248) return ProcessEnds{in.Next()};
   if (choice < 250) return CondemnClient{in.Next()};
   if (choice < 252) return RestartDaemon{in.Next()};
+  if (choice < 254) return DeviceRoomChanges{in.Next()};
   return ChangeLimit{in.Next(), in.Next()};
 }
 

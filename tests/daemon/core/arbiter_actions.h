@@ -106,15 +106,19 @@ struct ChangeLimit {
 struct RestartDaemon {
   uint8_t under_way;
 };
+struct DeviceRoomChanges {
+  uint8_t ceiling;
+};
 struct LoseDevice {};
 struct StopDaemon {};
 
-using Action = std::variant<AttachClient, AskForLease, GiveUpWaiting, GiveBack,
-                            UndoGrant, SayUnmapped, ShareBuffers, SayReady,
-                            OpenByToken, OpenByName, CloseObject, UnlinkName,
-                            WriteHold, WipeHold, DeviceMakes, DeviceGivesUp,
-                            RetryDevice, SocketEnds, ProcessEnds, CondemnClient,
-                            ChangeLimit, RestartDaemon, LoseDevice, StopDaemon>;
+using Action =
+    std::variant<AttachClient, AskForLease, GiveUpWaiting, GiveBack, UndoGrant,
+                 SayUnmapped, ShareBuffers, SayReady, OpenByToken, OpenByName,
+                 CloseObject, UnlinkName, WriteHold, WipeHold, DeviceMakes,
+                 DeviceGivesUp, RetryDevice, SocketEnds, ProcessEnds,
+                 CondemnClient, ChangeLimit, RestartDaemon, DeviceRoomChanges,
+                 LoseDevice, StopDaemon>;
 
 // Nothing when there is no more.
 std::optional<Action> ReadAction(ByteReader& bytes);

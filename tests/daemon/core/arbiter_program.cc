@@ -31,6 +31,7 @@ CoreSettings TightSettings(ByteReader& bytes) {
   settings.bounds.metadata_per_tenant = Bytes(600);
   settings.bounds.waiting = 5;
   settings.bounds.waiting_per_session = 3;
+  if (bytes.OneIn(4)) settings.not_isolating = {HandleKind::kHostFd};
   return settings;
 }
 
@@ -45,6 +46,7 @@ void ArbiterProgram::Coverage::Add(const Coverage& other) {
   lingered += other.lingered;
   failed_destroys += other.failed_destroys;
   restarts += other.restarts;
+  shortages += other.shortages;
 }
 
 ArbiterProgram::Coverage ArbiterProgram::Run(std::span<const uint8_t> bytes) {

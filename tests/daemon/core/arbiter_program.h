@@ -44,6 +44,7 @@ class ArbiterProgram {
     uint64_t lingered = 0;
     uint64_t failed_destroys = 0;
     uint64_t restarts = 0;
+    uint64_t shortages = 0;  // The device had less than the pool.
     void Add(const Coverage& other);
   };
 
@@ -94,6 +95,7 @@ class ArbiterProgram {
   void Do(const CondemnClient& action);
   void Do(const ChangeLimit& action);
   void Do(const RestartDaemon& action);
+  void Do(const DeviceRoomChanges& action);
   void Do(const LoseDevice& action);
   void Do(const StopDaemon& action);
 

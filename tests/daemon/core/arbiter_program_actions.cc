@@ -350,6 +350,20 @@ void ArbiterProgram::Do(const RestartDaemon& action) {
   Absorb(std::move(effects));
 }
 
+void ArbiterProgram::Do(const DeviceRoomChanges& action) {
+  // Mostly enough, or little would be granted.
+  const Bytes capacity = world_->settings().capacity;
+  const Bytes ceiling = action.ceiling % 4 == 0
+                            ? Slabs(uint64_t{action.ceiling} / 4 % 8)
+                            : capacity + capacity;
+  Effects effects;
+  arbiter().OnDeviceRoom(ceiling, world_->now, effects);
+  if (!arbiter().TakeSnapshot(world_->now).missing.is_zero()) {
+    ++coverage_.shortages;
+  }
+  Absorb(std::move(effects));
+}
+
 void ArbiterProgram::Do(const LoseDevice&) {
   Effects effects;
   arbiter().OnDeviceLost("lost", effects);

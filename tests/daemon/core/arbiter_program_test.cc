@@ -19,6 +19,7 @@ TEST(ArbiterProgramTest, NoProgramBreaksAnInvariantOrLosesAByte) {
   EXPECT_GT(coverage.lingered, 200u);
   EXPECT_GT(coverage.failed_destroys, 500u);
   EXPECT_GT(coverage.restarts, 1500u);
+  EXPECT_GT(coverage.shortages, 500u);
 }
 
 }  // namespace

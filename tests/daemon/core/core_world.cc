@@ -1,5 +1,7 @@
 #include "tests/daemon/core/core_world.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "daemon/core/core_state.h"
 
@@ -33,6 +35,7 @@ void CoreWorld::Absorb(Effects effects) {
     VRAMPOOL_CHECK(create.size.count() % settings_.granule.count() == 0);
   }
   for (const SlabId slab : effects.destroy) {
+    VRAMPOOL_CHECK(!IsHeldAndShared(slab));
     VRAMPOOL_CHECK(on_device.contains(slab) || gone_unnoticed_.contains(slab));
     VRAMPOOL_CHECK(destroys.insert(slab).second);
   }
@@ -48,6 +51,17 @@ void CoreWorld::Absorb(Effects effects) {
   room_changes += effects.room_changed ? 1 : 0;
   arbiter_->CheckInvariants();
   CheckDevice();
+}
+
+// Giving up such a slab would let its holders into the memory of others.
+bool CoreWorld::IsHeldAndShared(SlabId id) const {
+  const auto& kinds = settings_.not_isolating;
+  if (kinds.empty()) return false;
+  for (const SlabView& slab : arbiter_->TakeSnapshot(now).slabs) {
+    if (slab.id != id || slab.mapped_by.empty()) continue;
+    return std::find(kinds.begin(), kinds.end(), slab.kind) != kinds.end();
+  }
+  return false;
 }
 
 // The device is never asked for more than the pool's capacity.

@@ -4,7 +4,8 @@
 // The world does at once what a Broker would do: it takes over the effects of
 // every call. Device work lies in `creates` and `destroys` until the test says
 // how it went. The device is a strict one: it fails the test if it is asked for
-// more than it has, for a slab twice, or to destroy what is not there.
+// more than it has, for a slab twice, or to destroy what is not there (or, of a
+// kind that does not isolate, what somebody still maps).
 
 #ifndef VRAMPOOL_TESTS_DAEMON_CORE_CORE_WORLD_H_
 #define VRAMPOOL_TESTS_DAEMON_CORE_CORE_WORLD_H_
@@ -92,6 +93,8 @@ class CoreWorld {
 
  private:
   void CheckDevice() const;
+  // It must not be given up: its kind does not isolate, and somebody maps it.
+  bool IsHeldAndShared(SlabId slab) const;
 
   std::set<SlabId> gone_unnoticed_;  // Destroyed when nobody heard of it.
 

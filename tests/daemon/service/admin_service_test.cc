@@ -135,6 +135,8 @@ TEST_F(AdminServiceTest, StatusIsForEverybodyAndComplete) {
   EXPECT_EQ(status.objects(), 3u);
   EXPECT_EQ(status.waiting(), 9u);
   EXPECT_EQ(status.ghost_bytes(), 4096u);
+  EXPECT_EQ(status.device_use().total_bytes(), 1000u);
+  EXPECT_EQ(status.device_use().free_bytes(), 300u);
   EXPECT_TRUE(status.conservation_holds());
   EXPECT_EQ(status.device_health(), "ok");
   EXPECT_EQ(status.pid(), static_cast<uint32_t>(getpid()));
@@ -350,6 +352,11 @@ TEST_F(AdminServiceTest, LeaksAreTranslated) {
   EXPECT_EQ(block.thread(), 7u);
   EXPECT_EQ(response.forgotten_reports(), 8u);
   EXPECT_EQ(response.ghost_bytes(), 4096u);
+  EXPECT_EQ(response.device_use().missing_bytes(), 512u);
+  ASSERT_EQ(response.outside_size(), 1);
+  EXPECT_EQ(response.outside(0).pid(), 77u);
+  EXPECT_EQ(response.outside(0).used_bytes(), 128u);
+  EXPECT_EQ(response.outside(0).name(), "outsider");
 }
 
 TEST_F(AdminServiceTest, LeaksNameLingeringSlabsAndNamedObjectsWithoutHolder) {
