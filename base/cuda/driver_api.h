@@ -114,6 +114,9 @@ inline constexpr unsigned kEventBlockingSync = 1;
 inline constexpr unsigned kEventInterprocess = 4;
 inline constexpr unsigned kUserObjectNoDestructorSync = 1;
 inline constexpr unsigned kGraphUserObjectMove = 1;
+inline constexpr unsigned kStreamNonBlocking = 1;
+inline constexpr unsigned kWaitValueGeq = 0;  // Cyclic: (int)(word - value).
+inline constexpr int kCaptureModeRelaxed = 2;
 inline constexpr int kCaptureNone = 0;
 inline constexpr int kCaptureActive = 1;
 inline constexpr int kAttributeIntegrated = 18;
@@ -188,6 +191,17 @@ using HostFunction = void (*)(void* user_data);
   X(StreamIsCapturing, cuStreamIsCapturing, (Stream stream, int* status))    \
   X(StreamWaitEvent, cuStreamWaitEvent,                                      \
     (Stream stream, Event event, unsigned flags))                            \
+  X(StreamWaitValue32, cuStreamWaitValue32_v2,                               \
+    (Stream stream, DevicePtr word, uint32_t value, unsigned flags))         \
+  X(StreamWriteValue32, cuStreamWriteValue32_v2,                             \
+    (Stream stream, DevicePtr word, uint32_t value, unsigned flags))         \
+  X(StreamCreate, cuStreamCreate, (Stream * stream, unsigned flags))         \
+  X(StreamDestroy, cuStreamDestroy_v2, (Stream stream))                      \
+  X(StreamSynchronize, cuStreamSynchronize, (Stream stream))                 \
+  X(MemsetD8Async, cuMemsetD8Async,                                          \
+    (DevicePtr pointer, unsigned char value, size_t count, Stream stream))   \
+  X(ThreadExchangeStreamCaptureMode, cuThreadExchangeStreamCaptureMode,      \
+    (int* mode))                                                             \
   X(EventCreate, cuEventCreate, (Event * event, unsigned flags))             \
   X(EventDestroy, cuEventDestroy_v2, (Event event))                          \
   X(EventRecord, cuEventRecord, (Event event, Stream stream))                \
