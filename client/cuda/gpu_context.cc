@@ -130,14 +130,20 @@ Status GpuContext::StatusOf(cuda::Result error,
 
 GpuContext::Scope::Scope(const GpuContext& gpu) : gpu_(gpu) {
   error_ = gpu.api_.CtxGetCurrent(&before_);
-  if (error_ != cuda::kSuccess || before_ == gpu.context_) return;
-  error_ = gpu.api_.CtxSetCurrent(gpu.context_);
-  has_changed_ = error_ == cuda::kSuccess;
+  if (error_ == cuda::kSuccess && before_ != gpu.context_) {
+    error_ = gpu.api_.CtxSetCurrent(gpu.context_);
+    has_changed_ = error_ == cuda::kSuccess;
+  }
+  if (error_ != cuda::kSuccess) return;
+  mode_ = cuda::kCaptureModeRelaxed;
+  error_ = gpu.api_.ThreadExchangeStreamCaptureMode(&mode_);
+  is_relaxed_ = error_ == cuda::kSuccess;
 }
 
 GpuContext::Scope::~Scope() {
-  // Fails only when the process exits, or when the context that was current has
-  // been destroyed meanwhile: then there is nothing to go back to.
+  // Both fail only when the process exits, or when the context that was current
+  // has been destroyed meanwhile: then there is nothing to go back to.
+  if (is_relaxed_) (void)gpu_.api_.ThreadExchangeStreamCaptureMode(&mode_);
   if (has_changed_) (void)gpu_.api_.CtxSetCurrent(before_);
 }
 

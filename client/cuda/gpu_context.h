@@ -65,8 +65,11 @@ class GpuContext {
   }
 
   // Makes the context current on this thread, and what was current before it
-  // current again when it ends. Costs two calls of 10 ns where it was current.
-  // Must end on the thread it began on, in reverse order of beginning.
+  // current again when it ends. Costs a few calls of 10 ns where it was
+  // current. Must end on the thread it began on, in reverse order of beginning.
+  //
+  // Meanwhile the thread is in relaxed capture mode: an innocent question about
+  // an event would spoil a capture in global mode, whichever thread captures.
   class [[nodiscard]] Scope {
    public:
     explicit Scope(const GpuContext& gpu);
@@ -82,6 +85,8 @@ class GpuContext {
     const GpuContext& gpu_;
     cuda::Context before_ = nullptr;
     bool has_changed_ = false;
+    bool is_relaxed_ = false;
+    int mode_ = 0;  // Of the thread before.
     cuda::Result error_ = cuda::kSuccess;
   };
 
