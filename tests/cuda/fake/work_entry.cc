@@ -1,0 +1,188 @@
+// The driver's functions that put work on streams: kernels, copies, fills.
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <thread>
+#include <utility>
+
+#include "tests/cuda/fake/capture.h"
+#include "tests/cuda/fake/entry_points.h"
+#include "tests/cuda/fake/kernel.h"
+#include "tests/cuda/fake/process.h"
+
+// Nothing of a module's image is used: its kernels are known by name.
+struct CUmod_st {};
+
+namespace vrampool::cuda {
+namespace {
+
+using fake_cuda::Access;
+using fake_cuda::Engine;
+using fake_cuda::FillBytes;
+using fake_cuda::FillWords;
+using fake_cuda::Process;
+using fake_cuda::SubmitOrCapture;
+using fake_cuda::Work;
+
+// How often a stream that waits for a word looks at it again: other processes
+// write it too.
+constexpr std::chrono::microseconds kWordCheck{50};
+
+Result Fill(const char* function, uint64_t pointer, uint64_t bytes,
+            Stream stream, Work work) {
+  Context context = nullptr;
+  Process& process = Process::Get();
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(process.Enter(function, &context));
+  if (!process.addresses().Find(pointer).has_value()) {
+    return bytes == 0 ? kSuccess : kInvalidValue;
+  }
+  return SubmitOrCapture(stream, context, std::move(work));
+}
+
+// A copy on the legacy stream that the caller waits for.
+Result CopyAndWait(const char* function, uint64_t device_pointer,
+                   uint64_t bytes, Access needed,
+                   const std::function<void(void*, uint64_t)>& copy) {
+  Context context = nullptr;
+  Process& process = Process::Get();
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(process.Enter(function, &context));
+  if (bytes == 0) return kSuccess;
+  if (!process.addresses().Allows(device_pointer, bytes, needed)) {
+    return kInvalidValue;
+  }
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(SubmitOrCapture(
+      nullptr, context, [&process, device_pointer, bytes, needed, copy] {
+        if (!process.addresses().Visit(device_pointer, bytes, needed, copy)) {
+          process.Break(kIllegalAddress);
+        }
+      }));
+  Engine::Get().AwaitIdle(context->legacy_stream);
+  return process.entry().broken;
+}
+
+// Calls `on_word` with the word. False: it is not mapped.
+bool WithWord(uint64_t address, Access needed,
+              const std::function<void(std::atomic_ref<uint32_t>)>& on_word) {
+  return Process::Get().addresses().Visit(
+      address, 4, needed, [&on_word](void* piece, uint64_t) {
+        on_word(std::atomic_ref<uint32_t>(*static_cast<uint32_t*>(piece)));
+      });
+}
+
+void AwaitWord(uint64_t address, uint32_t value) {
+  uint32_t seen = value - 1;
+  while (!Process::Get().is_broken()) {
+    if (!WithWord(address, Access::kRead,
+                  [&seen](auto word) { seen = word.load(); })) {
+      Process::Get().Break(kIllegalAddress);
+    }
+    if (static_cast<int32_t>(seen - value) >= 0) return;
+    std::this_thread::sleep_for(kWordCheck);
+  }
+}
+
+}  // namespace
+
+Result cuModuleLoadData(Module* module, const void* image) {
+  Context context = nullptr;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
+  if (image == nullptr) return kInvalidValue;
+  *module = new CUmod_st();
+  return kSuccess;
+}
+
+Result cuModuleUnload(Module module) {
+  Context context = nullptr;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
+  delete module;
+  return kSuccess;
+}
+
+Result cuModuleGetFunction(Function* function, Module, const char* name) {
+  Context context = nullptr;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
+  *function = fake_cuda::FindKernel(name);
+  return *function == nullptr ? kNotFound : kSuccess;
+}
+
+Result cuLaunchKernel(Function function, unsigned grid_x, unsigned, unsigned,
+                      unsigned block_x, unsigned, unsigned, unsigned,
+                      Stream stream, void** parameters, void**) {
+  Context context = nullptr;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
+  if (function == nullptr || grid_x == 0 || block_x == 0) return kInvalidValue;
+  return SubmitOrCapture(stream, context, function->bind(parameters));
+}
+
+Result cuLaunchHostFunc(Stream stream, HostFunction function, void* user_data) {
+  Context context = nullptr;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
+  return SubmitOrCapture(stream, context,
+                         [function, user_data] { function(user_data); });
+}
+
+Result cuMemsetD8_v2(DevicePtr pointer, unsigned char value, size_t count) {
+  return Fill(__func__, pointer, count, nullptr,
+              FillBytes(pointer, value, count));
+}
+
+Result cuMemsetD32_v2(DevicePtr pointer, unsigned value, size_t count) {
+  return Fill(__func__, pointer, count, nullptr,
+              FillWords(pointer, value, count));
+}
+
+Result cuMemsetD8Async(DevicePtr pointer, unsigned char value, size_t count,
+                       Stream stream) {
+  return Fill(__func__, pointer, count, stream,
+              FillBytes(pointer, value, count));
+}
+
+Result cuMemsetD32Async(DevicePtr pointer, unsigned value, size_t count,
+                        Stream stream) {
+  return Fill(__func__, pointer, count, stream,
+              FillWords(pointer, value, count));
+}
+
+Result cuMemcpyDtoH_v2(void* to, DevicePtr from, size_t bytes) {
+  auto* next = static_cast<char*>(to);
+  return CopyAndWait(__func__, from, bytes, Access::kRead,
+                     [next](void* piece, uint64_t length) mutable {
+                       std::memcpy(next, piece, length);
+                       next += length;
+                     });
+}
+
+Result cuMemcpyHtoD_v2(DevicePtr to, const void* from, size_t bytes) {
+  const auto* next = static_cast<const char*>(from);
+  return CopyAndWait(__func__, to, bytes, Access::kReadWrite,
+                     [next](void* piece, uint64_t length) mutable {
+                       std::memcpy(piece, next, length);
+                       next += length;
+                     });
+}
+
+Result cuStreamWaitValue32_v2(Stream stream, DevicePtr word, uint32_t value,
+                              unsigned flags) {
+  Context context = nullptr;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
+  if (flags != kTestWaitValueGeq || word % 4 != 0) return kInvalidValue;
+  return SubmitOrCapture(stream, context,
+                         [word, value] { AwaitWord(word, value); });
+}
+
+Result cuStreamWriteValue32_v2(Stream stream, DevicePtr word, uint32_t value,
+                               unsigned flags) {
+  Context context = nullptr;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
+  if (flags != 0 || word % 4 != 0) return kInvalidValue;
+  return SubmitOrCapture(stream, context, [word, value] {
+    if (!WithWord(word, Access::kReadWrite,
+                  [value](auto one) { one.store(value); })) {
+      Process::Get().Break(kIllegalAddress);
+    }
+  });
+}
+
+}  // namespace vrampool::cuda

@@ -1,0 +1,212 @@
+// What streams, events, captures and graphs do, on the fake driver and the real
+// one.
+
+#include <atomic>
+#include <chrono>
+
+#include "gtest/gtest.h"
+#include "tests/cuda/gpu.h"
+
+namespace vrampool::testing {
+namespace {
+
+constexpr std::chrono::milliseconds kKernel{100};
+
+class StreamBehaviourTest : public ::testing::Test {
+ protected:
+  cuda::Graph Capture(int mode, const TestStream& stream,
+                      const DeviceBuffer& buffer, uint32_t value) {
+    cuda::Graph graph = nullptr;
+    EXPECT_EQ(gpu_.test().StreamBeginCapture(stream.get(), mode),
+              cuda::kSuccess);
+    gpu_.Fill(stream.get(), buffer.words(), value);
+    EXPECT_EQ(gpu_.test().StreamEndCapture(stream.get(), &graph),
+              cuda::kSuccess);
+    return graph;
+  }
+
+  Gpu gpu_;
+};
+
+TEST_F(StreamBehaviourTest, AStreamsIdNeverComesBackThoughItsHandleDoes) {
+  uint64_t first_id = 0;
+  cuda::Stream first = nullptr;
+  {
+    const TestStream stream(gpu_);
+    first_id = stream.id();
+    first = stream.get();
+    gpu_.Spin(stream.get(), kKernel);
+  }
+  const TestStream second(gpu_);
+  EXPECT_NE(second.id(), first_id);
+  RecordProperty("handle_came_back", second.get() == first ? 1 : 0);
+}
+
+TEST_F(StreamBehaviourTest, NullAndLegacyAreOneStreamAndPerThreadAnother) {
+  unsigned long long null = 0;
+  unsigned long long legacy = 0;
+  unsigned long long own = 0;
+  ASSERT_EQ(gpu_.api().StreamGetId(nullptr, &null), cuda::kSuccess);
+  ASSERT_EQ(gpu_.api().StreamGetId(cuda::kLegacyStream, &legacy),
+            cuda::kSuccess);
+  ASSERT_EQ(gpu_.api().StreamGetId(cuda::kPerThreadStream, &own),
+            cuda::kSuccess);
+  EXPECT_EQ(null, legacy);
+  EXPECT_NE(own, legacy);
+}
+
+TEST_F(StreamBehaviourTest, AnEventOfADestroyedStreamStaysUsable) {
+  const TestEvent event(gpu_);
+  const DeviceBuffer buffer(gpu_, 4096);
+  HostFlag stop(gpu_);
+  {
+    const TestStream stream(gpu_);
+    gpu_.FillUntil(stream.get(), buffer.words(), 1, stop.at());
+    ASSERT_EQ(gpu_.api().EventRecord(event.get(), stream.get()),
+              cuda::kSuccess);
+  }
+  EXPECT_EQ(gpu_.api().EventQuery(event.get()), cuda::kNotReady);
+  stop.Set();
+  EXPECT_EQ(gpu_.api().EventSynchronize(event.get()), cuda::kSuccess);
+  EXPECT_EQ(gpu_.api().EventQuery(event.get()), cuda::kSuccess);
+}
+
+TEST_F(StreamBehaviourTest, AnEventThatWasNeverRecordedIsComplete) {
+  const TestEvent event(gpu_);
+  EXPECT_EQ(gpu_.api().EventQuery(event.get()), cuda::kSuccess);
+}
+
+TEST_F(StreamBehaviourTest, AStreamThatWaitsForAnEventComesAfterIt) {
+  const TestStream first(gpu_);
+  const TestStream second(gpu_);
+  const TestEvent event(gpu_);
+  const DeviceBuffer buffer(gpu_, 1 << 20);
+  gpu_.Spin(first.get(), kKernel);
+  gpu_.Fill(first.get(), buffer.words(), 1);
+  ASSERT_EQ(gpu_.api().EventRecord(event.get(), first.get()), cuda::kSuccess);
+  ASSERT_EQ(gpu_.api().StreamWaitEvent(second.get(), event.get(), 0),
+            cuda::kSuccess);
+  EXPECT_EQ(gpu_.CountMismatches(second.get(), buffer.words(), 1), 0u);
+}
+
+TEST_F(StreamBehaviourTest, TheLegacyStreamComesAfterBlockingStreams) {
+  cuda::Stream blocking = nullptr;
+  ASSERT_EQ(gpu_.test().StreamCreate(&blocking, cuda::kStreamDefault),
+            cuda::kSuccess);
+  const DeviceBuffer buffer(gpu_, 4096);
+  gpu_.Spin(blocking, kKernel);
+  gpu_.Fill(blocking, buffer.words(), 1);
+  ASSERT_EQ(gpu_.api().MemsetD32(buffer.at(), 2, 1024), cuda::kSuccess);
+  EXPECT_EQ(gpu_.CountMismatches(blocking, buffer.words(), 2), 0u);
+  ASSERT_EQ(gpu_.test().StreamDestroy(blocking), cuda::kSuccess);
+}
+
+TEST_F(StreamBehaviourTest, FreeingReturnsOnlyAfterTheRunningKernel) {
+  const TestStream stream(gpu_);
+  DeviceBuffer buffer(gpu_, 4096);
+  gpu_.Spin(stream.get(), kKernel);
+  buffer.Free();
+  EXPECT_EQ(gpu_.test().StreamQuery(stream.get()), cuda::kSuccess);
+}
+
+TEST_F(StreamBehaviourTest, AllocatingDoesNotWaitForTheRunningKernel) {
+  const TestStream stream(gpu_);
+  const DeviceBuffer busy(gpu_, 4096);
+  HostFlag stop(gpu_);
+  gpu_.FillUntil(stream.get(), busy.words(), 1, stop.at());
+  const DeviceBuffer buffer(gpu_, 1 << 20);
+  EXPECT_EQ(gpu_.test().StreamQuery(stream.get()), cuda::kNotReady);
+  stop.Set();
+}
+
+TEST_F(StreamBehaviourTest, ACapturedKernelRunsAtEachLaunchAndNotBefore) {
+  const TestStream stream(gpu_);
+  const DeviceBuffer buffer(gpu_, 4096);
+  const cuda::Graph graph = Capture(cuda::kModeRelaxed, stream, buffer, 4);
+  EXPECT_EQ(gpu_.CountMismatches(stream.get(), buffer.words(), 0), 0u);
+  cuda::GraphExec exec = nullptr;
+  ASSERT_EQ(gpu_.test().GraphInstantiate(&exec, graph, 0), cuda::kSuccess);
+  ASSERT_EQ(gpu_.test().GraphLaunch(exec, stream.get()), cuda::kSuccess);
+  EXPECT_EQ(gpu_.CountMismatches(stream.get(), buffer.words(), 4), 0u);
+  EXPECT_EQ(gpu_.test().GraphExecDestroy(exec), cuda::kSuccess);
+  EXPECT_EQ(gpu_.test().GraphDestroy(graph), cuda::kSuccess);
+}
+
+TEST_F(StreamBehaviourTest, CreatingAndMappingVmmMemoryLeavesACaptureValid) {
+  const TestStream stream(gpu_);
+  cuda::Graph graph = nullptr;
+  ASSERT_EQ(gpu_.test().StreamBeginCapture(stream.get(), cuda::kModeGlobal),
+            cuda::kSuccess);
+  int status = cuda::kCaptureNone;
+  EXPECT_EQ(gpu_.api().StreamIsCapturing(stream.get(), &status),
+            cuda::kSuccess);
+  EXPECT_EQ(status, cuda::kCaptureActive);
+  const VmmBuffer buffer(gpu_, 2 << 20);
+  EXPECT_EQ(gpu_.test().StreamEndCapture(stream.get(), &graph), cuda::kSuccess);
+  EXPECT_EQ(gpu_.test().GraphDestroy(graph), cuda::kSuccess);
+}
+
+TEST_F(StreamBehaviourTest, AnEventQueryEndsACaptureUnlessInRelaxedMode) {
+  const TestStream stream(gpu_);
+  const TestEvent event(gpu_);
+  cuda::Graph graph = nullptr;
+  int mode = cuda::kModeRelaxed;
+  ASSERT_EQ(gpu_.test().StreamBeginCapture(stream.get(), cuda::kModeGlobal),
+            cuda::kSuccess);
+  ASSERT_EQ(gpu_.test().ThreadExchangeStreamCaptureMode(&mode), cuda::kSuccess);
+  EXPECT_EQ(gpu_.api().EventQuery(event.get()), cuda::kSuccess);
+  ASSERT_EQ(gpu_.test().ThreadExchangeStreamCaptureMode(&mode), cuda::kSuccess);
+  EXPECT_EQ(gpu_.api().EventQuery(event.get()),
+            cuda::kStreamCaptureUnsupported);
+  EXPECT_NE(gpu_.test().StreamEndCapture(stream.get(), &graph), cuda::kSuccess);
+}
+
+TEST_F(StreamBehaviourTest, ACapturingStreamCannotBeWaitedFor) {
+  const TestStream stream(gpu_);
+  cuda::Graph graph = nullptr;
+  ASSERT_EQ(gpu_.test().StreamBeginCapture(stream.get(), cuda::kModeRelaxed),
+            cuda::kSuccess);
+  EXPECT_NE(gpu_.test().StreamSynchronize(stream.get()), cuda::kSuccess);
+  EXPECT_NE(gpu_.test().StreamEndCapture(stream.get(), &graph), cuda::kSuccess);
+}
+
+TEST_F(StreamBehaviourTest, AnEventOfACaptureCannotBeAskedFor) {
+  const TestStream stream(gpu_);
+  const TestEvent event(gpu_);
+  cuda::Graph graph = nullptr;
+  ASSERT_EQ(gpu_.test().StreamBeginCapture(stream.get(), cuda::kModeRelaxed),
+            cuda::kSuccess);
+  EXPECT_EQ(gpu_.api().EventRecord(event.get(), stream.get()), cuda::kSuccess);
+  EXPECT_NE(gpu_.api().EventQuery(event.get()), cuda::kSuccess);
+  (void)gpu_.test().StreamEndCapture(stream.get(), &graph);  // Either way.
+}
+
+TEST_F(StreamBehaviourTest, AUserObjectLivesAsLongAsItsLastGraph) {
+  std::atomic<int> destroyed{0};
+  const auto destroy = [](void* count) {
+    auto* const times = static_cast<std::atomic<int>*>(count);
+    ++*times;
+    times->notify_all();
+  };
+  const TestStream stream(gpu_);
+  const DeviceBuffer buffer(gpu_, 4096);
+  const cuda::Graph graph = Capture(cuda::kModeRelaxed, stream, buffer, 4);
+  cuda::UserObject object = nullptr;
+  ASSERT_EQ(gpu_.api().UserObjectCreate(&object, &destroyed, destroy, 1,
+                                        cuda::kUserObjectNoDestructorSync),
+            cuda::kSuccess);
+  ASSERT_EQ(gpu_.api().GraphRetainUserObject(graph, object, 1,
+                                             cuda::kGraphUserObjectMove),
+            cuda::kSuccess);
+  cuda::GraphExec exec = nullptr;
+  ASSERT_EQ(gpu_.test().GraphInstantiate(&exec, graph, 0), cuda::kSuccess);
+  ASSERT_EQ(gpu_.test().GraphDestroy(graph), cuda::kSuccess);
+  gpu_.Synchronize(stream.get());
+  EXPECT_EQ(destroyed, 0);
+  ASSERT_EQ(gpu_.test().GraphExecDestroy(exec), cuda::kSuccess);
+  destroyed.wait(0);  // The driver may take a thread of its own for it.
+  EXPECT_EQ(destroyed, 1);
+}
+
+}  // namespace
+}  // namespace vrampool::testing
