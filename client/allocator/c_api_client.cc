@@ -1,11 +1,10 @@
 // The C interface: clients, memory, the default client.
 
-#include <atomic>
-#include <cstdlib>
 #include <cstring>
 
-#include "base/mutex.h"
 #include "base/status_macros.h"
+#include "client/allocator/allocate.h"
+#include "client/allocator/default_clients.h"
 #include "client/allocator/handles.h"
 #include "client/allocator/last_error.h"
 
@@ -19,61 +18,9 @@ struct ThreadTag {
 };
 constinit thread_local ThreadTag thread_tag;
 
-// The process-wide client. Never destroyed: static objects of the application
-// may give memory back after everything else has ended.
-std::atomic<vrampool_client*> default_client{nullptr};
-
-void RetireDefaultClient() {
-  vrampool_client* const handle = default_client.load();
-  if (CheckHandle(handle).ok()) handle->client->Retire();
-}
-
-Result<vrampool_client*> DefaultClient() {
-  vrampool_client* const ready = default_client.load(std::memory_order_acquire);
-  if (ready != nullptr) {
-    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(ready));
-    return ready;
-  }
-  // Asked before the lock, which a thread of the parent may hold for ever.
-  if (!ClaimProcess()) return ForkedStatus();
-  static Mutex& mu = *new Mutex();
-  MutexLock lock(mu);
-  if (default_client.load() == nullptr) {
-    VRAMPOOL_ASSIGN_OR_RETURN(vrampool_client * opened,
-                              OpenClient(nullptr, RpcChannelFactory()));
-    default_client.store(opened, std::memory_order_release);
-    // Registered after the RPC module was loaded, so it runs before the
-    // module's own destructors. If it cannot be, the daemon cleans up alone.
-    (void)std::atexit(RetireDefaultClient);
-  }
-  return default_client.load();
-}
-
-void* AllocateFrom(const Result<vrampool_client*>& client,
-                   BlockRequest request) noexcept {
-  void* p = nullptr;
-  Guarded([&]() -> Status {
-    VRAMPOOL_RETURN_IF_ERROR(client.status());
-    Client& owner = *(*client)->client;
-    request.tag = thread_tag.is_set ? std::string_view(thread_tag.text)
-                                    : std::string_view(owner.tag());
-    VRAMPOOL_ASSIGN_OR_RETURN(p, owner.Allocate(request));
-    return {};
-  });
-  return p;
-}
-
 Result<vrampool_client*> Checked(vrampool_client* client) {
   VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
   return client;
-}
-
-BlockRequest RequestOf(size_t bytes, const void* caller) {
-  // Memory of the host has no streams: the key stays 0.
-  BlockRequest request;
-  request.bytes = bytes;
-  request.call_site = reinterpret_cast<uint64_t>(caller);
-  return request;
 }
 
 template <size_t N>
@@ -99,6 +46,28 @@ Status Deliver(const Out& value, Out* out) {
 }
 
 }  // namespace
+
+BlockRequest RequestOf(size_t bytes, cudaStream_t stream, const void* caller) {
+  BlockRequest request;
+  request.bytes = bytes;
+  request.stream = stream;
+  request.call_site = reinterpret_cast<uint64_t>(caller);
+  return request;
+}
+
+void* AllocateFrom(const Result<vrampool_client*>& client,
+                   BlockRequest request) noexcept {
+  void* p = nullptr;
+  Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(client.status());
+    Client& owner = *(*client)->client;
+    request.tag = thread_tag.is_set ? std::string_view(thread_tag.text)
+                                    : std::string_view(owner.tag());
+    VRAMPOOL_ASSIGN_OR_RETURN(p, owner.Allocate(request));
+    return {};
+  });
+  return p;
+}
 
 Result<vrampool_client*> OpenClient(const vrampool_options* options,
                                     ChannelFactory factory) {
@@ -143,10 +112,11 @@ void vrampool_client_close(vrampool_client* client) {
   if (client == nullptr) return;
   Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
-    if (client == vrampool::client::default_client.load()) {
-      return {VRAMPOOL_INVALID_ARGUMENT,
-              "the default client is closed by the end of the process; trim it "
-              "to give back what is not in use"};
+    if (vrampool::client::IsProcessWide(client)) {
+      return {
+          VRAMPOOL_INVALID_ARGUMENT,
+          "a process-wide client is closed by the end of the process; trim it "
+          "to give back what is not in use"};
     }
     delete client;
     return {};
@@ -178,14 +148,14 @@ vrampool_status vrampool_client_info(vrampool_client* client,
   });
 }
 
-void* vrampool_allocate(size_t bytes, cudaStream_t /*stream*/) {
+void* vrampool_allocate(size_t bytes, cudaStream_t stream) {
   if (bytes == 0) {  // Needs no client, so none is opened.
     vrampool::client::ReportOk();
     return nullptr;
   }
   return vrampool::client::AllocateFrom(
       vrampool::client::DefaultClient(),
-      vrampool::client::RequestOf(bytes, __builtin_return_address(0)));
+      vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0)));
 }
 
 void vrampool_deallocate(void* p, size_t bytes, cudaStream_t stream) {
@@ -195,28 +165,27 @@ void vrampool_deallocate(void* p, size_t bytes, cudaStream_t stream) {
 }
 
 void* vrampool_client_allocate(vrampool_client* client, size_t bytes,
-                               cudaStream_t /*stream*/) {
+                               cudaStream_t stream) {
   return vrampool::client::AllocateFrom(
       vrampool::client::Checked(client),
-      vrampool::client::RequestOf(bytes, __builtin_return_address(0)));
+      vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0)));
 }
 
 void* vrampool_client_allocate_aligned(vrampool_client* client, size_t bytes,
-                                       size_t alignment,
-                                       cudaStream_t /*stream*/) {
+                                       size_t alignment, cudaStream_t stream) {
   vrampool::client::BlockRequest request =
-      vrampool::client::RequestOf(bytes, __builtin_return_address(0));
+      vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0));
   request.alignment = alignment;
   return vrampool::client::AllocateFrom(vrampool::client::Checked(client),
                                         request);
 }
 
 void vrampool_client_deallocate(vrampool_client* client, void* p, size_t bytes,
-                                cudaStream_t /*stream*/) {
+                                cudaStream_t stream) {
   if (p == nullptr) return;
   Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
-    return client->client->Free(p, bytes);
+    return client->client->Free(p, bytes, stream);
   });
 }
 
@@ -244,9 +213,11 @@ vrampool_status vrampool_trim(vrampool_client* client) {
   });
 }
 
-// Unmapping memory of the host stalls nobody, so nothing is parked.
 vrampool_status vrampool_quiesce(vrampool_client* client) {
-  return vrampool_trim(client);
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    return client->client->Quiesce();
+  });
 }
 
 vrampool_status vrampool_client_usage(vrampool_client* client,
@@ -262,6 +233,7 @@ vrampool_status vrampool_client_usage(vrampool_client* client,
     usage.opened_bytes = now.totals.opened_bytes;
     usage.rpcs = now.calls;
     usage.attachments = now.attachments;
+    usage.parked_bytes = now.totals.parked_bytes;
     return vrampool::client::Deliver(usage, out);
   });
 }

@@ -9,9 +9,9 @@
 // retired: they are used up, never cut from again, and unmapped when empty.
 //
 // Locks: mu_, which guards everything here that changes. It is never held
-// across an RPC, a greeting or a mapping. Threads of its own: one reads the
-// attach socket (AttachLink) and never makes a call that waits for it; one
-// (maintenance) gives slabs back.
+// across an RPC, a greeting, a mapping or a call to CUDA. Threads of its own:
+// one reads the attach socket (AttachLink) and never makes a call that waits
+// for it; one (maintenance) gives slabs back.
 //
 // Threads: thread-safe. Nothing here may be called in a forked child.
 
@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -31,8 +32,11 @@
 
 #include "base/ids.h"
 #include "base/mutex.h"
+#include "client/allocator/graph_ends.h"
 #include "client/allocator/held_object.h"
 #include "client/allocator/slab_set.h"
+#include "client/cuda/gpu_context.h"
+#include "client/cuda/stream_events.h"
 #include "client/session/environment.h"
 #include "client/session/session.h"
 #include "client/session/status.h"
@@ -41,10 +45,13 @@ namespace vrampool::client {
 
 class Client final : private LinkEvents {
  public:
-  // Errors of Session::Attach().
-  static Result<std::unique_ptr<Client>> Open(Settings settings,
-                                              ChannelFactory factory);
-  // Gives back what is idle, ends the session, unmaps everything.
+  // Errors of Session::Attach(), and of GpuContext::Open() for a GPU's client.
+  // `events` is for tests: streams without a GPU.
+  static Result<std::unique_ptr<Client>> Open(
+      Settings settings, ChannelFactory factory,
+      std::shared_ptr<StreamEvents> events = nullptr);
+  // Waits for the GPU, gives back what is idle, ends the session, unmaps
+  // everything.
   ~Client() override;
 
   // Gives back what is idle and stops both threads, but keeps what is mapped:
@@ -53,11 +60,19 @@ class Client final : private LinkEvents {
   void Retire();
 
   // A block; null for zero bytes. Errors as in vrampool.h.
-  Result<void*> Allocate(const BlockRequest& request);
-  Status Free(void* p, uint64_t bytes);
+  Result<void*> Allocate(BlockRequest request);
+  Status Free(void* p, uint64_t bytes, cudaStream_t stream = nullptr);
 
-  // Returns every idle slab; waits for those that are on their way.
+  // Returns every idle slab; waits for those that are on their way. Never
+  // waits for the GPU.
   Status Trim();
+  // Waits for the GPU, and unmaps and returns all that is not in use.
+  Status Quiesce();
+
+  // A stream's capture begins; it has been ended with this graph (null: with
+  // none). As in vrampool.h.
+  Status BeginCapture(cudaStream_t stream);
+  Status EndCapture(cudaStream_t stream, cuda::Graph graph);
 
   struct Usage {
     SlabSet::Totals totals;
@@ -69,6 +84,9 @@ class Client final : private LinkEvents {
   Status WaitForRoom(uint64_t bytes, uint64_t wait_ms);
   std::shared_ptr<Session> session();  // In use now, or last.
   const std::string& tag() const { return settings_.tag; }
+  const std::string& device_uuid() const { return device_; }
+  // Null for a client of the host.
+  const std::shared_ptr<const GpuContext>& gpu() const { return gpu_; }
 
   struct ShareRequest {
     std::vector<std::pair<void*, uint64_t>> buffers;
@@ -99,6 +117,9 @@ class Client final : private LinkEvents {
   // Sessions (client_session.cc). A live session; attaches anew if there is
   // none, trying until `deadline`. Unavailable, Ended, errors of Attach().
   Result<SessionPtr> LiveSession(TimePoint deadline);
+  Status OpenDevice(const Session& session,
+                    std::shared_ptr<StreamEvents> events);
+  Status CheckDevice(const Session& session) const;
   Status BeginAttach(SessionPtr& live, TimePoint deadline);
   Result<SessionPtr> AttachUntil(TimePoint deadline);
   void Install(SessionPtr session) VRAMPOOL_REQUIRES(mu_);
@@ -112,6 +133,7 @@ class Client final : private LinkEvents {
 
   // Growth (client_growth.cc).
   Result<Block*> CutLocked(const BlockRequest& request);
+  Result<Block*> CutSettled(const BlockRequest& request);
   Result<void*> Grow(const BlockRequest& request, uint64_t needed);
   Result<void*> GrowIn(const SessionPtr& session, const BlockRequest& request,
                        uint64_t needed, TimePoint deadline);
@@ -128,16 +150,34 @@ class Client final : private LinkEvents {
   Arrival AwaitSlab(const SessionPtr& session, const SlabReply& reply,
                     SlabKey& key, SlabParcel& parcel);
 
+  // The order of streams (client_streams.cc).
+  Result<StreamUse> IdentifyForFree(cudaStream_t stream);
+  Result<Block*> LiveBlock(void* p, uint64_t bytes) VRAMPOOL_REQUIRES(mu_);
+  void RecordFree(OrderedBlocks::Going going, cudaStream_t stream);
+  // Asks the driver what is done, and lets go what graphs kept that have ended.
+  // True if anybody can have more now.
+  bool Settle();
+  // A block of other streams' memory, for which the request's stream was made
+  // to wait; or null.
+  Result<Block*> CutAcross(const BlockRequest& request);
+  Status AwaitGpu();
+  void OnGraphEnded(CaptureId capture);
+
   // Giving back (client_return.cc).
   void Maintain();
+  // False: the thread is to end.
+  bool AwaitWork();
+  std::optional<TimePoint> NextDue() VRAMPOOL_REQUIRES(mu_);
   bool HasWork() VRAMPOOL_REQUIRES(mu_);
   void WakeMaintenance() VRAMPOOL_REQUIRES(mu_);
   // To be called when a slab may have become idle.
   void NoteIdle() VRAMPOOL_REQUIRES(mu_);
-  std::vector<Slab> TakeIdle(SlabSet::Which which) VRAMPOOL_REQUIRES(mu_);
-  void GiveBack(std::vector<Slab> slabs);
+  SlabSet::Departures TakeIdle(SlabSet::Which which) VRAMPOOL_REQUIRES(mu_);
+  void NoteLeaving(const SlabSet::Departures& taken) VRAMPOOL_REQUIRES(mu_);
+  void GiveBack(SlabSet::Departures taken);
   void GiveBackOne(Slab slab);
-  void ReturnLease(Session& session, LeaseId lease);
+  void ReturnLease(Session& session, LeaseId lease, ReturnedAs as);
+  Status AwaitLeft();
   void Reinstate(SlabName slab);
   void AwaitReinstated(SlabName slab);
   void StopThreads();
@@ -166,7 +206,12 @@ class Client final : private LinkEvents {
 
   const Settings settings_;
   const ChannelFactory factory_;
-  std::string device_;  // The UUID, once known. Written before any thread.
+  // Written once, before any thread: the UUID, and for a GPU its context and
+  // events.
+  std::string device_;
+  std::shared_ptr<const GpuContext> gpu_;
+  std::shared_ptr<StreamEvents> events_;  // Shared with tests alone.
+  std::shared_ptr<GraphEnds> graph_ends_;
   std::thread maintenance_;
 
   Mutex mu_;
@@ -194,8 +239,15 @@ class Client final : private LinkEvents {
   // opened an object in them crossed our report.
   std::set<SlabName> withdrawn_ VRAMPOOL_GUARDED_BY(mu_);
   // Leases whose return the daemon did not confirm.
-  std::vector<std::pair<SessionPtr, LeaseId>> unreturned_
-      VRAMPOOL_GUARDED_BY(mu_);
+  struct Unreturned {
+    SessionPtr session;
+    LeaseId lease{};
+    ReturnedAs as = ReturnedAs::kUnmapped;
+  };
+  std::vector<Unreturned> unreturned_ VRAMPOOL_GUARDED_BY(mu_);
+  // Captures whose graphs have ended and that still keep memory.
+  std::vector<CaptureId> ended_captures_ VRAMPOOL_GUARDED_BY(mu_);
+  TimePoint settled_at_ VRAMPOOL_GUARDED_BY(mu_);  // Settle() ran last.
   // A lease whose reply was lost: asked for again with the same key.
   struct LostLease {
     LinkSerial session{};

@@ -65,45 +65,42 @@ Result<IdempotencyKey> RandomKey() {
   return key;
 }
 
+void* AddressOf(const Block* block) {
+  return reinterpret_cast<void*>(block->address);
+}
+
 }  // namespace
 
-Result<void*> Client::Allocate(const BlockRequest& request) {
+Result<void*> Client::Allocate(BlockRequest request) {
   if (request.bytes == 0) return static_cast<void*>(nullptr);
-  VRAMPOOL_ASSIGN_OR_RETURN(Block * block, CutLocked(request));
-  if (block != nullptr) return reinterpret_cast<void*>(block->address);
+  if (events_ != nullptr) {
+    VRAMPOOL_ASSIGN_OR_RETURN(request.use, events_->Identify(request.stream));
+  }
+  VRAMPOOL_ASSIGN_OR_RETURN(Block * block, CutSettled(request));
+  const SessionPtr used = session();
+  if (block == nullptr && !used->is_live()) {
+    VRAMPOOL_ASSIGN_OR_RETURN(block, CutAcross(request));
+  }
+  if (block != nullptr) return AddressOf(block);
   const auto needed = BlockAllocator::SlabBytesFor(
-      request.bytes, request.alignment, kMappingAlignment);
+      request.bytes, request.alignment, MappingAlignment(used->kind()));
   if (!needed.has_value()) return NoSuchSize(request);
-  return Grow(request, *needed);
+  Result<void*> grown = Grow(request, *needed);
+  if (grown.ok()) return grown;
+  VRAMPOOL_ASSIGN_OR_RETURN(block, CutAcross(request));
+  return block != nullptr ? AddressOf(block) : grown;
+}
+
+// Looks once more after asking the GPU what is done.
+Result<Block*> Client::CutSettled(const BlockRequest& request) {
+  Result<Block*> cut = CutLocked(request);
+  if (!cut.ok() || *cut != nullptr || !Settle()) return cut;
+  return CutLocked(request);
 }
 
 Result<Block*> Client::CutLocked(const BlockRequest& request) {
   MutexLock lock(mu_);
   return slabs_.Cut(request);
-}
-
-Status Client::Free(void* p, uint64_t bytes) {
-  if (p == nullptr) return {};
-  MutexLock lock(mu_);
-  Block* const block = slabs_.blocks().BlockAt(reinterpret_cast<uint64_t>(p));
-  if (block == nullptr || block->is_given_up) {
-    return {VRAMPOOL_INVALID_ARGUMENT,
-            "the pointer is no live block of this client: freed before, from "
-            "another allocator, or not the beginning of its block"};
-  }
-  if (block->asked_bytes != bytes) {
-    return {VRAMPOOL_INVALID_ARGUMENT,
-            "the block was allocated with " +
-                std::to_string(block->asked_bytes) + " bytes and freed with " +
-                std::to_string(bytes) + "; give the same size"};
-  }
-  if (block->objects > 0) {
-    block->is_given_up = true;  // Released when the last object ends.
-    return {};
-  }
-  slabs_.Release(block);
-  NoteIdle();
-  return {};
 }
 
 Result<void*> Client::Grow(const BlockRequest& request, uint64_t needed) {
@@ -134,23 +131,25 @@ Result<void*> Client::GrowIn(const SessionPtr& session,
   Result<void*> first =
       LeaseAndCut(session, preferred, steady_clock::now(), request);
   if (first.ok() || !IsForWantOfRoom(first.status())) return first;
+  VRAMPOOL_ASSIGN_OR_RETURN(const Block* across, CutAcross(request));
+  if (across != nullptr) return AddressOf(across);
   // What we keep in reserve counts against us, too.
-  std::vector<Slab> idle;
+  SlabSet::Departures idle;
   {
     MutexLock lock(mu_);
     idle = TakeIdle(SlabSet::Which::kAll);
     ++waiting_growths_;
   }
-  const bool is_worth_trying = !idle.empty() || preferred > exact->count() ||
+  const bool is_worth_trying = !idle.is_empty() || preferred > exact->count() ||
                                steady_clock::now() < deadline;
   GiveBack(std::move(idle));
   if (is_worth_trying) {
     // Somebody may have freed enough meanwhile.
-    Result<Block*> cut = CutLocked(request);
+    Result<Block*> cut = CutSettled(request);
     if (!cut.ok()) {
       first = cut.status();
     } else if (*cut != nullptr) {
-      first = reinterpret_cast<void*>((*cut)->address);
+      first = AddressOf(*cut);
     } else {
       first = LeaseAndCut(session, exact->count(), deadline, request);
     }
@@ -168,7 +167,7 @@ Result<void*> Client::LeaseAndCut(const SessionPtr& session, uint64_t size,
     VRAMPOOL_RETURN_IF_ERROR(Lease(*session, size, deadline, reply));
     Result<SlabKey> key = ObtainSlab(session, reply.slab);
     if (!key.ok()) {
-      ReturnLease(*session, reply.lease);
+      ReturnLease(*session, reply.lease, ReturnedAs::kUnmapped);
       Reinstate({session->serial(), reply.slab.slab});
       if (key.status().code() == VRAMPOOL_NOT_FOUND) continue;
       return std::move(key).status();
@@ -185,7 +184,7 @@ Result<void*> Client::LeaseAndCut(const SessionPtr& session, uint64_t size,
     slabs_.Unpin(*key);
     NoteIdle();
     if (!cut.ok()) return std::move(cut).status();
-    if (*cut != nullptr) return reinterpret_cast<void*>((*cut)->address);
+    if (*cut != nullptr) return AddressOf(*cut);
     // Retired before it was used: the daemon went away meanwhile.
     return Status(VRAMPOOL_UNAVAILABLE,
                   "the daemon went away during the call; try again");
@@ -199,6 +198,7 @@ Status Client::Lease(Session& session, uint64_t size, TimePoint deadline,
                      LeaseReply& reply) {
   LeaseCall call;
   call.size_bytes = size;
+  call.kind = session.kind();
   VRAMPOOL_ASSIGN_OR_RETURN(call.key, RandomKey());
   {
     // A lease that may have been granted without our knowing comes first.
@@ -279,7 +279,7 @@ Result<SlabKey> Client::ObtainSlab(const SessionPtr& session,
   }
   VRAMPOOL_ASSIGN_OR_RETURN(
       SlabMapping mapping,
-      SlabMapping::Map(std::move(parcel), reply.size_bytes));
+      SlabMapping::Map(std::move(parcel), reply.size_bytes, gpu_));
   MutexLock lock(mu_);
   Slab& slab = slabs_.AddOpened(session, reply.slab, std::move(mapping));
   if (session != current_) slabs_.RetireSession(*session);

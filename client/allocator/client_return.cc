@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/status_macros.h"
 #include "client/allocator/client.h"
 
 namespace vrampool::client {
@@ -12,11 +13,16 @@ using std::chrono::steady_clock;
 
 // Trim() waits this long for what other threads are giving back.
 constexpr milliseconds kTrimLimit(10000);
+// The GPU is asked this often whether it has done with slabs that are otherwise
+// idle. Only asking helps: waiting for one event would keep the thread from
+// others, and from ending.
+constexpr milliseconds kSettlePeriod(20);
 
 }  // namespace
 
 bool Client::HasWork() {
   if (is_stop_wanted_ || is_reclaim_wanted_) return true;
+  if (!ended_captures_.empty()) return true;
   if (slabs_.HasSurplus(*current_)) return true;
   return waiting_growths_ > 0 && current_->is_live() && slabs_.HasIdle();
 }
@@ -25,36 +31,54 @@ void Client::WakeMaintenance() { maintenance_wanted_.NotifyOne(); }
 
 void Client::NoteIdle() {
   const bool needs_timer =
-      !is_timer_set_ && slabs_.HasIdle() && current_->is_live();
+      !is_timer_set_ &&
+      ((slabs_.HasIdle() && current_->is_live()) || slabs_.HasSettling());
   if (!needs_timer && !HasWork()) return;
   is_timer_set_ = true;  // By the thread, when it wakes.
   WakeMaintenance();
+}
+
+// When something is to be done that time alone brings.
+std::optional<Client::TimePoint> Client::NextDue() {
+  std::optional<TimePoint> due;
+  if (const auto oldest = slabs_.OldestIdle(); oldest && current_->is_live()) {
+    due = *oldest + milliseconds(settings_.idle_ms);
+  }
+  if (slabs_.HasSettling()) {
+    const TimePoint next = settled_at_ + kSettlePeriod;
+    due = due ? std::min(*due, next) : next;
+  }
+  return due;
 }
 
 // Sleeps until there is something to do at once, or an idle slab's time has
 // come. The timer is not set anew for every slab that falls idle or is used
 // again (that would be a wake-up for each allocation in the worst case): when
 // it ends, it looks what is due.
+bool Client::AwaitWork() {
+  MutexLock lock(mu_);
+  while (!HasWork()) {
+    const auto due = NextDue();
+    if (!due) {
+      is_timer_set_ = false;
+      maintenance_wanted_.Wait(lock);
+    } else if (*due <= steady_clock::now()) {
+      break;
+    } else {
+      is_timer_set_ = true;
+      (void)maintenance_wanted_.WaitUntil(lock, *due);
+    }
+  }
+  return !is_stop_wanted_;
+}
+
 void Client::Maintain() {
-  const milliseconds grace(settings_.idle_ms);
-  while (true) {
-    std::vector<Slab> idle;
+  while (AwaitWork()) {
+    (void)Settle();
+    SlabSet::Departures idle;
     std::vector<SessionPtr> forgotten;
     {
       MutexLock lock(mu_);
-      while (!HasWork()) {
-        const auto oldest = slabs_.OldestIdle();
-        if (!oldest || !current_->is_live()) {
-          is_timer_set_ = false;
-          maintenance_wanted_.Wait(lock);
-        } else if (*oldest + grace <= steady_clock::now()) {
-          break;
-        } else {
-          is_timer_set_ = true;
-          (void)maintenance_wanted_.WaitUntil(lock, *oldest + grace);
-        }
-      }
-      if (is_stop_wanted_) return;
       const bool is_all = is_reclaim_wanted_ || waiting_growths_ > 0;
       is_reclaim_wanted_ = false;
       idle = TakeIdle(is_all ? SlabSet::Which::kAll : SlabSet::Which::kSurplus);
@@ -64,13 +88,20 @@ void Client::Maintain() {
   }
 }
 
-std::vector<Slab> Client::TakeIdle(SlabSet::Which which) {
+SlabSet::Departures Client::TakeIdle(SlabSet::Which which) {
   const TimePoint due = steady_clock::now() - milliseconds(settings_.idle_ms);
-  std::vector<Slab> idle = slabs_.TakeIdle(which, due, *current_);
-  for (const Slab& slab : idle) {
+  SlabSet::Departures idle = slabs_.TakeIdle(which, due, *current_);
+  NoteLeaving(idle);
+  return idle;
+}
+
+void Client::NoteLeaving(const SlabSet::Departures& taken) {
+  for (const Slab& slab : taken.slabs) {
     leaving_.insert({slab.session->serial(), slab.id});
   }
-  return idle;
+  for (const SlabSet::ParkedLease& parked : taken.parked) {
+    leaving_.insert({parked.session->serial(), parked.slab});
+  }
 }
 
 // Sessions that ended and that nothing refers to any more.
@@ -83,25 +114,35 @@ std::vector<Client::SessionPtr> Client::TakeForgottenSessions() {
   return forgotten;
 }
 
-void Client::GiveBack(std::vector<Slab> slabs) {
-  for (Slab& slab : slabs) GiveBackOne(std::move(slab));
-  std::vector<std::pair<SessionPtr, LeaseId>> again;
+void Client::GiveBack(SlabSet::Departures taken) {
+  for (Slab& slab : taken.slabs) GiveBackOne(std::move(slab));
+  for (const SlabSet::ParkedLease& parked : taken.parked) {
+    ReturnLease(*parked.session, parked.lease, ReturnedAs::kStillMapped);
+    MutexLock lock(mu_);
+    leaving_.erase(leaving_.find({parked.session->serial(), parked.slab}));
+    changed_.NotifyAll();
+  }
+  std::vector<Unreturned> again;
   {
     MutexLock lock(mu_);
     again.swap(unreturned_);
   }
-  for (const auto& [session, lease] : again) ReturnLease(*session, lease);
+  for (const Unreturned& one : again) {
+    ReturnLease(*one.session, one.lease, one.as);
+  }
 }
 
 void Client::GiveBackOne(Slab slab) {
   const SessionPtr session = slab.session;
   const SlabName name{session->serial(), slab.id};
-  slab.mapping = SlabMapping();  // Unmapped from here on.
+  const bool is_unmapped = slab.mapping.Unmap();
   uint32_t kept = 0;
   if (session->is_live()) {
     if (slab.is_leased) {
-      ReturnLease(*session, slab.lease);
-    } else {
+      ReturnLease(
+          *session, slab.lease,
+          is_unmapped ? ReturnedAs::kUnmapped : ReturnedAs::kStillMapped);
+    } else if (is_unmapped) {
       const CallOutcome outcome =
           session->MakeRaw([&](ControlChannel& channel) {
             return channel.ReportUnmapped(session->epoch(), &slab.id, 1, kept);
@@ -123,9 +164,8 @@ void Client::Reinstate(SlabName slab) {
   changed_.NotifyAll();
 }
 
-void Client::ReturnLease(Session& session, LeaseId lease) {
-  const ReturnCall call{
-      .epoch = session.epoch(), .lease = lease, .as = ReturnedAs::kUnmapped};
+void Client::ReturnLease(Session& session, LeaseId lease, ReturnedAs as) {
+  const ReturnCall call{.epoch = session.epoch(), .lease = lease, .as = as};
   const CallOutcome outcome = session.MakeRaw(
       [&](ControlChannel& channel) { return channel.Return(call); });
   if (outcome.ok() || outcome.code == CallCode::kNotFound ||
@@ -138,16 +178,34 @@ void Client::ReturnLease(Session& session, LeaseId lease) {
   const auto owner = std::find_if(
       sessions_.begin(), sessions_.end(),
       [&](const SessionPtr& one) { return one.get() == &session; });
-  if (owner != sessions_.end()) unreturned_.emplace_back(*owner, lease);
+  if (owner != sessions_.end()) unreturned_.push_back({*owner, lease, as});
 }
 
 Status Client::Trim() {
-  std::vector<Slab> idle;
+  (void)Settle();
+  SlabSet::Departures idle;
   {
     MutexLock lock(mu_);
     idle = TakeIdle(SlabSet::Which::kAll);
   }
   GiveBack(std::move(idle));
+  return AwaitLeft();
+}
+
+Status Client::Quiesce() {
+  VRAMPOOL_RETURN_IF_ERROR(AwaitGpu());
+  SlabSet::Departures unused;
+  {
+    MutexLock lock(mu_);
+    unused = slabs_.TakeUnused();
+    NoteLeaving(unused);
+  }
+  GiveBack(std::move(unused));
+  return AwaitLeft();
+}
+
+// Waits for what other threads are giving back.
+Status Client::AwaitLeft() {
   const TimePoint deadline = steady_clock::now() + kTrimLimit;
   MutexLock lock(mu_);
   while (!leaving_.empty()) {

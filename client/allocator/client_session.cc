@@ -4,6 +4,7 @@
 
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
+#include "client/cuda/gpu_stream_events.h"
 #include "client/session/discovery.h"
 #include "client/session/quiet_thread.h"
 
@@ -23,16 +24,21 @@ Status Closing() {
           "be asked of the daemon"};
 }
 
+bool IsOfGpu(HandleKind kind) {
+  return kind == HandleKind::kCudaIpc || kind == HandleKind::kVmmFd;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Client>> Client::Open(Settings settings,
-                                             ChannelFactory factory) {
+Result<std::unique_ptr<Client>> Client::Open(
+    Settings settings, ChannelFactory factory,
+    std::shared_ptr<StreamEvents> events) {
   std::unique_ptr<Client> client(
       new Client(std::move(settings), std::move(factory)));
   const auto deadline =
       steady_clock::now() + milliseconds(client->settings_.wait_ms);
   VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session, client->AttachUntil(deadline));
-  client->device_ = session->device_uuid();
+  VRAMPOOL_RETURN_IF_ERROR(client->OpenDevice(*session, std::move(events)));
   {
     MutexLock lock(client->mu_);
     client->Install(std::move(session));
@@ -44,20 +50,55 @@ Result<std::unique_ptr<Client>> Client::Open(Settings settings,
 }
 
 Client::Client(Settings settings, ChannelFactory factory)
-    : settings_(std::move(settings)), factory_(std::move(factory)) {}
+    : settings_(std::move(settings)),
+      factory_(std::move(factory)),
+      graph_ends_(std::make_shared<GraphEnds>(
+          [this](CaptureId capture) { OnGraphEnded(capture); })) {}
+
+Status Client::OpenDevice(const Session& session,
+                          std::shared_ptr<StreamEvents> events) {
+  device_ = session.device_uuid();
+  events_ = std::move(events);
+  if (!IsOfGpu(session.kind())) return {};
+  VRAMPOOL_ASSIGN_OR_RETURN(gpu_, GpuContext::Open(device_));
+  if (events_ == nullptr) events_ = std::make_shared<GpuStreamEvents>(gpu_);
+  return {};
+}
+
+// A daemon that was restarted may serve the device in another way.
+Status Client::CheckDevice(const Session& session) const {
+  if (device_.empty() || IsOfGpu(session.kind()) == (gpu_ != nullptr)) {
+    return {};
+  }
+  return {VRAMPOOL_VERSION_MISMATCH,
+          std::string("the daemon of ") + device_ +
+              " now gives memory of "
+              "kind " +
+              HandleKindName(session.kind()) +
+              ", which this client was not opened for; restart this process"};
+}
 
 Client::~Client() {
-  if (session() != nullptr) Retire();
+  if (session() != nullptr) {
+    // On error the GPU does no work of ours any more.
+    (void)Quiesce();
+    Retire();
+  }
+  graph_ends_->Detach();
   std::vector<SessionPtr> sessions;
-  std::vector<std::pair<SessionPtr, LeaseId>> unreturned;
+  std::vector<Unreturned> unreturned;
+  std::vector<cuda::Event> events;
+  SlabSet slabs;  // Unmapped without the lock.
   {
     MutexLock lock(mu_);
     sessions.swap(sessions_);
     unreturned.swap(unreturned_);
     current_.reset();
     parcels_.clear();
-    slabs_ = SlabSet();
+    events = slabs_.ordered().TakeEvents();
+    std::swap(slabs, slabs_);
   }
+  for (const cuda::Event event : events) events_->Destroy(event);
 }
 
 void Client::Retire() {
@@ -145,6 +186,7 @@ Result<Client::SessionPtr> Client::AttachUntil(TimePoint deadline) {
     const bool may_come = !session.ok() &&
                           session.status().code() == VRAMPOOL_UNAVAILABLE &&
                           steady_clock::now() < deadline;
+    if (session.ok()) VRAMPOOL_RETURN_IF_ERROR(CheckDevice(**session));
     if (!may_come) return session;
     {
       MutexLock lock(mu_);
@@ -164,7 +206,8 @@ void Client::Install(SessionPtr session) {
     std::erase_if(parcels_, [&](auto& p) { return p.first.first == old; });
     std::erase_if(withdrawn_, [&](auto& name) { return name.first == old; });
     std::erase_if(lost_leases_, [&](auto& l) { return l.session == old; });
-    std::erase_if(unreturned_, [&](auto& u) { return u.first == before; });
+    std::erase_if(unreturned_,
+                  [&](auto& one) { return one.session == before; });
   }
   ++attachments_;
   sessions_.push_back(session);

@@ -48,14 +48,15 @@ Slab& SlabSet::AddOpened(std::shared_ptr<Session> session, SlabId id,
 void SlabSet::MakeLeased(Slab& slab, LeaseId lease) {
   NoteUsed(slab);
   const uint64_t size = slab.mapping.size_bytes();
+  BytesOf(slab) -= size;
   slab.is_leased = true;
+  slab.is_parked = false;
   slab.lease = lease;
-  totals_.opened_bytes -= size;
-  totals_.leased_bytes += size;
+  BytesOf(slab) += size;
   ++totals_.leased_slabs;
-  blocks_.AddSlab(slab.key, reinterpret_cast<uint64_t>(slab.mapping.base()),
-                  size);
-  if (slab.is_retired) blocks_.Retire(slab.key);
+  blocks().AddSlab(slab.key, reinterpret_cast<uint64_t>(slab.mapping.base()),
+                   size);
+  if (slab.is_retired) blocks().Retire(slab.key);
   NoteIdle(slab);
 }
 
@@ -66,9 +67,46 @@ Slab* SlabSet::Find(const Session& session, SlabId id) {
 
 Slab& SlabSet::Get(SlabKey key) { return slabs_.at(key); }
 
+uint64_t& SlabSet::BytesOf(const Slab& slab) {
+  return slab.is_leased   ? totals_.leased_bytes
+         : slab.is_parked ? totals_.parked_bytes
+                          : totals_.opened_bytes;
+}
+
 Result<Block*> SlabSet::Cut(const BlockRequest& request) {
-  Block* const block = blocks_.Allocate(request.bytes, request.alignment);
-  if (block == nullptr) return block;
+  const auto cut =
+      ordered_.Allocate(request.bytes, request.alignment, request.use);
+  if (!cut) return static_cast<Block*>(nullptr);
+  return Enter(*cut, request);
+}
+
+std::optional<OrderedBlocks::Cut> SlabSet::CutAcross(
+    const BlockRequest& request) {
+  auto cut =
+      ordered_.AllocateAcross(request.bytes, request.alignment, request.use);
+  if (cut) {
+    cut->block->is_given_up = true;  // No live block for anybody who asks.
+    NoteUsed(slabs_.at(cut->block->slab));
+  }
+  return cut;
+}
+
+Result<Block*> SlabSet::FinishAcross(const OrderedBlocks::Cut& cut,
+                                     const BlockRequest& request) {
+  ordered_.Keep(cut);
+  cut.block->is_given_up = false;
+  return Enter({.block = cut.block, .parts = cut.parts, .waits = {}}, request);
+}
+
+void SlabSet::UndoAcross(const OrderedBlocks::Cut& cut) {
+  Slab& slab = slabs_.at(cut.block->slab);
+  ordered_.PutBack(cut);
+  NoteIdle(slab);
+}
+
+Result<Block*> SlabSet::Enter(const OrderedBlocks::Cut& cut,
+                              const BlockRequest& request) {
+  Block* const block = cut.block;
   Slab& slab = slabs_.at(block->slab);
   ManifestWriter& manifest = slab.session->manifest();
   const uint64_t base = reinterpret_cast<uint64_t>(slab.mapping.base());
@@ -76,13 +114,14 @@ Result<Block*> SlabSet::Cut(const BlockRequest& request) {
       manifest.Record({.slab = slab.id,
                        .offset_bytes = block->address - base,
                        .size_bytes = request.bytes,
-                       .stream = request.stream,
+                       .stream = request.use.id,
                        .allocated_unix_ns = NowUnixNs(),
                        .call_site = request.call_site,
                        .tag = manifest.InternTag(request.tag),
                        .thread = ThreadId()});
   if (!record.ok()) {
-    blocks_.Free(block);
+    ordered_.PutBack(cut);
+    NoteIdle(slab);
     return record.status();
   }
   block->record = *record;
@@ -97,7 +136,7 @@ void SlabSet::Release(Block* block) {
   totals_.live_bytes -= block->asked_bytes;
   --totals_.live_blocks;
   if (!block->is_struck) slab.session->manifest().Erase(block->record);
-  blocks_.Free(block);
+  ordered_.Release(block);
   NoteIdle(slab);
 }
 
@@ -105,6 +144,10 @@ void SlabSet::StrikeGivenUp(Block* block) {
   if (!block->is_given_up || block->is_struck) return;
   block->is_struck = true;
   slabs_.at(block->slab).session->manifest().Erase(block->record);
+}
+
+void SlabSet::NoteSettled(const std::vector<SlabKey>& slabs) {
+  for (const SlabKey key : slabs) NoteIdle(slabs_.at(key));
 }
 
 void SlabSet::AddObject(Block* block) {
@@ -126,6 +169,11 @@ void SlabSet::RemoveObject(Block* block) {
       .SetSharing(block->record, ManifestWriter::Sharing::kPrivate);
 }
 
+void SlabSet::DropObject(Block* block) {
+  VRAMPOOL_CHECK(block->objects > 0 && block->is_given_up);
+  if (--block->objects == 0) Release(block);
+}
+
 void SlabSet::Pin(SlabKey key) {
   Slab& slab = slabs_.at(key);
   NoteUsed(slab);
@@ -139,22 +187,35 @@ void SlabSet::Unpin(SlabKey key) {
   NoteIdle(slab);
 }
 
+bool SlabSet::IsUnused(const Slab& slab) const {
+  return slab.pins == 0 && ordered_.pieces().BlocksIn(slab.key) == 0;
+}
+
+uint64_t& SlabSet::IdleCountOf(const Slab& slab) {
+  return slab.is_retired  ? idle_retired_
+         : slab.is_leased ? idle_leased_
+                          : idle_opened_;
+}
+
 void SlabSet::NoteIdle(Slab& slab) {
-  if (slab.idle_since || slab.pins > 0 || blocks_.BlocksIn(slab.key) > 0) {
-    return;
+  if (slab.idle_since || !IsUnused(slab)) return;
+  if (!slab.is_leased && !slab.mapping.unmaps_freely()) return;
+  const bool is_settling = ordered_.pieces().OwnedIn(slab.key) > 0;
+  if (slab.is_settling != is_settling) {
+    slab.is_settling = is_settling;
+    is_settling ? ++settling_ : --settling_;
   }
+  if (is_settling) return;
   slab.idle_since = steady_clock::now();
-  ++(slab.is_retired  ? idle_retired_
-     : slab.is_leased ? idle_leased_
-                      : idle_opened_);
+  ++IdleCountOf(slab);
 }
 
 void SlabSet::NoteUsed(Slab& slab) {
+  if (slab.is_settling) --settling_;
+  slab.is_settling = false;
   if (!slab.idle_since) return;
   slab.idle_since.reset();
-  --(slab.is_retired  ? idle_retired_
-     : slab.is_leased ? idle_leased_
-                      : idle_opened_);
+  --IdleCountOf(slab);
 }
 
 void SlabSet::RetireSession(const Session& session) {
@@ -163,16 +224,14 @@ void SlabSet::RetireSession(const Session& session) {
     NoteUsed(slab);
     slab.is_retired = true;
     by_id_.erase({&session, slab.id});
-    if (slab.is_leased) blocks_.Retire(key);
+    if (slab.is_leased) blocks().Retire(key);
     NoteIdle(slab);
   }
 }
 
-std::vector<Slab> SlabSet::TakeIdle(Which which,
-                                    steady_clock::time_point idle_before,
-                                    const Session& current) {
-  const bool is_away = !current.is_live();
-  SlabKey spare{};
+// The leased slab that became idle last.
+std::optional<SlabKey> SlabSet::Spare() const {
+  std::optional<SlabKey> spare;
   std::optional<steady_clock::time_point> newest;
   for (const auto& [key, slab] : slabs_) {
     if (!slab.idle_since || !slab.is_leased || slab.is_retired) continue;
@@ -181,7 +240,15 @@ std::vector<Slab> SlabSet::TakeIdle(Which which,
       spare = key;
     }
   }
-  std::vector<Slab> taken;
+  return spare;
+}
+
+SlabSet::Departures SlabSet::TakeIdle(Which which,
+                                      steady_clock::time_point idle_before,
+                                      const Session& current) {
+  const bool is_away = !current.is_live();
+  const std::optional<SlabKey> spare = Spare();
+  Departures taken;
   for (auto next = slabs_.begin(); next != slabs_.end();) {
     Slab& slab = (next++)->second;
     if (!slab.idle_since) continue;
@@ -190,22 +257,52 @@ std::vector<Slab> SlabSet::TakeIdle(Which which,
       if (is_away) continue;
       if (!is_surplus && *slab.idle_since > idle_before) continue;
     }
-    taken.push_back(std::move(slab));
-    Remove(taken.back());
+    if (!slab.mapping.unmaps_freely()) {
+      Park(slab, taken);
+      continue;
+    }
+    taken.slabs.push_back(std::move(slab));
+    Remove(taken.slabs.back());
   }
   return taken;
+}
+
+SlabSet::Departures SlabSet::TakeUnused() {
+  Departures taken;
+  for (auto next = slabs_.begin(); next != slabs_.end();) {
+    Slab& slab = (next++)->second;
+    if (!IsUnused(slab) || ordered_.pieces().OwnedIn(slab.key) > 0) continue;
+    taken.slabs.push_back(std::move(slab));
+    Remove(taken.slabs.back());
+  }
+  return taken;
+}
+
+void SlabSet::StopLease(Slab& slab) {
+  blocks().RemoveSlab(slab.key);
+  --totals_.leased_slabs;
+}
+
+// A slab whose session has ended is nobody's lease any more, and stays mapped
+// all the same.
+void SlabSet::Park(Slab& slab, Departures& departures) {
+  const uint64_t size = slab.mapping.size_bytes();
+  NoteUsed(slab);
+  StopLease(slab);
+  BytesOf(slab) -= size;
+  slab.is_leased = false;
+  slab.is_parked = true;
+  BytesOf(slab) += size;
+  if (slab.is_retired) return;
+  departures.parked.push_back(
+      {.session = slab.session, .slab = slab.id, .lease = slab.lease});
 }
 
 void SlabSet::Remove(Slab& slab) {
   const uint64_t size = slab.mapping.size_bytes();
   NoteUsed(slab);
-  if (slab.is_leased) {
-    blocks_.RemoveSlab(slab.key);
-    totals_.leased_bytes -= size;
-    --totals_.leased_slabs;
-  } else {
-    totals_.opened_bytes -= size;
-  }
+  if (slab.is_leased) StopLease(slab);
+  BytesOf(slab) -= size;
   mapped_bytes_[slab.session.get()] -= size;
   PublishMapped(*slab.session);
   if (!slab.is_retired) by_id_.erase({slab.session.get(), slab.id});

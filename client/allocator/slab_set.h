@@ -1,15 +1,19 @@
 // slab_set.h - the slabs that this process maps, and the blocks in them.
 //
-// A slab is *leased* (blocks are cut from it) or *opened* (it is another
-// process's; objects in it are held here), or both by turns. It is *idle* when
-// it has no block, no object of ours lives in it and nothing is pinned in it;
-// idle slabs are what can be given back.
+// A slab is *leased* (blocks are cut from it), *opened* (it is another
+// process's; objects in it are held here), or both by turns; or *parked*: given
+// back while it stays mapped, because unmapping would stall the process.
+//
+// It is *idle* when it has no block, no object of ours lives in it, nothing is
+// pinned in it, and no work on the GPU can touch it; idle slabs are what can be
+// given back. A slab that lacks only the last is *settling*. What is parked, or
+// opened and cannot be unmapped without a stall, counts as neither.
 //
 // Every block is recorded in the manifest of its slab's session before it is
 // handed out, and taken off it before its memory can be cut again.
 //
 // Threads: not thread-safe; the client's lock guards it. It makes no system
-// call but to read the clock when a slab becomes idle.
+// call but to read the clock when a slab becomes idle, and no call to CUDA.
 
 #ifndef VRAMPOOL_CLIENT_ALLOCATOR_SLAB_SET_H_
 #define VRAMPOOL_CLIENT_ALLOCATOR_SLAB_SET_H_
@@ -24,6 +28,7 @@
 
 #include "base/ids.h"
 #include "client/allocator/block_allocator.h"
+#include "client/allocator/ordered_blocks.h"
 #include "client/session/session.h"
 #include "client/session/slab_mapping.h"
 #include "client/session/status.h"
@@ -36,6 +41,8 @@ struct Slab {
   std::shared_ptr<Session> session;
   SlabMapping mapping;
   bool is_leased = false;
+  bool is_parked = false;
+  bool is_settling = false;
   LeaseId lease{};          // When leased.
   uint64_t pins = 0;        // Open objects in it, and calls under way.
   bool is_retired = false;  // Its session has ended and another has begun.
@@ -46,9 +53,10 @@ struct Slab {
 struct BlockRequest {
   uint64_t bytes = 0;
   uint64_t alignment = BlockAllocator::kQuantum;
-  uint64_t stream = 0;
+  cudaStream_t stream = nullptr;
   uint64_t call_site = 0;
   std::string_view tag;
+  StreamUse use;  // What `stream` was found to be; filled in by Client.
 };
 
 class SlabSet {
@@ -71,15 +79,30 @@ class SlabSet {
   Slab* Find(const Session& session, SlabId id);
   Slab& Get(SlabKey key);
 
-  // A block, recorded; null when no slab has room. Limit when the manifest has
-  // none.
+  // A block that the request's stream may have at once, recorded; null when no
+  // slab has room for it. Limit when the manifest has none.
   Result<Block*> Cut(const BlockRequest& request);
-  // Takes the record back and frees the block.
+
+  // The same out of memory that other streams freed: nobody has the block until
+  // FinishAcross(), which records it, or UndoAcross().
+  std::optional<OrderedBlocks::Cut> CutAcross(const BlockRequest& request);
+  Result<Block*> FinishAcross(const OrderedBlocks::Cut& cut,
+                              const BlockRequest& request);
+  void UndoAcross(const OrderedBlocks::Cut& cut);
+
+  // Takes the record of a block that was given up back, and frees it.
   void Release(Block* block);
+
+  // More of these slabs is everyone's now.
+  void NoteSettled(const std::vector<SlabKey>& slabs);
+  bool HasSettling() const { return settling_ > 0; }
   // Counts one object more or fewer that the block is part of. A block that the
   // application has given up is released with its last object.
   void AddObject(Block* block);
   void RemoveObject(Block* block);
+  // Lets go of a block that was kept, as if for an object, while it was given
+  // up.
+  void DropObject(Block* block);
 
   // Takes the record of a block that the application has given up off the
   // manifest, while the object that keeps it goes on: for a session's end.
@@ -88,16 +111,34 @@ class SlabSet {
   void Pin(SlabKey key);
   void Unpin(SlabKey key);
 
-  BlockAllocator& blocks() { return blocks_; }
+  BlockAllocator& blocks() { return ordered_.pieces(); }
+  OrderedBlocks& ordered() { return ordered_; }
 
   // No more blocks from the slabs of `session`, which has ended.
   void RetireSession(const Session& session);
 
-  // Takes idle slabs out of the set. Slabs of `current` are kept while its
-  // daemon is away, unless all are wanted: they are all there is.
-  std::vector<Slab> TakeIdle(Which which,
-                             std::chrono::steady_clock::time_point idle_before,
-                             const Session& current);
+  struct ParkedLease {
+    std::shared_ptr<Session> session;
+    SlabId slab{};
+    LeaseId lease{};
+  };
+  // What is to be given back: slabs to unmap, no longer in the set, and leases
+  // of slabs that stay mapped, which are parked from here on.
+  struct Departures {
+    std::vector<Slab> slabs;
+    std::vector<ParkedLease> parked;
+    bool is_empty() const { return slabs.empty() && parked.empty(); }
+  };
+
+  // Gives idle slabs up. Slabs of `current` are kept while its daemon is away,
+  // unless all are wanted: they are all there is.
+  Departures TakeIdle(Which which,
+                      std::chrono::steady_clock::time_point idle_before,
+                      const Session& current);
+  // All that is idle or parked, or opened and not in use, to be unmapped
+  // whatever that costs.
+  Departures TakeUnused();
+
   // TakeIdle(kSurplus) would take some at once.
   bool HasSurplus(const Session& current) const;
   bool HasIdle() const {
@@ -111,25 +152,35 @@ class SlabSet {
     uint64_t leased_bytes = 0;
     uint64_t leased_slabs = 0;
     uint64_t opened_bytes = 0;
+    uint64_t parked_bytes = 0;
     uint64_t live_bytes = 0;
     uint64_t live_blocks = 0;
   };
   const Totals& totals() const { return totals_; }
 
  private:
+  Result<Block*> Enter(const OrderedBlocks::Cut& cut,
+                       const BlockRequest& request);
+  bool IsUnused(const Slab& slab) const;
+  uint64_t& IdleCountOf(const Slab& slab);
+  uint64_t& BytesOf(const Slab& slab);
   void NoteIdle(Slab& slab);
   void NoteUsed(Slab& slab);
+  void StopLease(Slab& slab);
+  void Park(Slab& slab, Departures& departures);
   void Remove(Slab& slab);
+  std::optional<SlabKey> Spare() const;
   void PublishMapped(Session& session);
 
-  BlockAllocator blocks_;
+  OrderedBlocks ordered_;
   std::map<SlabKey, Slab> slabs_;
   std::map<std::pair<const Session*, SlabId>, SlabKey> by_id_;
   std::map<const Session*, uint64_t> mapped_bytes_;
-  // Counts of idle slabs, so that the common question needs no walk.
+  // Counts of slabs, so that the common questions need no walk.
   uint64_t idle_leased_ = 0;
   uint64_t idle_opened_ = 0;
   uint64_t idle_retired_ = 0;
+  uint64_t settling_ = 0;
   uint64_t next_key_ = 1;
   Totals totals_;
 };

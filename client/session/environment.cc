@@ -3,7 +3,9 @@
 #include <errno.h>
 
 #include <charconv>
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <string_view>
 
 #include "base/status_macros.h"
@@ -60,19 +62,52 @@ Status ChooseSlab(uint64_t option, Bytes& target) {
   return {};
 }
 
+Status ChooseKind(vrampool_kind option, HandleKind& target) {
+  constexpr HandleKind kKinds[] = {HandleKind::kCudaIpc, HandleKind::kVmmFd,
+                                   HandleKind::kHostFd};
+  std::string name;
+  Choose(nullptr, "VRAMPOOL_KIND", name);
+  if (option == VRAMPOOL_KIND_NONE && name.empty()) return {};
+  for (const HandleKind kind : kKinds) {
+    const bool is_chosen =
+        option != VRAMPOOL_KIND_NONE
+            ? static_cast<int>(option) == static_cast<int>(kind)
+            : name == HandleKindName(kind);
+    if (is_chosen) {
+      target = kind;
+      return {};
+    }
+  }
+  return {VRAMPOOL_INVALID_ARGUMENT,
+          "there is no kind of memory " +
+              (option != VRAMPOOL_KIND_NONE
+                   ? std::to_string(static_cast<int>(option))
+                   : "\"" + name + "\" (VRAMPOOL_KIND)") +
+              "; choose CUDA_IPC, VMM_FD or HOST_FD"};
+}
+
+// Options grow at their end: a program that was built against an older header
+// gives fewer of them.
+Status CopyGiven(const vrampool_options& options, vrampool_options& given) {
+  constexpr size_t kFirstVersion = offsetof(vrampool_options, kind);
+  const size_t size = options.struct_size;
+  if (size != sizeof(vrampool_options) && size != kFirstVersion) {
+    return {VRAMPOOL_INVALID_ARGUMENT,
+            "vrampool_options.struct_size is not one that this library knows; "
+            "call vrampool_options_init() first, and build against the header "
+            "of the installed version"};
+  }
+  std::memcpy(&given, &options, size);
+  return {};
+}
+
 }  // namespace
 
 Result<Settings> ResolveSettings(const vrampool_options* options) {
   vrampool_options given;
   vrampool_options_init(&given);
   if (options != nullptr) {
-    if (options->struct_size != sizeof(vrampool_options)) {
-      return Status(VRAMPOOL_INVALID_ARGUMENT,
-                    "vrampool_options.struct_size is not that of this library; "
-                    "call vrampool_options_init() first, and build against the "
-                    "header of the installed version");
-    }
-    given = *options;
+    VRAMPOOL_RETURN_IF_ERROR(CopyGiven(*options, given));
   }
   Settings settings;
   settings.name = program_invocation_short_name;
@@ -86,6 +121,7 @@ Result<Settings> ResolveSettings(const vrampool_options* options) {
       ChooseMs(given.wait_ms, "VRAMPOOL_WAIT_MS", settings.wait_ms));
   VRAMPOOL_RETURN_IF_ERROR(
       ChooseMs(given.idle_ms, "VRAMPOOL_IDLE_MS", settings.idle_ms));
+  VRAMPOOL_RETURN_IF_ERROR(ChooseKind(given.kind, settings.kind));
   return settings;
 }
 

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "base/ids.h"
 #include "client/session/status.h"
 
 namespace vrampool::client {
@@ -28,6 +29,7 @@ struct Settings {
   Bytes slab = MiB(64);
   uint64_t wait_ms = 0;
   uint64_t idle_ms = 1000;
+  HandleKind kind = HandleKind::kNone;  // kNone: the daemon's default.
 };
 
 // InvalidArgument names the variable or option and what it should be.

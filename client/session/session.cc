@@ -31,6 +31,24 @@ Status CheckWelcome(const attach::Welcome& welcome) {
   return {};
 }
 
+// What the client wants, if the daemon has it, or the daemon's first.
+Result<HandleKind> ChooseKind(HandleKind wanted,
+                              const attach::Welcome& welcome) {
+  std::string offered;
+  for (const uint32_t number : welcome.kinds) {
+    const auto kind = static_cast<HandleKind>(number);
+    if (kind == HandleKind::kNone) continue;
+    if (wanted == HandleKind::kNone || wanted == kind) return kind;
+    offered +=
+        (offered.empty() ? "" : ", ") + std::string(HandleKindName(kind));
+  }
+  return Status(VRAMPOOL_INVALID_ARGUMENT,
+                std::string("the daemon has no memory of kind ") +
+                    HandleKindName(wanted) +
+                    "; set VRAMPOOL_KIND, or the option, to one of: " +
+                    (offered.empty() ? "none" : offered));
+}
+
 }  // namespace
 
 ChannelFactory RpcChannelFactory() {
@@ -59,6 +77,8 @@ Result<std::shared_ptr<Session>> Session::Attach(
                                   deadline));
   const attach::Welcome& welcome = greeting.welcome;
   VRAMPOOL_RETURN_IF_ERROR(CheckWelcome(welcome));
+  VRAMPOOL_ASSIGN_OR_RETURN(const HandleKind kind,
+                            ChooseKind(settings.kind, welcome));
   VRAMPOOL_ASSIGN_OR_RETURN(
       ManifestWriter manifest,
       ManifestWriter::Map(std::move(greeting.manifest), welcome.manifest_bytes,
@@ -70,23 +90,24 @@ Result<std::shared_ptr<Session>> Session::Attach(
   VRAMPOOL_ASSIGN_OR_RETURN(
       std::unique_ptr<ControlChannel> channel,
       factory(folder + "/" + attach::kBrokerSocketName, welcome.token));
-  std::shared_ptr<Session> session(new Session(
-      greeting, std::move(manifest), std::move(table), std::move(channel)));
+  std::shared_ptr<Session> session(
+      new Session(greeting, kind, std::move(manifest), std::move(table),
+                  std::move(channel)));
   VRAMPOOL_ASSIGN_OR_RETURN(
       session->link_,
       AttachLink::Start(session->serial(), std::move(greeting.socket), events));
   return session;
 }
 
-Session::Session(Greeting& greeting, ManifestWriter manifest, ObjectTable table,
-                 std::unique_ptr<ControlChannel> channel)
+Session::Session(Greeting& greeting, HandleKind kind, ManifestWriter manifest,
+                 ObjectTable table, std::unique_ptr<ControlChannel> channel)
     : serial_(NextSerial()),
       id_(SessionId{greeting.welcome.session_id}),
       epoch_(Epoch{greeting.welcome.epoch}),
       tenant_(TextOf(greeting.welcome.tenant)),
       device_uuid_(TextOf(greeting.welcome.device_uuid)),
       granule_bytes_(greeting.welcome.granule_bytes),
-      kind_(static_cast<HandleKind>(greeting.welcome.kinds[0])),
+      kind_(kind),
       manifest_(std::move(manifest)),
       table_(std::move(table)),
       channel_(std::move(channel)) {

@@ -53,6 +53,7 @@ class Session {
   const std::string& tenant() const { return tenant_; }
   const std::string& device_uuid() const { return device_uuid_; }
   uint64_t granule_bytes() const { return granule_bytes_; }
+  // What its leases are made of.
   HandleKind kind() const { return kind_; }
 
   AttachLink& link() { return *link_; }
@@ -79,8 +80,8 @@ class Session {
   }
 
  private:
-  Session(Greeting& greeting, ManifestWriter manifest, ObjectTable table,
-          std::unique_ptr<ControlChannel> channel);
+  Session(Greeting& greeting, HandleKind kind, ManifestWriter manifest,
+          ObjectTable table, std::unique_ptr<ControlChannel> channel);
 
   const LinkSerial serial_;
   SessionId id_;

@@ -40,16 +40,18 @@ Status NoRoom(uint64_t size_bytes) {
                                  "address space"};
 }
 
+constexpr uint64_t kHostAlignment = MappingAlignment(HandleKind::kHostFd);
+
 // Reserves more than needed and gives back what is not aligned.
 Result<std::byte*> MapAligned(int fd, uint64_t size) {
-  const uint64_t reserved = size + kMappingAlignment;
+  const uint64_t reserved = size + kHostAlignment;
   void* const range =
       ::mmap(nullptr, reserved, PROT_NONE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (range == MAP_FAILED) return NoRoom(size);
   const uint64_t start = reinterpret_cast<uint64_t>(range);
   const uint64_t base =
-      (start + kMappingAlignment - 1) / kMappingAlignment * kMappingAlignment;
+      (start + kHostAlignment - 1) / kHostAlignment * kHostAlignment;
   void* const mapped =
       ::mmap(reinterpret_cast<void*>(base), size, PROT_READ | PROT_WRITE,
              MAP_SHARED | MAP_FIXED, fd, 0);
@@ -68,28 +70,64 @@ Result<std::byte*> MapAligned(int fd, uint64_t size) {
 
 }  // namespace
 
-Result<SlabMapping> SlabMapping::Map(SlabParcel parcel, uint64_t size_bytes) {
-  if (parcel.kind != HandleKind::kHostFd) {
-    return Status(VRAMPOOL_VERSION_MISMATCH,
-                  std::string("this library cannot map slabs of kind ") +
-                      HandleKindName(parcel.kind) +
-                      "; install one that matches the daemon");
-  }
+Result<SlabMapping> SlabMapping::Map(SlabParcel parcel, uint64_t size_bytes,
+                                     std::shared_ptr<const GpuContext> gpu) {
   const uint64_t page = 4096;
   if (size_bytes == 0 || size_bytes % page != 0 ||
       size_bytes > (uint64_t{1} << 47) || parcel.size_bytes != size_bytes) {
     return Status(VRAMPOOL_INTERNAL,
                   "the daemon sent a slab of an impossible size");
   }
-  VRAMPOOL_RETURN_IF_ERROR(CheckFile(parcel.fd.get(), size_bytes));
-  VRAMPOOL_ASSIGN_OR_RETURN(std::byte * base,
-                            MapAligned(parcel.fd.get(), size_bytes));
-  return SlabMapping(base, size_bytes);
+  if (parcel.kind == HandleKind::kHostFd) return MapHost(parcel);
+  if (parcel.kind == HandleKind::kCudaIpc && gpu != nullptr) {
+    return OfGpu(
+        GpuMapping::OpenIpc(std::move(gpu), parcel.handle, size_bytes));
+  }
+  if (parcel.kind == HandleKind::kVmmFd && gpu != nullptr) {
+    return OfGpu(
+        GpuMapping::ImportVmm(std::move(gpu), parcel.fd.get(), size_bytes));
+  }
+  return Status(VRAMPOOL_VERSION_MISMATCH,
+                std::string("this client cannot map slabs of kind ") +
+                    HandleKindName(parcel.kind) +
+                    "; install a library that matches the daemon");
 }
 
-void SlabMapping::Unmap() {
-  if (base_ != nullptr) ::munmap(base_, size_);
-  base_ = nullptr;
+Result<SlabMapping> SlabMapping::MapHost(const SlabParcel& parcel) {
+  VRAMPOOL_RETURN_IF_ERROR(CheckFile(parcel.fd.get(), parcel.size_bytes));
+  SlabMapping mapping;
+  VRAMPOOL_ASSIGN_OR_RETURN(mapping.base_,
+                            MapAligned(parcel.fd.get(), parcel.size_bytes));
+  mapping.size_ = parcel.size_bytes;
+  mapping.kind_ = HandleKind::kHostFd;
+  return mapping;
+}
+
+Result<SlabMapping> SlabMapping::OfGpu(Result<GpuMapping> mapped) {
+  VRAMPOOL_RETURN_IF_ERROR(mapped.status());
+  SlabMapping mapping;
+  mapping.base_ = reinterpret_cast<std::byte*>(mapped->base());
+  mapping.size_ = mapped->size_bytes();
+  mapping.kind_ = mapped->kind();
+  mapping.gpu_ = *std::move(mapped);
+  return mapping;
+}
+
+SlabMapping& SlabMapping::operator=(SlabMapping&& other) noexcept {
+  if (this == &other) return *this;
+  (void)Unmap();  // As destroying.
+  kind_ = std::exchange(other.kind_, HandleKind::kNone);
+  base_ = std::exchange(other.base_, nullptr);
+  size_ = std::exchange(other.size_, 0);
+  gpu_ = std::move(other.gpu_);
+  return *this;
+}
+
+bool SlabMapping::Unmap() {
+  if (base_ == nullptr) return true;
+  std::byte* const base = std::exchange(base_, nullptr);
+  if (kind_ == HandleKind::kHostFd) return ::munmap(base, size_) == 0;
+  return gpu_.Close();
 }
 
 }  // namespace vrampool::client

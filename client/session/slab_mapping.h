@@ -3,15 +3,18 @@
 // Map() checks what arrived before it trusts it: a file that somebody could
 // shrink would turn a later access into a crash.
 //
-// Threads: not thread-safe. Movable; moved-from is empty. Destroying unmaps.
+// Threads: not thread-safe. Movable; moved-from is empty. Destroying unmaps,
+// which for CUDA_IPC can stall the whole process (gpu_mapping.h).
 
 #ifndef VRAMPOOL_CLIENT_SESSION_SLAB_MAPPING_H_
 #define VRAMPOOL_CLIENT_SESSION_SLAB_MAPPING_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
+#include "client/cuda/gpu_mapping.h"
 #include "client/session/attach_link.h"
 #include "client/session/status.h"
 
@@ -20,39 +23,45 @@ namespace vrampool::client {
 class SlabMapping {
  public:
   SlabMapping() = default;  // Empty.
-  SlabMapping(SlabMapping&& other) noexcept
-      : base_(std::exchange(other.base_, nullptr)),
-        size_(std::exchange(other.size_, 0)) {}
-  SlabMapping& operator=(SlabMapping&& other) noexcept {
-    if (this != &other) {
-      Unmap();
-      base_ = std::exchange(other.base_, nullptr);
-      size_ = std::exchange(other.size_, 0);
-    }
-    return *this;
-  }
+  SlabMapping(SlabMapping&& other) noexcept { *this = std::move(other); }
+  SlabMapping& operator=(SlabMapping&& other) noexcept;
   SlabMapping(const SlabMapping&) = delete;
   SlabMapping& operator=(const SlabMapping&) = delete;
-  ~SlabMapping() { Unmap(); }
+  ~SlabMapping() { (void)Unmap(); }
 
-  // Maps `parcel`, which must be of `size_bytes`.
+  // Maps `parcel`, which must be of `size_bytes`. `gpu` is the device's
+  // context, null for a client of the host. Errors of GpuMapping, and:
   //   Internal  it is not what was promised, or the system has no room
   //   VersionMismatch  a handle kind that this library cannot map
-  static Result<SlabMapping> Map(SlabParcel parcel, uint64_t size_bytes);
+  static Result<SlabMapping> Map(SlabParcel parcel, uint64_t size_bytes,
+                                 std::shared_ptr<const GpuContext> gpu);
 
+  // Of a GPU's memory this is an address that only the GPU can use.
   std::byte* base() const { return base_; }
   uint64_t size_bytes() const { return size_; }
+  HandleKind kind() const { return kind_; }
+
+  // Whether unmapping waits for nothing.
+  bool unmaps_freely() const { return kind_ != HandleKind::kCudaIpc; }
+
+  // False: it may still be mapped (the process is exiting).
+  bool Unmap();
 
  private:
-  SlabMapping(std::byte* base, uint64_t size) : base_(base), size_(size) {}
-  void Unmap();
+  static Result<SlabMapping> MapHost(const SlabParcel& parcel);
+  static Result<SlabMapping> OfGpu(Result<GpuMapping> mapping);
 
+  HandleKind kind_ = HandleKind::kNone;
   std::byte* base_ = nullptr;
   uint64_t size_ = 0;
+  GpuMapping gpu_;  // Of a GPU's memory.
 };
 
-// Every mapping begins at a multiple of this.
-inline constexpr uint64_t kMappingAlignment = uint64_t{2} << 20;
+// The alignment that the base of every mapping of this kind has at least.
+constexpr uint64_t MappingAlignment(HandleKind kind) {
+  return kind == HandleKind::kCudaIpc ? GpuMapping::kIpcAlignment
+                                      : GpuMapping::kVmmAlignment;
+}
 
 }  // namespace vrampool::client
 

@@ -18,8 +18,17 @@
  * VRAMPOOL_FORKED; the parent goes on unharmed. Start a new program (exec) in
  * the child, or make it attach before any fork in a process of its own.
  *
- * No CUDA header is needed. `cudaStream_t` is declared below as CUDA declares
- * it; a null stream is the default stream, and the only one on the host.
+ * Streams: memory of a GPU is allocated and freed in the order of a stream, as
+ * with cudaMallocAsync. A block may be used on the stream it was allocated on
+ * at once, on another one when that waits for the first. It is freed on a
+ * stream behind all work that uses it: work of other streams must have been
+ * waited for there. Nobody else gets the memory before that work is done, and
+ * no call waits for it. A stream must live during the calls that name it, and
+ * may be destroyed afterwards. Null is the legacy default stream; a program
+ * that is built for per-thread default streams passes cudaStreamPerThread.
+ *
+ * No CUDA header is needed. `cudaStream_t` and `cudaGraph_t` are declared below
+ * as CUDA declares them. Memory of the host has no streams: any value does.
  *
  *   void* p = vrampool_allocate(1 << 20, NULL);
  *   if (p == NULL) fprintf(stderr, "%s\n", vrampool_last_error_message());
@@ -43,6 +52,7 @@ extern "C" {
 #endif
 
 typedef struct CUstream_st* cudaStream_t;
+typedef struct CUgraph_st* cudaGraph_t;
 
 typedef struct vrampool_client vrampool_client;
 typedef struct vrampool_object vrampool_object;
@@ -84,6 +94,16 @@ VRAMPOOL_API const char* vrampool_version(void);
 
 /* ---- Clients ------------------------------------------------------------ */
 
+/* How a device's memory travels between processes. */
+typedef enum vrampool_kind {
+  VRAMPOOL_KIND_NONE = 0,
+  VRAMPOOL_KIND_CUDA_IPC = 1, /* Works with every framework, and with RDMA. What
+                                 falls idle stays mapped (and charged) until
+                                 vrampool_quiesce(): unmapping it stalls. */
+  VRAMPOOL_KIND_VMM_FD = 2,   /* Goes back to the daemon whenever it is idle. */
+  VRAMPOOL_KIND_HOST_FD = 3   /* Memory of the host: the CPU can use it. */
+} vrampool_kind;
+
 /* How to open a client. What is left null, zero or negative as
  * vrampool_options_init() leaves it is taken from the environment variable
  * named beside it, and has the default given last if that is not set. */
@@ -97,11 +117,13 @@ typedef struct vrampool_options {
   const char* framework; /* VRAMPOOL_FRAMEWORK: a label in reports; none */
   uint64_t slab_bytes;   /* VRAMPOOL_SLAB_SIZE ("64MiB"): what a lease asks for,
                             at least; 64 MiB */
-  int64_t wait_ms; /* VRAMPOOL_WAIT_MS: how long an allocation may wait for
-                      room, or for a daemon that restarts; 0, fail at
-                      once */
-  int64_t idle_ms; /* VRAMPOOL_IDLE_MS: after how long a slab without
-                      blocks goes back to the daemon; 1000 */
+  int64_t wait_ms;    /* VRAMPOOL_WAIT_MS: how long an allocation may wait for
+                         room, or for a daemon that restarts; 0, fail at
+                         once */
+  int64_t idle_ms;    /* VRAMPOOL_IDLE_MS: after how long a slab without
+                         blocks goes back to the daemon; 1000 */
+  vrampool_kind kind; /* VRAMPOOL_KIND ("CUDA_IPC", "VMM_FD", "HOST_FD"): what
+                         allocations are made of; the daemon's default */
 } vrampool_options;
 
 /* Sets `*options` to "everything from the environment". */
@@ -109,14 +131,16 @@ VRAMPOOL_API void vrampool_options_init(vrampool_options* options);
 
 /* Attaches to a daemon. `options` may be null: all from the environment.
  *   UNAVAILABLE       no daemon serves the directory or device
- *   NOT_FOUND         no such device, or several and none was named
+ *   NOT_FOUND         no such device, or several and none was named; or this
+ *                     process's CUDA does not see the GPU
  *   PERMISSION, LIMIT, VERSION_MISMATCH   the daemon refused; the message says
  *                     what to change
  *   INVALID_ARGUMENT  an option or variable cannot be understood */
 VRAMPOOL_API vrampool_status
 vrampool_client_open(const vrampool_options* options, vrampool_client** out);
 
-/* Gives back what is not in use and ends the session. Blocks that still live
+/* Gives back what is not in use and ends the session. Waits for the work that
+ * this process has running on the GPU. Blocks that still live
  * become invalid and appear in the daemon's leak report; objects that this
  * process shared live on while others hold them. Null is ignored. */
 VRAMPOOL_API void vrampool_client_close(vrampool_client* client);
@@ -125,14 +149,6 @@ VRAMPOOL_API void vrampool_client_close(vrampool_client* client);
  * first call that needs it (a failure is tried again by the next), closed when
  * the process exits in order. Null when it cannot be opened. */
 VRAMPOOL_API vrampool_client* vrampool_default_client(void);
-
-/* How a device's memory travels between processes. */
-typedef enum vrampool_kind {
-  VRAMPOOL_KIND_NONE = 0,
-  VRAMPOOL_KIND_CUDA_IPC = 1,
-  VRAMPOOL_KIND_VMM_FD = 2,
-  VRAMPOOL_KIND_HOST_FD = 3 /* Memory of the host: the CPU can use it. */
-} vrampool_kind;
 
 typedef struct vrampool_info {
   size_t struct_size;     /* Set by the caller: sizeof(vrampool_info). */
@@ -180,12 +196,52 @@ VRAMPOOL_API void* vrampool_client_allocate_aligned(vrampool_client* client,
 VRAMPOOL_API vrampool_status vrampool_set_tag(const char* tag);
 VRAMPOOL_API const char* vrampool_tag(void);
 
-/* Returns every slab without blocks to the daemon, now. */
+/* Returns every slab without blocks to the daemon, now. Never waits for the
+ * GPU: slabs that its work may still touch go back by themselves when that is
+ * done, and those of kind CUDA_IPC stay mapped, and charged, until
+ * vrampool_quiesce(). */
 VRAMPOOL_API vrampool_status vrampool_trim(vrampool_client* client);
 
 /* As trim, and also closes mappings whose closing can stall a GPU: call it when
- * no work of this process runs. */
+ * no work of this process runs and no stream captures. It waits for the GPU. */
 VRAMPOOL_API vrampool_status vrampool_quiesce(vrampool_client* client);
+
+/* Graphs. A graph runs again what was captured, so memory that a capture used
+ * must be nobody else's as long as the graph lives. Say when a stream begins to
+ * capture (cudaStreamBeginCapture; for another stream that joins the capture,
+ * when it does), and when its capture has been ended, with the graph that came
+ * of it, before that is destroyed.
+ *
+ * Blocks that the stream allocates or frees in between are given to nobody else
+ * until the graph and everything made of it (executables, clones) are gone;
+ * what was allocated and freed within the capture can be used again within it.
+ * `graph` is null when the capture failed or was thrown away.
+ *   INVALID_ARGUMENT  begin: the stream's capture was announced already; end:
+ * it was not, or the stream still captures When the end cannot be watched
+ * (another error), the memory is kept for good.
+ *
+ * A stream that captures and was not announced spoils nothing: what it
+ * allocates and frees meanwhile is kept until the client is closed. */
+VRAMPOOL_API vrampool_status vrampool_capture_begin(vrampool_client* client,
+                                                    cudaStream_t stream);
+VRAMPOOL_API vrampool_status vrampool_capture_end(vrampool_client* client,
+                                                  cudaStream_t stream,
+                                                  cudaGraph_t graph);
+
+/* For PyTorch (torch.cuda.memory.CUDAPluggableAllocator) and hooks like it:
+ * memory of the GPU that this process's CUDA calls `device`, from that GPU's
+ * daemon. Each GPU has one process-wide client, configured by the environment
+ * as the default client is (and the same one, where that is of the same GPU),
+ * opened by the first allocation. Null for zero bytes, and on failure: PyTorch
+ * then raises its own error. */
+VRAMPOOL_API void* vrampool_torch_malloc(size_t bytes, int device,
+                                         cudaStream_t stream);
+VRAMPOOL_API void vrampool_torch_free(void* p, size_t bytes, int device,
+                                      cudaStream_t stream);
+
+/* The process-wide client of that GPU, to announce captures to; null with an
+ * error when it cannot be opened. */
+VRAMPOOL_API vrampool_client* vrampool_device_client(int device);
 
 typedef struct vrampool_usage {
   size_t struct_size;    /* Set by the caller: sizeof(vrampool_usage). */
@@ -196,6 +252,8 @@ typedef struct vrampool_usage {
   uint64_t opened_bytes; /* Slabs of others mapped for their objects. */
   uint64_t rpcs;         /* Calls made to the daemon since opening. */
   uint64_t attachments;  /* Sessions begun since opening. */
+  uint64_t parked_bytes; /* Slabs given back that are still mapped: charged
+                            until vrampool_quiesce(). */
 } vrampool_usage;
 
 /* Fast, no RPC. */

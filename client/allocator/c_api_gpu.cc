@@ -1,0 +1,62 @@
+// The C interface: graphs, and hooks that name a GPU by its index.
+
+#include "base/status_macros.h"
+#include "client/allocator/allocate.h"
+#include "client/allocator/default_clients.h"
+#include "client/allocator/handles.h"
+#include "client/allocator/last_error.h"
+
+using vrampool::client::CheckHandle;
+using vrampool::client::DeviceClient;
+using vrampool::client::Guarded;
+using vrampool::client::Status;
+
+extern "C" {
+
+vrampool_status vrampool_capture_begin(vrampool_client* client,
+                                       cudaStream_t stream) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
+    return client->client->BeginCapture(stream);
+  });
+}
+
+vrampool_status vrampool_capture_end(vrampool_client* client,
+                                     cudaStream_t stream, cudaGraph_t graph) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
+    return client->client->EndCapture(stream, graph);
+  });
+}
+
+void* vrampool_torch_malloc(size_t bytes, int device, cudaStream_t stream) {
+  if (bytes == 0) {
+    vrampool::client::ReportOk();
+    return nullptr;
+  }
+  return vrampool::client::AllocateFrom(
+      DeviceClient(device),
+      vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0)));
+}
+
+void vrampool_torch_free(void* p, size_t bytes, int device,
+                         cudaStream_t stream) {
+  if (p == nullptr) return;
+  Guarded([&]() -> Status {
+    vrampool_client* const client =
+        vrampool::client::OpenedDeviceClient(device);
+    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
+    return client->client->Free(p, bytes, stream);
+  });
+}
+
+vrampool_client* vrampool_device_client(int device) {
+  vrampool_client* found = nullptr;
+  Guarded([&]() -> Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(found, DeviceClient(device));
+    return {};
+  });
+  return found;
+}
+
+}  // extern "C"

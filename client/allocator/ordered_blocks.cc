@@ -1,0 +1,159 @@
+#include "client/allocator/ordered_blocks.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/check.h"
+
+namespace vrampool::client {
+namespace {
+
+void Add(std::set<SlabKey>& all, const std::vector<SlabKey>& some) {
+  all.insert(some.begin(), some.end());
+}
+
+}  // namespace
+
+std::optional<OrderedBlocks::Cut> OrderedBlocks::Allocate(
+    uint64_t bytes, uint64_t alignment, const StreamUse& use) {
+  const Owner owner{.stream = use.key, .capture = captures_.Of(use)};
+  Cut cut;
+  cut.block = pieces_.Allocate(bytes, alignment, owner, &cut.parts);
+  if (cut.block == nullptr) return std::nullopt;
+  cut.block->capture = owner.capture;
+  return cut;
+}
+
+std::optional<OrderedBlocks::Cut> OrderedBlocks::AllocateAcross(
+    uint64_t bytes, uint64_t alignment, const StreamUse& use) {
+  if (!use.takes_events || captures_.Of(use) != kNoCapture) return std::nullopt;
+  const auto is_fit = [&](const Owner& owner, uint64_t number) {
+    return owner.capture == kNoCapture &&
+           (owner.is_everyone() || owner.stream == use.key ||
+            order_.IsCovered(owner.stream, number));
+  };
+  Cut cut;
+  cut.block = pieces_.AllocateWhere(bytes, alignment, is_fit, &cut.parts);
+  if (cut.block == nullptr) return std::nullopt;
+  std::map<StreamKey, uint64_t> latest;  // One event covers a stream's frees.
+  for (const BlockAllocator::Part& part : cut.parts) {
+    if (part.owner.is_everyone() || part.owner.stream == use.key) continue;
+    uint64_t& number = latest[part.owner.stream];
+    number = std::max(number, part.number);
+  }
+  for (const auto& [stream, number] : latest) {
+    cut.waits.push_back(order_.PinCover(stream, number));
+  }
+  return cut;
+}
+
+void OrderedBlocks::Keep(const Cut& cut) {
+  for (const cuda::Event event : cut.waits) order_.Unpin(event);
+}
+
+void OrderedBlocks::PutBack(const Cut& cut) {
+  Keep(cut);
+  std::vector<BlockAllocator::Part> parts = cut.parts;
+  for (BlockAllocator::Part& part : parts) {
+    part.owner = Settled(part.owner, part.number);
+  }
+  pieces_.PutBack(cut.block, parts);
+}
+
+OrderedBlocks::Going OrderedBlocks::BeginFree(Block* block,
+                                              const StreamUse& use) {
+  block->is_given_up = true;
+  if (use.key == kNoStream) return {};
+  Going going;
+  going.stream = use.key;
+  going.number = order_.Begin(use.key);
+  const CaptureId freed_in = captures_.Of(use);
+  const bool was_kept = captures_.IsLiving(block->capture);
+  going.wants_event = use.takes_events && freed_in == kNoCapture;
+  if (going.wants_event) going.event = order_.TakeSpare();
+  CaptureId capture = kNoCapture;
+  if (freed_in != kNoCapture && freed_in == block->capture &&
+      freed_in != kUnannouncedCapture) {
+    capture = freed_in;  // It may use the memory again.
+  } else if (freed_in != kNoCapture) {
+    capture =
+        KeptBy(was_kept ? captures_.Both(freed_in, block->capture) : freed_in);
+  } else if (was_kept) {
+    capture = KeptBy(block->capture);
+  }
+  block->next_owner = {.stream = use.key, .capture = capture};
+  block->freed_number = going.number;
+  return going;
+}
+
+void OrderedBlocks::NoteRecorded(const Going& going) {
+  order_.NoteRecorded(going.stream, going.number, going.event);
+}
+
+void OrderedBlocks::Release(Block* block) {
+  const uint64_t number = block->freed_number;
+  pieces_.Free(block, Settled(block->next_owner, number), number);
+}
+
+Owner OrderedBlocks::Settled(Owner owner, uint64_t number) const {
+  if (!captures_.IsLiving(KeeperOf(owner.capture))) owner.capture = kNoCapture;
+  const bool is_free =
+      owner.capture == kNoCapture && order_.IsDone(owner.stream, number);
+  return is_free ? Owner{} : owner;
+}
+
+OrderedBlocks::Going OrderedBlocks::EndingFree(const StreamUse& use) {
+  Going going;
+  going.stream = use.key;
+  going.number = order_.Begin(use.key);
+  going.wants_event = use.takes_events;
+  if (going.wants_event) going.event = order_.TakeSpare();
+  return going;
+}
+
+std::vector<SlabKey> OrderedBlocks::Answer(
+    const std::vector<StreamOrder::Question>& answers) {
+  return PassDone(order_.Answer(answers));
+}
+
+std::vector<SlabKey> OrderedBlocks::NoteAllDone(uint64_t last_number) {
+  return PassDone(order_.NoteAllDone(last_number));
+}
+
+std::vector<SlabKey> OrderedBlocks::PassDone(
+    const std::vector<StreamKey>& streams) {
+  std::set<SlabKey> slabs;
+  for (const StreamKey stream : streams) {
+    Add(slabs, pieces_.Pass({.stream = stream}, order_.DoneUpTo(stream), {}));
+  }
+  return {slabs.begin(), slabs.end()};
+}
+
+std::vector<SlabKey> OrderedBlocks::ForgetCapture(CaptureId capture) {
+  const std::vector<CaptureId> ended = captures_.Forget(capture);
+  std::set<SlabKey> slabs;
+  for (const Owner& owner : pieces_.Owners()) {
+    if (owner.capture == kNoCapture ||
+        std::count(ended.begin(), ended.end(), KeeperOf(owner.capture)) == 0) {
+      continue;
+    }
+    const Owner stream{.stream = owner.stream};
+    Add(slabs,
+        pieces_.Pass(owner, std::numeric_limits<uint64_t>::max(), stream));
+    Add(slabs, pieces_.Pass(stream, order_.DoneUpTo(owner.stream), {}));
+  }
+  return {slabs.begin(), slabs.end()};
+}
+
+void OrderedBlocks::CheckInvariants() const {
+  pieces_.CheckInvariants();
+  order_.CheckInvariants();
+  pieces_.ForEachOwned([&](const Owner& owner, uint64_t number) {
+    VRAMPOOL_CHECK(Settled(owner, number) == owner);  // B1
+  });
+}
+
+}  // namespace vrampool::client

@@ -1,0 +1,177 @@
+#include "client/allocator/stream_order.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace vrampool::client {
+
+uint64_t StreamOrder::Begin(StreamKey stream) {
+  ++last_number_;
+  const auto [known, is_new] = streams_.try_emplace(stream);
+  // A stream is forgotten only when all its frees are done.
+  if (is_new) known->second.done = last_number_ - 1;
+  known->second.last = last_number_;
+  return last_number_;
+}
+
+cuda::Event StreamOrder::TakeSpare() {
+  if (spares_.empty()) return nullptr;
+  const cuda::Event event = spares_.back();
+  spares_.pop_back();
+  return event;
+}
+
+void StreamOrder::NoteRecorded(StreamKey stream, uint64_t number,
+                               cuda::Event event) {
+  const auto known = streams_.find(stream);
+  // Known to be done already: the whole GPU was waited for meanwhile.
+  if (known == streams_.end() || number <= known->second.done) {
+    GiveSpare(event);
+    return;
+  }
+  std::vector<Recorded>& events = known->second.events;
+  const auto place = std::upper_bound(
+      events.begin(), events.end(), number,
+      [](uint64_t n, const Recorded& one) { return n < one.number; });
+  events.insert(place, {number, event});
+  if (events.size() > kMaxEvents) Thin(known->second);
+}
+
+// Drops every second event but the last.
+void StreamOrder::Thin(Stream& stream) {
+  std::vector<Recorded> kept;
+  for (size_t i = 0; i < stream.events.size(); ++i) {
+    const bool is_last = i + 1 == stream.events.size();
+    if (i % 2 == 1 || is_last) {
+      kept.push_back(stream.events[i]);
+    } else {
+      Retire(stream.events[i].event);
+    }
+  }
+  stream.events = std::move(kept);
+}
+
+bool StreamOrder::IsDone(StreamKey stream, uint64_t number) const {
+  return number <= DoneUpTo(stream);
+}
+
+uint64_t StreamOrder::DoneUpTo(StreamKey stream) const {
+  const auto known = streams_.find(stream);
+  return known == streams_.end() ? last_number_ : known->second.done;
+}
+
+bool StreamOrder::IsCovered(StreamKey stream, uint64_t number) const {
+  const auto known = streams_.find(stream);
+  return known != streams_.end() && !known->second.events.empty() &&
+         number <= known->second.events.back().number;
+}
+
+cuda::Event StreamOrder::PinCover(StreamKey stream, uint64_t number) {
+  const auto known = streams_.find(stream);
+  VRAMPOOL_CHECK(known != streams_.end());
+  for (const Recorded& one : known->second.events) {
+    if (one.number < number) continue;
+    Pin(one.event);
+    return one.event;
+  }
+  VRAMPOOL_CHECK(false);  // REQUIRES: IsCovered().
+  return nullptr;
+}
+
+void StreamOrder::Unpin(cuda::Event event) {
+  const auto pinned = pins_.find(event);
+  VRAMPOOL_CHECK(pinned != pins_.end());
+  if (--pinned->second > 0) return;
+  pins_.erase(pinned);
+  if (std::erase(retired_, event) > 0) spares_.push_back(event);
+}
+
+void StreamOrder::Retire(cuda::Event event) {
+  (pins_.count(event) != 0 ? retired_ : spares_).push_back(event);
+}
+
+std::vector<StreamOrder::Question> StreamOrder::Ask() {
+  std::vector<Question> questions;
+  for (const auto& [key, stream] : streams_) {
+    for (const Recorded& one : stream.events) {
+      Pin(one.event);
+      questions.push_back(
+          {.stream = key, .number = one.number, .event = one.event});
+    }
+  }
+  return questions;
+}
+
+std::vector<StreamKey> StreamOrder::Answer(
+    const std::vector<Question>& answers) {
+  std::vector<StreamKey> advanced;
+  for (const Question& answer : answers) {
+    const auto known = streams_.find(answer.stream);
+    if (answer.is_done && known != streams_.end() &&
+        answer.number > known->second.done) {
+      NoteDone(known->second, answer.number);
+      advanced.push_back(answer.stream);
+    }
+    Unpin(answer.event);
+  }
+  advanced.erase(std::unique(advanced.begin(), advanced.end()), advanced.end());
+  Forget();
+  return advanced;
+}
+
+std::vector<StreamKey> StreamOrder::NoteAllDone(uint64_t last_number) {
+  std::vector<StreamKey> advanced;
+  for (auto& [key, stream] : streams_) {
+    NoteDone(stream, std::min(last_number, stream.last));
+    advanced.push_back(key);
+  }
+  Forget();
+  return advanced;
+}
+
+void StreamOrder::NoteDone(Stream& stream, uint64_t number) {
+  stream.done = std::max(stream.done, number);
+  const auto first = std::find_if(
+      stream.events.begin(), stream.events.end(),
+      [&](const Recorded& one) { return one.number > stream.done; });
+  for (auto one = stream.events.begin(); one != first; ++one) {
+    Retire(one->event);
+  }
+  stream.events.erase(stream.events.begin(), first);
+}
+
+void StreamOrder::Forget() {
+  std::erase_if(streams_, [](const auto& entry) {
+    return entry.second.last <= entry.second.done;
+  });
+}
+
+std::vector<cuda::Event> StreamOrder::TakeEvents() {
+  std::vector<cuda::Event> all = std::move(spares_);
+  all.insert(all.end(), retired_.begin(), retired_.end());
+  for (const auto& [key, stream] : streams_) {
+    for (const Recorded& one : stream.events) all.push_back(one.event);
+  }
+  *this = StreamOrder();
+  return all;
+}
+
+void StreamOrder::CheckInvariants() const {
+  for (const auto& [key, stream] : streams_) {
+    VRAMPOOL_CHECK(stream.last > stream.done && stream.last <= last_number_);
+    uint64_t before = stream.done;
+    for (const Recorded& one : stream.events) {
+      VRAMPOOL_CHECK(one.number > before && one.number <= stream.last);
+      VRAMPOOL_CHECK(std::count(spares_.begin(), spares_.end(), one.event) ==
+                     0);
+      before = one.number;
+    }
+    VRAMPOOL_CHECK(stream.events.size() <= kMaxEvents);
+  }
+  for (const cuda::Event event : retired_) {
+    VRAMPOOL_CHECK(pins_.count(event) != 0);
+  }
+}
+
+}  // namespace vrampool::client

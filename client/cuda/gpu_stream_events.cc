@@ -1,0 +1,122 @@
+#include "client/cuda/gpu_stream_events.h"
+
+#include <atomic>
+#include <memory>
+
+#include "base/cuda/driver.h"
+#include "base/status_macros.h"
+
+namespace vrampool::client {
+namespace {
+
+StreamUse Unknown() {
+  StreamUse use;
+  use.key = kUnknownStream;
+  return use;
+}
+
+// What a graph's user object carries.
+struct Watch {
+  cuda::HostFunction ended = nullptr;
+  void* data = nullptr;
+  std::atomic<bool> is_off{false};  // No graph took it.
+};
+
+void OnUserObjectEnd(void* data) {
+  const std::unique_ptr<Watch> watch(static_cast<Watch*>(data));
+  if (!watch->is_off.load()) watch->ended(watch->data);
+}
+
+}  // namespace
+
+Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
+  const GpuContext::Scope scope(*gpu_);
+  unsigned long long id = 0;
+  cuda::Result error = scope.error();
+  if (error == cuda::kSuccess) error = gpu_->api().StreamGetId(stream, &id);
+  if (GpuContext::IsTornDown(error)) return Unknown();
+  if (error != cuda::kSuccess && cuda::IsSticky(error)) {
+    return gpu_->StatusOf(error, "asking who a stream is");
+  }
+  if (error != cuda::kSuccess) {
+    return Status(VRAMPOOL_INVALID_ARGUMENT,
+                  "that is no stream of GPU " + gpu_->uuid() + " (" +
+                      cuda::ErrorText(gpu_->api(), error) +
+                      "); give one that was made on this GPU and lives");
+  }
+  StreamUse use;
+  use.key = StreamKey{id + 1};
+  use.id = id;
+  int status = cuda::kCaptureNone;
+  // An error is the answer for the legacy stream while another one captures:
+  // touching it would spoil that capture.
+  error = gpu_->api().StreamIsCapturing(stream, &status);
+  use.is_capturing = error == cuda::kSuccess && status != cuda::kCaptureNone;
+  use.takes_events = error == cuda::kSuccess && !use.is_capturing;
+  return use;
+}
+
+Result<cuda::Event> GpuStreamEvents::Create() {
+  const GpuContext::Scope scope(*gpu_);
+  VRAMPOOL_RETURN_IF_ERROR(scope.status());
+  cuda::Event event = nullptr;
+  VRAMPOOL_RETURN_IF_ERROR(
+      gpu_->StatusOf(gpu_->api().EventCreate(&event, cuda::kEventDisableTiming),
+                     "making an event"));
+  return event;
+}
+
+void GpuStreamEvents::Destroy(cuda::Event event) {
+  const GpuContext::Scope scope(*gpu_);
+  // Fails only where the driver or its context has ended, and the event too.
+  (void)gpu_->api().EventDestroy(event);
+}
+
+Status GpuStreamEvents::Record(cuda::Event event, cudaStream_t stream) {
+  const GpuContext::Scope scope(*gpu_);
+  VRAMPOOL_RETURN_IF_ERROR(scope.status());
+  return gpu_->StatusOf(gpu_->api().EventRecord(event, stream),
+                        "recording an event");
+}
+
+bool GpuStreamEvents::IsDone(cuda::Event event) {
+  const GpuContext::Scope scope(*gpu_);
+  return scope.error() == cuda::kSuccess &&
+         gpu_->api().EventQuery(event) == cuda::kSuccess;
+}
+
+Status GpuStreamEvents::MakeWait(cudaStream_t stream, cuda::Event event) {
+  const GpuContext::Scope scope(*gpu_);
+  VRAMPOOL_RETURN_IF_ERROR(scope.status());
+  return gpu_->StatusOf(gpu_->api().StreamWaitEvent(stream, event, 0),
+                        "making a stream wait for another");
+}
+
+Status GpuStreamEvents::Synchronize() {
+  const GpuContext::Scope scope(*gpu_);
+  VRAMPOOL_RETURN_IF_ERROR(scope.status());
+  return gpu_->StatusOf(gpu_->api().CtxSynchronize(),
+                        "waiting for the GPU's work");
+}
+
+Status GpuStreamEvents::WatchGraph(cuda::Graph graph, cuda::HostFunction ended,
+                                   void* data) {
+  const GpuContext::Scope scope(*gpu_);
+  VRAMPOOL_RETURN_IF_ERROR(scope.status());
+  auto* const watch = new Watch{ended, data};
+  cuda::UserObject object = nullptr;
+  cuda::Result error = gpu_->api().UserObjectCreate(
+      &object, watch, OnUserObjectEnd, 1, cuda::kUserObjectNoDestructorSync);
+  if (error != cuda::kSuccess) {
+    delete watch;
+    return gpu_->StatusOf(error, "making a graph's user object");
+  }
+  error = gpu_->api().GraphRetainUserObject(graph, object, 1,
+                                            cuda::kGraphUserObjectMove);
+  if (error == cuda::kSuccess) return {};
+  watch->is_off.store(true);
+  (void)gpu_->api().UserObjectRelease(object, 1);
+  return gpu_->StatusOf(error, "watching a graph");
+}
+
+}  // namespace vrampool::client

@@ -1,0 +1,69 @@
+// stream_events.h - what a stream-ordered allocator must know of a GPU: who a
+// stream is, and events on it.
+//
+// A stream is told by what the driver calls its id: a handle's value comes back
+// while the work of the stream that had it before still runs. A handle is used
+// inside the call that passed it and never afterwards; it may be destroyed.
+//
+// Two implementations: GpuStreamEvents, and a fake clock in the tests. Memory
+// of the host has no streams and no StreamEvents.
+//
+// Threads: thread-safe. Calls may block where the driver does (a stream's queue
+// that is full), so no lock is held across them.
+
+#ifndef VRAMPOOL_CLIENT_CUDA_STREAM_EVENTS_H_
+#define VRAMPOOL_CLIENT_CUDA_STREAM_EVENTS_H_
+
+#include <cstdint>
+
+#include "base/cuda/driver_api.h"
+#include "client/session/status.h"
+
+namespace vrampool::client {
+
+// One more than the driver's id, which may be zero.
+enum class StreamKey : uint64_t {};
+inline constexpr StreamKey kNoStream{0};
+// Of a free whose stream could not be asked for, because the process is exiting
+// or the GPU has failed: nothing ever tells that its work is done.
+inline constexpr StreamKey kUnknownStream{~uint64_t{0}};
+
+// A stream as one call found it.
+struct StreamUse {
+  StreamKey key = kNoStream;
+  uint64_t id = 0;  // The driver's.
+  bool is_capturing = false;
+  // False: events can be neither recorded on it nor waited for by it now.
+  bool takes_events = false;
+};
+
+class StreamEvents {
+ public:
+  virtual ~StreamEvents() = default;
+
+  // InvalidArgument for what is no stream of this GPU; DeviceLost. While the
+  // process exits: kUnknownStream.
+  virtual Result<StreamUse> Identify(cudaStream_t stream) = 0;
+
+  virtual Result<cuda::Event> Create() = 0;
+  virtual void Destroy(cuda::Event event) = 0;
+  // The event is done when what is enqueued on `stream` now is.
+  virtual Status Record(cuda::Event event, cudaStream_t stream) = 0;
+  // False also when the driver cannot tell.
+  virtual bool IsDone(cuda::Event event) = 0;
+  // What is enqueued on `stream` from now on begins after the event's last
+  // recording is done. Does not block.
+  virtual Status MakeWait(cudaStream_t stream, cuda::Event event) = 0;
+  // Waits until everything enqueued so far is done.
+  virtual Status Synchronize() = 0;
+
+  // Calls `ended(data)`, once, when `graph` and everything made of it are gone
+  // and no longer run; on a thread of the driver's, which must not call CUDA.
+  // On error it is not called.
+  virtual Status WatchGraph(cuda::Graph graph, cuda::HostFunction ended,
+                            void* data) = 0;
+};
+
+}  // namespace vrampool::client
+
+#endif  // VRAMPOOL_CLIENT_CUDA_STREAM_EVENTS_H_

@@ -1,0 +1,231 @@
+// The order of streams through a whole client: memory of a fake daemon, streams
+// of a fake clock.
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "client/allocator/client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/client/fake_daemon.h"
+#include "tests/client/fake_streams.h"
+
+namespace vrampool::client {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+cuda::Graph Graph(uintptr_t number) {
+  return reinterpret_cast<cuda::Graph>(number * 16);
+}
+
+class ClientStreamTest : public ::testing::Test {
+ protected:
+  // The client is closed before: then no event is left.
+  ~ClientStreamTest() override {
+    EXPECT_EQ(streams_->misuses(), 0u);
+    EXPECT_EQ(streams_->living_events(), 0u);
+  }
+
+  std::unique_ptr<Client> Open() {
+    auto client =
+        Client::Open(daemon_.MakeSettings(), daemon_.Channels(), streams_);
+    EXPECT_TRUE(client.ok()) << client.status().message();
+    return *std::move(client);
+  }
+
+  Result<void*> Ask(Client& client, uint64_t bytes, cudaStream_t stream) {
+    BlockRequest request;
+    request.bytes = bytes;
+    request.stream = stream;
+    return client.Allocate(request);
+  }
+  void* Take(Client& client, uint64_t bytes, cudaStream_t stream) {
+    const Result<void*> p = Ask(client, bytes, stream);
+    EXPECT_TRUE(p.ok()) << p.status().message();
+    return p.ok() ? *p : nullptr;
+  }
+  void LimitTo(uint64_t bytes) {
+    daemon_.Change([&](auto& ledger) { ledger.limit_bytes = bytes; });
+  }
+
+  TemporaryDirectory directory_;
+  FakeDaemon daemon_{directory_.path()};
+  const std::shared_ptr<FakeStreams> streams_ = std::make_shared<FakeStreams>();
+  const cudaStream_t s_ = streams_->Make();
+  const cudaStream_t t_ = streams_->Make();
+};
+
+TEST_F(ClientStreamTest, GrowingComesBeforeMakingAStreamWait) {
+  const auto client = Open();
+  void* const p = Take(*client, 4 * kMiB, s_);
+  streams_->Enqueue(s_);
+  ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+  EXPECT_NE(Take(*client, 4 * kMiB, t_), p);
+  EXPECT_EQ(streams_->waits(), 0u);
+  EXPECT_EQ(Take(*client, 4 * kMiB, s_), p);
+}
+
+TEST_F(ClientStreamTest, DoneMemoryIsFoundBeforeGrowing) {
+  const auto client = Open();
+  void* const p = Take(*client, 4 * kMiB, s_);
+  streams_->Enqueue(s_);
+  ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+  streams_->FinishAll();
+  EXPECT_EQ(Take(*client, 4 * kMiB, t_), p);
+  EXPECT_EQ(daemon_.ledger().lease_sizes.size(), 1u);
+}
+
+TEST_F(ClientStreamTest, StreamWaitsOnTheGpuBeforeARequestFails) {
+  const auto client = Open();
+  LimitTo(4 * kMiB);
+  void* const p = Take(*client, 4 * kMiB, s_);
+  const auto work = streams_->Enqueue(s_);
+  ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+  streams_->Destroy(s_);
+  EXPECT_EQ(Take(*client, 4 * kMiB, t_), p);
+  EXPECT_TRUE(streams_->IsOrderedAfter(t_, work));
+  EXPECT_EQ(client->ReadUsage().totals.live_blocks, 1u);
+}
+
+TEST_F(ClientStreamTest, MemoryOfOtherStreamsIsUsedWhileTheDaemonIsAway) {
+  const auto client = Open();
+  void* const p = Take(*client, 4 * kMiB, s_);
+  const auto work = streams_->Enqueue(s_);
+  ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+  daemon_.SendFarewell(attach::FarewellCode::kStopping, "bye");
+  while (client->session()->is_live()) std::this_thread::yield();
+  EXPECT_EQ(Take(*client, 4 * kMiB, t_), p);
+  EXPECT_TRUE(streams_->IsOrderedAfter(t_, work));
+}
+
+TEST_F(ClientStreamTest, NoSlabLeavesWhileWorkMayTouchIt) {
+  const auto client = Open();
+  void* const p = Take(*client, 4 * kMiB, s_);
+  streams_->Enqueue(s_);
+  ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_EQ(daemon_.ledger().leases.size(), 1u);
+  streams_->FinishAll();
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_TRUE(daemon_.ledger().leases.empty());
+}
+
+TEST_F(ClientStreamTest, SurplusSlabLeavesByItselfWhenItsWorkIsDone) {
+  const auto client = Open();
+  void* const a = Take(*client, 4 * kMiB, s_);
+  void* const b = Take(*client, 4 * kMiB, s_);
+  streams_->Enqueue(s_);
+  ASSERT_TRUE(client->Free(a, 4 * kMiB, s_).ok());
+  ASSERT_TRUE(client->Free(b, 4 * kMiB, s_).ok());
+  EXPECT_EQ(daemon_.ledger().leases.size(), 2u);
+  streams_->FinishAll();
+  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.size() == 1; }));
+}
+
+TEST_F(ClientStreamTest, QuiesceWaitsForTheGpuAndReturnsEverything) {
+  const auto client = Open();
+  void* const p = Take(*client, 4 * kMiB, s_);
+  streams_->Enqueue(s_);
+  streams_->FailRecording(true);
+  ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+  ASSERT_TRUE(client->Quiesce().ok());
+  EXPECT_TRUE(daemon_.ledger().leases.empty());
+}
+
+TEST_F(ClientStreamTest, WrongStreamChangesNothing) {
+  const auto client = Open();
+  void* const p = Take(*client, kMiB, s_);
+  const auto nowhere = reinterpret_cast<cudaStream_t>(uintptr_t{7});
+  EXPECT_EQ(client->Free(p, kMiB, nowhere).code(), VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_EQ(Ask(*client, kMiB, nowhere).status().code(),
+            VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_EQ(client->ReadUsage().totals.live_blocks, 1u);
+  EXPECT_TRUE(client->Free(p, kMiB, s_).ok());
+}
+
+TEST_F(ClientStreamTest, StreamIsRecordedInTheManifest) {
+  const auto client = Open();
+  (void)Take(*client, kMiB, t_);
+  const auto layout = shm::LayoutFor(FakeDaemon::kRecords);
+  const auto* const record =
+      daemon_.InManifest<shm::BlockRecord>(layout.records_offset);
+  EXPECT_EQ(record->stream, streams_->Identify(t_)->id);
+}
+
+TEST_F(ClientStreamTest, GraphKeepsItsMemoryUntilItHasEnded) {
+  const auto client = Open();
+  LimitTo(4 * kMiB);
+  streams_->BeginCapture(s_);
+  ASSERT_TRUE(client->BeginCapture(s_).ok());
+  void* const p = Take(*client, 4 * kMiB, s_);
+  ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+  EXPECT_EQ(client->EndCapture(s_, Graph(1)).code(), VRAMPOOL_INVALID_ARGUMENT);
+  streams_->EndCapture(s_);
+  ASSERT_TRUE(client->EndCapture(s_, Graph(1)).ok());
+  streams_->FinishAll();
+  EXPECT_EQ(Ask(*client, kMiB, s_).status().code(), VRAMPOOL_OVER_QUOTA);
+  EXPECT_EQ(Ask(*client, kMiB, t_).status().code(), VRAMPOOL_OVER_QUOTA);
+  streams_->EndGraph(Graph(1));
+  EXPECT_EQ(Take(*client, 4 * kMiB, t_), p);
+}
+
+TEST_F(ClientStreamTest, SlabOfAnEndedGraphLeavesByItself) {
+  const auto client = Open();
+  ASSERT_TRUE(client->BeginCapture(s_).ok());
+  void* const a = Take(*client, 4 * kMiB, s_);
+  void* const b = Take(*client, 4 * kMiB, s_);
+  ASSERT_TRUE(client->Free(a, 4 * kMiB, s_).ok());
+  ASSERT_TRUE(client->Free(b, 4 * kMiB, s_).ok());
+  ASSERT_TRUE(client->EndCapture(s_, Graph(1)).ok());
+  streams_->EndGraph(Graph(1));
+  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.size() == 1; }));
+}
+
+TEST_F(ClientStreamTest, DiscardedCaptureKeepsNothing) {
+  const auto client = Open();
+  LimitTo(4 * kMiB);
+  ASSERT_TRUE(client->BeginCapture(s_).ok());
+  EXPECT_EQ(client->BeginCapture(s_).code(), VRAMPOOL_INVALID_ARGUMENT);
+  void* const p = Take(*client, 4 * kMiB, s_);
+  ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+  ASSERT_TRUE(client->EndCapture(s_, nullptr).ok());
+  EXPECT_EQ(client->EndCapture(s_, nullptr).code(), VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_EQ(Take(*client, 4 * kMiB, t_), p);
+}
+
+TEST_F(ClientStreamTest, GraphMayOutliveItsClient) {
+  auto client = Open();
+  ASSERT_TRUE(client->BeginCapture(s_).ok());
+  ASSERT_TRUE(client->EndCapture(s_, Graph(1)).ok());
+  client.reset();
+  streams_->EndGraph(Graph(1));
+}
+
+TEST_F(ClientStreamTest, ManyThreadsOnManyStreamsKeepEveryRule) {
+  const auto client = Open();
+  LimitTo(16 * kMiB);
+  std::atomic<int> failures{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      const cudaStream_t stream = t % 2 == 0 ? s_ : streams_->Make();
+      for (int i = 0; i < 200; ++i) {
+        const auto bytes = static_cast<uint64_t>(1 + (i * 7919 + t) % 900000);
+        const Result<void*> p = Ask(*client, bytes, stream);
+        streams_->Enqueue(stream);
+        if (!p.ok() || !client->Free(*p, bytes, stream).ok()) ++failures;
+        if (i % 32 == 0) streams_->FinishAll();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failures.load(), 0);
+  EXPECT_EQ(client->ReadUsage().totals.live_blocks, 0u);
+  ASSERT_TRUE(client->Quiesce().ok());
+  EXPECT_EQ(client->ReadUsage().totals.leased_bytes, 0u);
+}
+
+}  // namespace
+}  // namespace vrampool::client

@@ -1,0 +1,218 @@
+#include "client/allocator/ordered_blocks.h"
+
+#include "gtest/gtest.h"
+#include "tests/client/ordered_rig.h"
+
+namespace vrampool::client {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+class OrderedBlocksTest : public ::testing::Test {
+ protected:
+  ~OrderedBlocksTest() override {
+    rig_.blocks().CheckInvariants();
+    EXPECT_EQ(streams_.misuses(), 0u);
+  }
+
+  OrderedRig rig_{kMiB};
+  FakeStreams& streams_ = rig_.streams();
+  const cudaStream_t s_ = streams_.Make();
+  const cudaStream_t t_ = streams_.Make();
+};
+
+TEST_F(OrderedBlocksTest, SameStreamReusesAtOnce) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  streams_.Enqueue(s_);
+  const uint64_t address = block->address;
+  rig_.Free(block, s_);
+  Block* const again = rig_.Allocate(kMiB, s_);
+  ASSERT_NE(again, nullptr);
+  EXPECT_EQ(again->address, address);
+  EXPECT_EQ(streams_.waits(), 0u);
+}
+
+TEST_F(OrderedBlocksTest, AnotherStreamGetsItOnlyWhenTheWorkIsDone) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  streams_.Enqueue(s_);
+  rig_.Free(block, s_);
+  EXPECT_EQ(rig_.Allocate(kMiB, t_), nullptr);
+  rig_.Settle();
+  EXPECT_EQ(rig_.Allocate(kMiB, t_), nullptr);
+  streams_.FinishAll();
+  rig_.Settle();
+  EXPECT_NE(rig_.Allocate(kMiB, t_), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, AnotherStreamGetsItAtOnceByWaitingOnTheGpu) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  const auto work = streams_.Enqueue(s_);
+  rig_.Free(block, s_);
+  EXPECT_NE(rig_.AllocateAcross(kMiB, t_), nullptr);
+  EXPECT_TRUE(streams_.IsOrderedAfter(t_, work));
+  EXPECT_EQ(streams_.waits(), 1u);
+}
+
+TEST_F(OrderedBlocksTest, OneWaitCoversAllFreesOfAStream) {
+  Block* const a = rig_.Allocate(kMiB / 2, s_);
+  Block* const b = rig_.Allocate(kMiB / 2, s_);
+  rig_.Free(a, s_);
+  const auto work = streams_.Enqueue(s_);
+  rig_.Free(b, s_);
+  EXPECT_NE(rig_.AllocateAcross(kMiB, t_), nullptr);
+  EXPECT_EQ(streams_.waits(), 1u);
+  EXPECT_TRUE(streams_.IsOrderedAfter(t_, work));
+}
+
+TEST_F(OrderedBlocksTest, DestroyedStreamsMemoryIsStillReused) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  const auto work = streams_.Enqueue(s_);
+  rig_.Free(block, s_);
+  streams_.Destroy(s_);
+  EXPECT_NE(rig_.AllocateAcross(kMiB, t_), nullptr);
+  EXPECT_TRUE(streams_.IsOrderedAfter(t_, work));
+}
+
+TEST_F(OrderedBlocksTest, HandleThatComesBackIsAnotherStream) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  streams_.Enqueue(s_);
+  rig_.Free(block, s_);
+  streams_.Destroy(s_);
+  const cudaStream_t reborn = streams_.Make();
+  ASSERT_EQ(reborn, s_);
+  EXPECT_EQ(rig_.Allocate(kMiB, reborn), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, OwnAndEveryonesNeighboursMakeOneBlock) {
+  Block* const block = rig_.Allocate(kMiB / 2, s_);
+  streams_.Enqueue(s_);
+  rig_.Free(block, s_);
+  EXPECT_EQ(rig_.Allocate(kMiB, t_), nullptr);
+  EXPECT_NE(rig_.Allocate(kMiB, s_), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, UndoneCutLeavesEverythingAsItWas) {
+  Block* const block = rig_.Allocate(kMiB / 2, s_);
+  streams_.Enqueue(s_);
+  rig_.Free(block, s_);
+  const auto cut =
+      rig_.blocks().AllocateAcross(kMiB, 256, *streams_.Identify(t_));
+  ASSERT_TRUE(cut.has_value());
+  rig_.blocks().PutBack(*cut);
+  rig_.blocks().CheckInvariants();
+  EXPECT_EQ(rig_.Allocate(kMiB, t_), nullptr);
+  EXPECT_NE(rig_.Allocate(kMiB, s_), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, FreeWithoutAnEventIsCoveredByALaterOne) {
+  Block* const a = rig_.Allocate(kMiB / 2, s_);
+  Block* const b = rig_.Allocate(kMiB / 2, s_);
+  streams_.FailRecording(true);
+  rig_.Free(a, s_);
+  streams_.FailRecording(false);
+  EXPECT_EQ(rig_.AllocateAcross(kMiB / 2, t_), nullptr);
+  const auto work = streams_.Enqueue(s_);
+  rig_.Free(b, s_);
+  EXPECT_NE(rig_.AllocateAcross(kMiB, t_), nullptr);
+  EXPECT_TRUE(streams_.IsOrderedAfter(t_, work));
+}
+
+TEST_F(OrderedBlocksTest, HostMemoryIsEveryonesAtOnce) {
+  const StreamUse none;
+  Block* const block = rig_.blocks().Allocate(kMiB, 256, none)->block;
+  const auto going = rig_.blocks().BeginFree(block, none);
+  EXPECT_FALSE(going.wants_event);
+  rig_.blocks().Release(block);
+  EXPECT_TRUE(rig_.IsAllEveryones());
+  EXPECT_EQ(streams_.records(), 0u);
+}
+
+TEST_F(OrderedBlocksTest, CaptureTouchesNoEventAndReusesItsOwn) {
+  rig_.BeginCapture(s_);
+  Block* const block = rig_.Allocate(kMiB, s_);
+  ASSERT_NE(block, nullptr);
+  rig_.Free(block, s_);
+  EXPECT_EQ(streams_.records(), 0u);
+  EXPECT_EQ(rig_.Allocate(kMiB, t_), nullptr);
+  EXPECT_EQ(rig_.AllocateAcross(kMiB, t_), nullptr);
+  EXPECT_NE(rig_.Allocate(kMiB, s_), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, MemoryOfACaptureIsKeptUntilItsGraphHasEnded) {
+  const CaptureId capture = rig_.BeginCapture(s_);
+  Block* const freed_inside = rig_.Allocate(kMiB / 2, s_);
+  Block* const freed_later = rig_.Allocate(kMiB / 2, s_);
+  rig_.Free(freed_inside, s_);
+  rig_.EndCapture(s_);
+  rig_.Free(freed_later, t_);
+  streams_.FinishAll();
+  rig_.Settle();
+  EXPECT_EQ(rig_.Allocate(256, s_), nullptr);
+  EXPECT_EQ(rig_.AllocateAcross(256, t_), nullptr);
+  (void)rig_.blocks().ForgetCapture(capture);
+  EXPECT_TRUE(rig_.IsAllEveryones());
+}
+
+TEST_F(OrderedBlocksTest, BlockFromBeforeIsKeptButNotReusedByTheCapture) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  const auto work = streams_.Enqueue(s_);
+  const CaptureId capture = rig_.BeginCapture(s_);
+  rig_.Free(block, s_);
+  EXPECT_EQ(rig_.Allocate(256, s_), nullptr);
+  rig_.EndCapture(s_);
+  (void)rig_.blocks().ForgetCapture(capture);
+  EXPECT_FALSE(rig_.IsAllEveryones());  // Its work before still runs.
+  EXPECT_NE(rig_.AllocateAcross(kMiB, t_), nullptr);
+  EXPECT_TRUE(streams_.IsOrderedAfter(t_, work));
+}
+
+TEST_F(OrderedBlocksTest, BlockLiveAtTheGraphsEndIsOrdinaryAgain) {
+  const CaptureId capture = rig_.BeginCapture(s_);
+  Block* const block = rig_.Allocate(kMiB, s_);
+  rig_.EndCapture(s_);
+  (void)rig_.blocks().ForgetCapture(capture);
+  rig_.Free(block, s_);
+  EXPECT_NE(rig_.Allocate(kMiB, s_), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, WhatTwoCapturesUsedIsKeptForBoth) {
+  const CaptureId first = rig_.BeginCapture(s_);
+  Block* const block = rig_.Allocate(kMiB, s_);
+  rig_.EndCapture(s_);
+  const CaptureId second = rig_.BeginCapture(t_);
+  rig_.Free(block, t_);
+  rig_.EndCapture(t_);
+  streams_.FinishAll();
+  rig_.Settle();
+  (void)rig_.blocks().ForgetCapture(second);
+  EXPECT_FALSE(rig_.IsAllEveryones());
+  (void)rig_.blocks().ForgetCapture(first);
+  EXPECT_TRUE(rig_.IsAllEveryones());
+}
+
+TEST_F(OrderedBlocksTest, UnannouncedCaptureSpoilsNothingAndKeepsItsMemory) {
+  Block* const block = rig_.Allocate(kMiB / 2, s_);
+  streams_.BeginCapture(s_);
+  rig_.Free(block, s_);
+  Block* const inside = rig_.Allocate(kMiB / 2, s_);
+  ASSERT_NE(inside, nullptr);
+  rig_.Free(inside, s_);
+  EXPECT_EQ(rig_.Allocate(256, s_), nullptr);
+  streams_.EndCapture(s_);
+  streams_.FinishAll();
+  rig_.Settle();
+  EXPECT_EQ(rig_.Allocate(256, s_), nullptr);
+  EXPECT_EQ(rig_.AllocateAcross(256, t_), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, CapturingStreamDoesNotTakeItsOwnEarlierMemory) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  streams_.Enqueue(s_);
+  rig_.Free(block, s_);
+  rig_.BeginCapture(s_);
+  EXPECT_EQ(rig_.Allocate(256, s_), nullptr);
+  EXPECT_EQ(rig_.AllocateAcross(256, s_), nullptr);
+}
+
+}  // namespace
+}  // namespace vrampool::client

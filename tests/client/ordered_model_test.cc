@@ -1,0 +1,170 @@
+// Random programs on several streams against a model of what happens before
+// what: for every byte, the work that used it last.
+
+#include <cstdint>
+#include <map>
+#include <random>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/client/ordered_rig.h"
+
+namespace vrampool::client {
+namespace {
+
+constexpr uint64_t kSlabBytes = uint64_t{64} << 10;
+constexpr uint64_t kQuantum = BlockAllocator::kQuantum;
+constexpr size_t kStreams = 4;
+
+class Program {
+ public:
+  explicit Program(uint64_t seed) : random_(seed) {
+    for (auto& stream : streams_) stream = rig_.streams().Make();
+  }
+
+  // False as soon as a block was handed out that earlier work may still use.
+  bool Step() {
+    switch (random_() % 16) {
+      case 0:
+        rig_.streams().FinishUpTo(rig_.streams().End(Any()));
+        return true;
+      case 1:
+        rig_.Settle();
+        return true;
+      case 2: {  // The handle comes back; the work runs on.
+        cudaStream_t& stream = Any();
+        rig_.streams().Destroy(stream);
+        stream = rig_.streams().Make();
+        return true;
+      }
+      case 3:
+        rig_.streams().FailRecording(random_() % 2 == 0);
+        return true;
+      case 4:
+      case 5:
+        return TakeAcross();
+      case 6:
+      case 7:
+      case 8:
+      case 9:
+      case 10:
+        return Take();
+      default:
+        Free();
+        return true;
+    }
+  }
+
+  void End() {
+    while (!live_.empty()) Free();
+    rig_.streams().FinishAll();
+    rig_.Settle();
+    (void)rig_.blocks().NoteAllDone(rig_.blocks().last_number());
+  }
+
+  OrderedRig& rig() { return rig_; }
+  uint64_t taken_across() const { return taken_across_; }
+  uint64_t reused() const { return reused_; }
+
+ private:
+  struct Live {
+    Block* block = nullptr;
+    cudaStream_t stream = nullptr;
+  };
+
+  cudaStream_t& Any() { return streams_[random_() % kStreams]; }
+  uint64_t AnySize() {
+    return 1 + random_() % (random_() % 4 == 0 ? 24000 : 4000);
+  }
+
+  bool Take() {
+    const cudaStream_t stream = Any();
+    return Use(rig_.Allocate(AnySize(), stream), stream);
+  }
+
+  bool TakeAcross() {
+    const cudaStream_t stream = Any();
+    Block* const block = rig_.AllocateAcross(AnySize(), stream);
+    if (block != nullptr) ++taken_across_;
+    return Use(block, stream);
+  }
+
+  // The stream works on the block at once.
+  bool Use(Block* block, cudaStream_t stream) {
+    if (block == nullptr) return true;
+    for (uint64_t i = 0; i < block->extent / kQuantum; ++i) {
+      const auto last = last_use_.find(block->address / kQuantum + i);
+      if (last == last_use_.end()) continue;
+      ++reused_;
+      if (!rig_.streams().IsOrderedAfter(stream, last->second)) return false;
+    }
+    Touch(block, stream);
+    live_.push_back({block, stream});
+    return true;
+  }
+
+  void Touch(const Block* block, cudaStream_t stream) {
+    const FakeStreams::Place work = rig_.streams().Enqueue(stream);
+    for (uint64_t i = 0; i < block->extent / kQuantum; ++i) {
+      last_use_[block->address / kQuantum + i] = work;
+    }
+  }
+
+  // Where the stream still exists, on it; else on another that waits for it.
+  void Free() {
+    if (live_.empty()) return;
+    const size_t index = random_() % live_.size();
+    const Live one = live_[index];
+    live_[index] = live_.back();
+    live_.pop_back();
+    const auto last = last_use_.at(one.block->address / kQuantum);
+    cudaStream_t stream = Any();
+    if (!rig_.streams().IsOrderedAfter(stream, last)) {
+      const cuda::Event event = *rig_.streams().Create();
+      for (const cudaStream_t other : streams_) {
+        if (!rig_.streams().IsOrderedAfter(other, last)) continue;
+        rig_.streams().FailRecording(false);
+        (void)rig_.streams().Record(event, other);
+        (void)rig_.streams().MakeWait(stream, event);
+        break;
+      }
+      rig_.streams().Destroy(event);
+    }
+    // The stream that knew of the work may be gone: then the host waits.
+    if (!rig_.streams().IsOrderedAfter(stream, last)) {
+      rig_.streams().FinishAll();
+    }
+    Touch(one.block, stream);
+    rig_.Free(one.block, stream);
+  }
+
+  std::mt19937_64 random_;
+  OrderedRig rig_{kSlabBytes};
+  cudaStream_t streams_[kStreams] = {};
+  std::vector<Live> live_;
+  std::map<uint64_t, FakeStreams::Place> last_use_;  // By quantum.
+  uint64_t taken_across_ = 0;
+  uint64_t reused_ = 0;
+};
+
+class OrderedModelTest : public ::testing::TestWithParam<uint64_t> {};
+
+TEST_P(OrderedModelTest, NothingIsHandedOutBeforeItsLastUseIsOrdered) {
+  Program program(GetParam());
+  for (int step = 0; step < 4000; ++step) {
+    ASSERT_TRUE(program.Step()) << "step " << step;
+    if (step % 50 == 0) program.rig().blocks().CheckInvariants();
+  }
+  program.End();
+  program.rig().blocks().CheckInvariants();
+  EXPECT_TRUE(program.rig().IsAllEveryones());
+  EXPECT_EQ(program.rig().streams().misuses(), 0u);
+  EXPECT_GT(program.taken_across(), 20u);
+  EXPECT_GT(program.reused(), 1000u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, OrderedModelTest,
+                         ::testing::Range(uint64_t{1}, uint64_t{21}));
+
+}  // namespace
+}  // namespace vrampool::client

@@ -1,0 +1,87 @@
+// ordered_rig.h - OrderedBlocks on fake streams, with a client's verbs.
+//
+// Threads: not thread-safe.
+
+#ifndef VRAMPOOL_TESTS_CLIENT_ORDERED_RIG_H_
+#define VRAMPOOL_TESTS_CLIENT_ORDERED_RIG_H_
+
+#include <optional>
+#include <vector>
+
+#include "client/allocator/ordered_blocks.h"
+#include "tests/client/fake_streams.h"
+
+namespace vrampool::client {
+
+class OrderedRig {
+ public:
+  static constexpr SlabKey kSlab{1};
+  static constexpr uint64_t kBase = uint64_t{2} << 20;
+
+  explicit OrderedRig(uint64_t slab_bytes) {
+    blocks_.pieces().AddSlab(kSlab, kBase, slab_bytes);
+  }
+
+  FakeStreams& streams() { return streams_; }
+  OrderedBlocks& blocks() { return blocks_; }
+
+  Block* Allocate(uint64_t bytes, cudaStream_t stream) {
+    const auto cut = blocks_.Allocate(bytes, 256, *streams_.Identify(stream));
+    return cut ? cut->block : nullptr;
+  }
+
+  Block* AllocateAcross(uint64_t bytes, cudaStream_t stream) {
+    const auto cut =
+        blocks_.AllocateAcross(bytes, 256, *streams_.Identify(stream));
+    if (!cut) return nullptr;
+    for (const cuda::Event event : cut->waits) {
+      if (!streams_.MakeWait(stream, event).ok()) return nullptr;
+    }
+    blocks_.Keep(*cut);
+    return cut->block;
+  }
+
+  void Free(Block* block, cudaStream_t stream) {
+    Record(blocks_.BeginFree(block, *streams_.Identify(stream)), stream);
+    blocks_.Release(block);
+  }
+
+  void Settle() {
+    std::vector<StreamOrder::Question> questions = blocks_.Ask();
+    for (StreamOrder::Question& one : questions) {
+      one.is_done = streams_.IsDone(one.event);
+    }
+    (void)blocks_.Answer(questions);
+  }
+
+  CaptureId BeginCapture(cudaStream_t stream) {
+    streams_.BeginCapture(stream);
+    return blocks_.BeginCapture(streams_.Identify(stream)->key);
+  }
+  void EndCapture(cudaStream_t stream) {
+    streams_.EndCapture(stream);
+    const StreamUse use = *streams_.Identify(stream);
+    (void)blocks_.EndCapture(use.key);
+    Record(blocks_.EndingFree(use), stream);
+  }
+
+  bool IsAllEveryones() const { return blocks_.pieces().OwnedIn(kSlab) == 0; }
+
+ private:
+  void Record(OrderedBlocks::Going going, cudaStream_t stream) {
+    if (!going.wants_event) return;
+    if (going.event == nullptr) going.event = *streams_.Create();
+    if (streams_.Record(going.event, stream).ok()) {
+      blocks_.NoteRecorded(going);
+    } else {
+      blocks_.GiveSpare(going.event);
+    }
+  }
+
+  FakeStreams streams_;
+  OrderedBlocks blocks_;
+};
+
+}  // namespace vrampool::client
+
+#endif  // VRAMPOOL_TESTS_CLIENT_ORDERED_RIG_H_
