@@ -217,6 +217,13 @@ class Client {
   Status Trim() { return Status(::vrampool_trim(client_)); }
   Status Quiesce() { return Status(::vrampool_quiesce(client_)); }
 
+  Status BeginCapture(cudaStream_t stream) {
+    return Status(::vrampool_capture_begin(client_, stream));
+  }
+  Status EndCapture(cudaStream_t stream, cudaGraph_t graph) {
+    return Status(::vrampool_capture_end(client_, stream, graph));
+  }
+
   Result<vrampool_info> Info() const {
     vrampool_info info{};
     info.struct_size = sizeof(info);

@@ -1,0 +1,133 @@
+// The client's use of the driver: finding the GPU, mapping what another process
+// made, streams. Runs on the fake driver and on a real GPU.
+
+#include <fcntl.h>
+
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "base/cuda/driver.h"
+#include "client/cuda/gpu_context.h"
+#include "client/cuda/gpu_mapping.h"
+#include "client/cuda/gpu_stream_events.h"
+#include "gtest/gtest.h"
+#include "tests/cuda/gpu.h"
+#include "tests/cuda/helper_process.h"
+
+namespace vrampool::client {
+namespace {
+
+using testing::AnswerPacket;
+using testing::Gpu;
+using testing::HelperProcess;
+using testing::Order;
+using testing::TestStream;
+using testing::Words;
+
+constexpr uint64_t kBytes = uint64_t{4} << 20;
+
+class ClientGpuTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto uuid = GpuContext::UuidOf(0);
+    ASSERT_TRUE(uuid.ok()) << uuid.status().message();
+    auto opened = GpuContext::Open(*uuid);
+    ASSERT_TRUE(opened.ok()) << opened.status().message();
+    context_ = *opened;
+  }
+
+  Gpu gpu_;
+  std::shared_ptr<const GpuContext> context_;
+};
+
+TEST_F(ClientGpuTest, PrimaryContextIsFoundByUuidAndStrangersAreNot) {
+  EXPECT_EQ(context_->context(), gpu_.context());
+  EXPECT_EQ(GpuContext::Open("GPU-00000000-0000-0000-0000-00000000dead")
+                .status()
+                .code(),
+            VRAMPOOL_NOT_FOUND);
+  EXPECT_EQ(GpuContext::UuidOf(63).status().code(), VRAMPOOL_NOT_FOUND);
+}
+
+TEST_F(ClientGpuTest, ScopeRestoresWhatWasCurrent) {
+  ASSERT_EQ(gpu_.api().CtxSetCurrent(nullptr), cuda::kSuccess);
+  { const GpuContext::Scope scope(*context_); }
+  cuda::Context now = context_->context();
+  ASSERT_EQ(gpu_.api().CtxGetCurrent(&now), cuda::kSuccess);
+  EXPECT_EQ(now, nullptr);
+  gpu_.MakeCurrent();
+}
+
+TEST_F(ClientGpuTest, LegacySlabOfAnotherProcessIsMappedAndItsSizeChecked) {
+  HelperProcess owner;
+  const AnswerPacket made = owner.Do({.order = Order::kAllocate, .a = kBytes});
+  std::array<uint8_t, 64> handle;
+  std::memcpy(handle.data(), made.handle, handle.size());
+  EXPECT_EQ(GpuMapping::OpenIpc(context_, handle, 2 * kBytes).status().code(),
+            VRAMPOOL_INTERNAL);
+  auto mapping = GpuMapping::OpenIpc(context_, handle, kBytes);
+  ASSERT_TRUE(mapping.ok()) << mapping.status().message();
+  const Words words{.at = mapping->base(), .count = kBytes / 4};
+  const TestStream stream(gpu_);
+  gpu_.Fill(stream.get(), words, 7);
+  EXPECT_EQ(gpu_.CountMismatches(stream.get(), words, 7), 0u);
+  EXPECT_TRUE(mapping->Close());
+}
+
+TEST_F(ClientGpuTest, VmmSlabOfAnotherProcessIsMapped) {
+  HelperProcess owner;
+  (void)owner.Do({.order = Order::kCreateVmm, .a = kBytes});
+  const UniqueFd fd = owner.TakeDescriptor();
+  auto mapping = GpuMapping::ImportVmm(context_, fd.get(), kBytes);
+  ASSERT_TRUE(mapping.ok()) << mapping.status().message();
+  EXPECT_EQ(mapping->base() % GpuMapping::kVmmAlignment, 0u);
+  const TestStream stream(gpu_);
+  const Words words{.at = mapping->base(), .count = kBytes / 4};
+  gpu_.Fill(stream.get(), words, 9);
+  EXPECT_EQ(gpu_.CountMismatches(stream.get(), words, 9), 0u);
+  EXPECT_TRUE(mapping->Close());
+}
+
+TEST_F(ClientGpuTest, DescriptorThatIsNoAllocationFailsCleanly) {
+  const UniqueFd fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  EXPECT_FALSE(GpuMapping::ImportVmm(context_, fd.get(), kBytes).ok());
+  EXPECT_FALSE(GpuMapping::ImportVmm(context_, -1, kBytes).ok());
+}
+
+TEST_F(ClientGpuTest, StreamsAreToldApartAndEventsOrderThem) {
+  GpuStreamEvents events(context_);
+  const TestStream stream(gpu_);
+  const TestStream other(gpu_);
+  const auto use = events.Identify(stream.get());
+  ASSERT_TRUE(use.ok()) << use.status().message();
+  EXPECT_EQ(use->id, stream.id());
+  EXPECT_NE(use->key, events.Identify(other.get())->key);
+  EXPECT_EQ(events.Identify(nullptr)->key,
+            events.Identify(cuda::kLegacyStream)->key);
+  const cuda::Event event = *events.Create();
+  ASSERT_TRUE(events.Record(event, stream.get()).ok());
+  ASSERT_TRUE(events.MakeWait(other.get(), event).ok());
+  ASSERT_TRUE(events.Synchronize().ok());
+  EXPECT_TRUE(events.IsDone(event));
+  events.Destroy(event);
+}
+
+TEST_F(ClientGpuTest, CaptureIsSeenAndNotSpoiledByQuestions) {
+  GpuStreamEvents events(context_);
+  const TestStream stream(gpu_);
+  const TestStream other(gpu_);
+  const cuda::Event event = *events.Create();
+  ASSERT_TRUE(events.Record(event, other.get()).ok());
+  gpu_.Expect(gpu_.test().StreamBeginCapture(stream.get(), cuda::kModeGlobal),
+              "capturing");
+  EXPECT_TRUE(events.Identify(stream.get())->is_capturing);
+  (void)events.IsDone(event);
+  cuda::Graph graph = nullptr;
+  EXPECT_EQ(gpu_.test().StreamEndCapture(stream.get(), &graph), cuda::kSuccess);
+  gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying the graph");
+  events.Destroy(event);
+}
+
+}  // namespace
+}  // namespace vrampool::client
