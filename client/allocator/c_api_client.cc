@@ -238,6 +238,22 @@ vrampool_status vrampool_client_usage(vrampool_client* client,
   });
 }
 
+vrampool_status vrampool_describe(vrampool_client* client, const void* p,
+                                  vrampool_block_info* out) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    VRAMPOOL_ASSIGN_OR_RETURN(const Client::BlockPlace place,
+                              client->client->Describe(p));
+    vrampool_block_info info{};
+    info.address = place.address;
+    info.size_bytes = place.size_bytes;
+    info.slab_id = static_cast<uint64_t>(place.slab);
+    info.slab_bytes = place.slab_bytes;
+    info.kind = static_cast<vrampool_kind>(place.kind);
+    return vrampool::client::Deliver(info, out);
+  });
+}
+
 vrampool_status vrampool_client_budget(vrampool_client* client,
                                        vrampool_budget* out) {
   return Guarded([&]() -> Status {

@@ -1,5 +1,7 @@
 // The C interface: graphs, and hooks that name a GPU by its index.
 
+#include <new>
+
 #include "base/status_macros.h"
 #include "client/allocator/allocate.h"
 #include "client/allocator/default_clients.h"
@@ -37,6 +39,15 @@ void* vrampool_torch_malloc(size_t bytes, int device, cudaStream_t stream) {
   return vrampool::client::AllocateFrom(
       DeviceClient(device),
       vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0)));
+}
+
+// The one exception that leaves the library: its caller, which is C++, knows no
+// other way to hear of a failure.
+void* vrampool_torch_malloc_or_throw(size_t bytes, int device,
+                                     cudaStream_t stream) {
+  void* const p = vrampool_torch_malloc(bytes, device, stream);
+  if (p == nullptr && bytes > 0) throw std::bad_alloc();
+  return p;
 }
 
 void vrampool_torch_free(void* p, size_t bytes, int device,

@@ -80,6 +80,15 @@ class Client final : private LinkEvents {
     uint64_t attachments = 0;
   };
   Usage ReadUsage();
+  struct BlockPlace {
+    uint64_t address = 0;
+    uint64_t size_bytes = 0;
+    SlabId slab{};
+    uint64_t slab_bytes = 0;
+    HandleKind kind = HandleKind::kNone;
+  };
+  // The live block that `p` points into; NotFound if it is in none.
+  Result<BlockPlace> Describe(const void* p);
   Result<BudgetReply> ReadBudget();
   Status WaitForRoom(uint64_t bytes, uint64_t wait_ms);
   std::shared_ptr<Session> session();  // In use now, or last.

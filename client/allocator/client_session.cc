@@ -260,6 +260,23 @@ Client::Usage Client::ReadUsage() {
           .attachments = attachments_};
 }
 
+Result<Client::BlockPlace> Client::Describe(const void* p) {
+  MutexLock lock(mu_);
+  const uint64_t address = reinterpret_cast<uint64_t>(p);
+  const Block* const block = slabs_.blocks().BlockAround(address);
+  if (block == nullptr || block->is_given_up ||
+      address - block->address >= block->asked_bytes) {
+    return Status(VRAMPOOL_NOT_FOUND,
+                  "the pointer lies in no live block of this client");
+  }
+  const Slab& slab = slabs_.Get(block->slab);
+  return BlockPlace{.address = block->address,
+                    .size_bytes = block->asked_bytes,
+                    .slab = slab.id,
+                    .slab_bytes = slab.mapping.size_bytes(),
+                    .kind = slab.mapping.kind()};
+}
+
 Result<BudgetReply> Client::ReadBudget() {
   VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session,
                             LiveSession(steady_clock::now()));

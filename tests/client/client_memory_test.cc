@@ -55,6 +55,23 @@ class ClientMemoryTest : public ::testing::Test {
   std::unique_ptr<FakeDaemon> daemon_;
 };
 
+TEST_F(ClientMemoryTest, APointerIsDescribedByTheLiveBlockThatItIsIn) {
+  const auto client = Open();
+  char* const block = static_cast<char*>(*client->Allocate(Ask(1000)));
+  const auto inside = client->Describe(block + 999);
+  ASSERT_TRUE(inside.ok()) << inside.status().message();
+  EXPECT_EQ(inside->address, reinterpret_cast<uint64_t>(block));
+  EXPECT_EQ(inside->size_bytes, 1000u);
+  EXPECT_EQ(inside->kind, HandleKind::kHostFd);
+  EXPECT_EQ(
+      daemon_->ledger().slab_bytes.at(static_cast<uint64_t>(inside->slab)),
+      inside->slab_bytes);
+  EXPECT_EQ(client->Describe(block + 1000).status().code(), VRAMPOOL_NOT_FOUND);
+  EXPECT_EQ(client->Describe(nullptr).status().code(), VRAMPOOL_NOT_FOUND);
+  ASSERT_TRUE(client->Free(block, 1000).ok());
+  EXPECT_EQ(client->Describe(block).status().code(), VRAMPOOL_NOT_FOUND);
+}
+
 TEST_F(ClientMemoryTest, BlocksComeFromOneLeaseAndAreRecorded) {
   const auto client = Open();
   void* const a = *client->Allocate(Ask(1000));

@@ -12,7 +12,6 @@ class BlockInfo(ctypes.Structure):
                 ("size_bytes", ctypes.c_uint64),
                 ("slab_id", ctypes.c_uint64),
                 ("slab_bytes", ctypes.c_uint64),
-                ("stream", ctypes.c_uint64),
                 ("kind", ctypes.c_int)]
 
 

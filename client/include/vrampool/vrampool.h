@@ -236,6 +236,12 @@ VRAMPOOL_API vrampool_status vrampool_capture_end(vrampool_client* client,
  * then raises its own error. */
 VRAMPOOL_API void* vrampool_torch_malloc(size_t bytes, int device,
                                          cudaStream_t stream);
+/* The same for torch.cuda.memory.change_current_allocator(), where PyTorch
+ * takes null for memory: failure throws std::bad_alloc instead, which PyTorch
+ * turns into an error of the operation. Not for callers in C, nor for MemPool.
+ */
+VRAMPOOL_API void* vrampool_torch_malloc_or_throw(size_t bytes, int device,
+                                                  cudaStream_t stream);
 VRAMPOOL_API void vrampool_torch_free(void* p, size_t bytes, int device,
                                       cudaStream_t stream);
 
@@ -259,6 +265,21 @@ typedef struct vrampool_usage {
 /* Fast, no RPC. */
 VRAMPOOL_API vrampool_status vrampool_client_usage(vrampool_client* client,
                                                    vrampool_usage* out);
+
+typedef struct vrampool_block_info {
+  size_t struct_size;  /* Set by the caller: sizeof(vrampool_block_info). */
+  uint64_t address;    /* Where the block begins. */
+  uint64_t size_bytes; /* As asked for. */
+  uint64_t slab_id;    /* As `vrampool leases` lists it. */
+  uint64_t slab_bytes;
+  vrampool_kind kind;
+} vrampool_block_info;
+
+/* The live block of `client` that `p` points into. Fast, no RPC; the memory is
+ * not touched. NOT_FOUND if it is in none. */
+VRAMPOOL_API vrampool_status vrampool_describe(vrampool_client* client,
+                                               const void* p,
+                                               vrampool_block_info* out);
 
 typedef struct vrampool_budget {
   size_t struct_size;       /* Set by the caller: sizeof(vrampool_budget). */
