@@ -150,7 +150,7 @@ Status Client::AwaitGpu() {
 
 Status Client::BeginCapture(cudaStream_t stream) {
   if (events_ == nullptr) return {};
-  VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use, events_->Identify(stream));
+  VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use, events_->Announce(stream));
   MutexLock lock(mu_);
   if (slabs_.ordered().BeginCapture(use.key) != kNoCapture) return {};
   return {VRAMPOOL_INVALID_ARGUMENT,
@@ -178,6 +178,7 @@ Status Client::EndCapture(cudaStream_t stream, cuda::Graph graph) {
     }
     going = slabs_.ordered().EndingFree(use);
   }
+  events_->Withdraw(stream);
   RecordFree(going, stream);
   if (graph == nullptr) {
     OnGraphEnded(capture);

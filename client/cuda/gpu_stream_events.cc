@@ -9,6 +9,9 @@
 namespace vrampool::client {
 namespace {
 
+// Keys of streams that were found capturing: beyond all ids of the driver.
+constexpr uint64_t kFirstStranger = uint64_t{1} << 62;
+
 StreamUse Unknown() {
   StreamUse use;
   use.key = kUnknownStream;
@@ -31,8 +34,17 @@ void OnUserObjectEnd(void* data) {
 
 Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
   const GpuContext::Scope scope(*gpu_);
-  unsigned long long id = 0;
+  int status = cuda::kCaptureNone;
   cuda::Result error = scope.error();
+  // Asked first, see CapturingUse(). For the legacy stream, an error here means
+  // that another stream captures, which touching this one would spoil.
+  bool takes_events = false;
+  if (error == cuda::kSuccess) {
+    takes_events =
+        gpu_->api().StreamIsCapturing(stream, &status) == cuda::kSuccess;
+  }
+  if (status != cuda::kCaptureNone) return CapturingUse(stream);
+  unsigned long long id = 0;
   if (error == cuda::kSuccess) error = gpu_->api().StreamGetId(stream, &id);
   if (GpuContext::IsTornDown(error)) return Unknown();
   if (error != cuda::kSuccess && cuda::IsSticky(error)) {
@@ -44,16 +56,41 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
                       cuda::ErrorText(gpu_->api(), error) +
                       "); give one that was made on this GPU and lives");
   }
+  return StreamUse{.key = StreamKey{id + 1},
+                   .id = id,
+                   .is_capturing = false,
+                   .takes_events = takes_events};
+}
+
+StreamUse GpuStreamEvents::CapturingUse(cudaStream_t stream) {
+  MutexLock lock(mu_);
+  const auto known = announced_.find(stream);
   StreamUse use;
-  use.key = StreamKey{id + 1};
-  use.id = id;
-  int status = cuda::kCaptureNone;
-  // An error is the answer for the legacy stream while another one captures:
-  // touching it would spoil that capture.
-  error = gpu_->api().StreamIsCapturing(stream, &status);
-  use.is_capturing = error == cuda::kSuccess && status != cuda::kCaptureNone;
-  use.takes_events = error == cuda::kSuccess && !use.is_capturing;
+  if (known != announced_.end()) {
+    use = known->second;
+  } else {
+    use.key = StreamKey{kFirstStranger + strangers_++};
+  }
+  use.is_capturing = true;
+  use.takes_events = false;
   return use;
+}
+
+Result<StreamUse> GpuStreamEvents::Announce(cudaStream_t stream) {
+  VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use, Identify(stream));
+  if (use.is_capturing) {
+    return Status(VRAMPOOL_INVALID_ARGUMENT,
+                  "the stream captures already; call vrampool_capture_begin "
+                  "before its capture begins");
+  }
+  MutexLock lock(mu_);
+  announced_[stream] = use;
+  return use;
+}
+
+void GpuStreamEvents::Withdraw(cudaStream_t stream) {
+  MutexLock lock(mu_);
+  announced_.erase(stream);
 }
 
 Result<cuda::Event> GpuStreamEvents::Create() {

@@ -1,13 +1,17 @@
 // gpu_stream_events.h - StreamEvents by CUDA's driver.
 //
-// Threads: thread-safe.
+// Threads: thread-safe. mu_ guards what was announced; the driver is called
+// without it.
 
 #ifndef VRAMPOOL_CLIENT_CUDA_GPU_STREAM_EVENTS_H_
 #define VRAMPOOL_CLIENT_CUDA_GPU_STREAM_EVENTS_H_
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <utility>
 
+#include "base/mutex.h"
 #include "client/cuda/gpu_context.h"
 #include "client/cuda/stream_events.h"
 
@@ -19,6 +23,8 @@ class GpuStreamEvents final : public StreamEvents {
       : gpu_(std::move(gpu)) {}
 
   Result<StreamUse> Identify(cudaStream_t stream) override;
+  Result<StreamUse> Announce(cudaStream_t stream) override;
+  void Withdraw(cudaStream_t stream) override;
   Result<cuda::Event> Create() override;
   void Destroy(cuda::Event event) override;
   Status Record(cuda::Event event, cudaStream_t stream) override;
@@ -29,7 +35,15 @@ class GpuStreamEvents final : public StreamEvents {
                     void* data) override;
 
  private:
+  // Of a stream that captures. The driver's answer to who it is would be an
+  // error, and would spoil the capture.
+  StreamUse CapturingUse(cudaStream_t stream) VRAMPOOL_EXCLUDES(mu_);
+
   const std::shared_ptr<const GpuContext> gpu_;
+
+  Mutex mu_;
+  std::map<cudaStream_t, StreamUse> announced_ VRAMPOOL_GUARDED_BY(mu_);
+  uint64_t strangers_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace vrampool::client

@@ -45,6 +45,13 @@ class StreamEvents {
   // process exits: kUnknownStream.
   virtual Result<StreamUse> Identify(cudaStream_t stream) = 0;
 
+  // The stream, which does not capture yet, is about to: while it does, it
+  // cannot be asked who it is, so it is remembered until Withdraw(). Until then
+  // it must live. InvalidArgument also when it captures already. A stream that
+  // captures without that is told by each Identify() to be another one.
+  virtual Result<StreamUse> Announce(cudaStream_t stream) = 0;
+  virtual void Withdraw(cudaStream_t stream) = 0;
+
   virtual Result<cuda::Event> Create() = 0;
   virtual void Destroy(cuda::Event event) = 0;
   // The event is done when what is enqueued on `stream` now is.

@@ -157,8 +157,8 @@ TEST_F(ClientStreamTest, StreamIsRecordedInTheManifest) {
 TEST_F(ClientStreamTest, GraphKeepsItsMemoryUntilItHasEnded) {
   const auto client = Open();
   LimitTo(4 * kMiB);
-  streams_->BeginCapture(s_);
   ASSERT_TRUE(client->BeginCapture(s_).ok());
+  streams_->BeginCapture(s_);
   void* const p = Take(*client, 4 * kMiB, s_);
   ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
   EXPECT_EQ(client->EndCapture(s_, Graph(1)).code(), VRAMPOOL_INVALID_ARGUMENT);

@@ -159,6 +159,14 @@ Result<StreamUse> FakeStreams::Identify(cudaStream_t stream) {
                    .takes_events = !is_capturing};
 }
 
+Result<StreamUse> FakeStreams::Announce(cudaStream_t stream) {
+  const Result<StreamUse> use = Identify(stream);
+  if (use.ok() && use->is_capturing) {
+    return Status(VRAMPOOL_INVALID_ARGUMENT, "the stream captures already");
+  }
+  return use;
+}
+
 Result<cuda::Event> FakeStreams::Create() {
   MutexLock lock(mu_);
   const auto event = reinterpret_cast<cuda::Event>(next_++ * 16);

@@ -54,6 +54,8 @@ class FakeStreams final : public StreamEvents {
   uint64_t living_events() const;
 
   Result<StreamUse> Identify(cudaStream_t stream) override;
+  Result<StreamUse> Announce(cudaStream_t stream) override;
+  void Withdraw(cudaStream_t) override {}  // Its streams can always be asked.
   Result<cuda::Event> Create() override;
   void Destroy(cuda::Event event) override;
   Status Record(cuda::Event event, cudaStream_t stream) override;

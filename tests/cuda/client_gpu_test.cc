@@ -119,14 +119,39 @@ TEST_F(ClientGpuTest, CaptureIsSeenAndNotSpoiledByQuestions) {
   const TestStream other(gpu_);
   const cuda::Event event = *events.Create();
   ASSERT_TRUE(events.Record(event, other.get()).ok());
+  const auto announced = events.Announce(stream.get());
+  ASSERT_TRUE(announced.ok()) << announced.status().message();
   gpu_.Expect(gpu_.test().StreamBeginCapture(stream.get(), cuda::kModeGlobal),
               "capturing");
-  EXPECT_TRUE(events.Identify(stream.get())->is_capturing);
+  const auto capturing = events.Identify(stream.get());
+  ASSERT_TRUE(capturing.ok()) << capturing.status().message();
+  EXPECT_TRUE(capturing->is_capturing);
+  EXPECT_FALSE(capturing->takes_events);
+  EXPECT_EQ(capturing->key, announced->key);
+  EXPECT_EQ(events.Announce(stream.get()).status().code(),
+            VRAMPOOL_INVALID_ARGUMENT);
   (void)events.IsDone(event);
   cuda::Graph graph = nullptr;
   EXPECT_EQ(gpu_.test().StreamEndCapture(stream.get(), &graph), cuda::kSuccess);
   gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying the graph");
+  events.Withdraw(stream.get());
+  EXPECT_EQ(events.Identify(stream.get())->key, announced->key);
   events.Destroy(event);
+}
+
+TEST_F(ClientGpuTest, CaptureThatNobodyAnnouncedIsEachTimeAStranger) {
+  GpuStreamEvents events(context_);
+  const TestStream stream(gpu_);
+  gpu_.Expect(gpu_.test().StreamBeginCapture(stream.get(), cuda::kModeGlobal),
+              "capturing");
+  const auto first = events.Identify(stream.get());
+  const auto second = events.Identify(stream.get());
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_TRUE(first->is_capturing && second->is_capturing);
+  EXPECT_NE(first->key, second->key);
+  cuda::Graph graph = nullptr;
+  EXPECT_EQ(gpu_.test().StreamEndCapture(stream.get(), &graph), cuda::kSuccess);
+  gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying the graph");
 }
 
 }  // namespace

@@ -161,6 +161,23 @@ TEST_F(StreamBehaviourTest, AnEventQueryEndsACaptureUnlessInRelaxedMode) {
   EXPECT_NE(gpu_.test().StreamEndCapture(stream.get(), &graph), cuda::kSuccess);
 }
 
+TEST_F(StreamBehaviourTest, AskingACapturingStreamForItsIdEndsTheCapture) {
+  const TestStream stream(gpu_);
+  const TestStream other(gpu_);
+  unsigned long long id = 0;
+  cuda::Graph graph = nullptr;
+  ASSERT_EQ(gpu_.test().StreamBeginCapture(stream.get(), cuda::kModeRelaxed),
+            cuda::kSuccess);
+  int status = cuda::kCaptureNone;
+  EXPECT_EQ(gpu_.api().StreamGetId(other.get(), &id), cuda::kSuccess);
+  EXPECT_EQ(gpu_.api().StreamIsCapturing(stream.get(), &status),
+            cuda::kSuccess);
+  EXPECT_EQ(status, cuda::kCaptureActive);
+  EXPECT_EQ(gpu_.api().StreamGetId(stream.get(), &id),
+            cuda::kStreamCaptureUnsupported);
+  EXPECT_NE(gpu_.test().StreamEndCapture(stream.get(), &graph), cuda::kSuccess);
+}
+
 TEST_F(StreamBehaviourTest, ACapturingStreamCannotBeWaitedFor) {
   const TestStream stream(gpu_);
   cuda::Graph graph = nullptr;

@@ -207,18 +207,18 @@ VRAMPOOL_API vrampool_status vrampool_trim(vrampool_client* client);
 VRAMPOOL_API vrampool_status vrampool_quiesce(vrampool_client* client);
 
 /* Graphs. A graph runs again what was captured, so memory that a capture used
- * must be nobody else's as long as the graph lives. Say when a stream begins to
- * capture (cudaStreamBeginCapture; for another stream that joins the capture,
- * when it does), and when its capture has been ended, with the graph that came
- * of it, before that is destroyed.
+ * must be nobody else's as long as the graph lives. Say before a stream begins
+ * to capture (cudaStreamBeginCapture; for another stream that joins the
+ * capture, before it does), and when its capture has been ended, with the graph
+ * that came of it, before that is destroyed. In between the stream must live.
  *
  * Blocks that the stream allocates or frees in between are given to nobody else
  * until the graph and everything made of it (executables, clones) are gone;
  * what was allocated and freed within the capture can be used again within it.
  * `graph` is null when the capture failed or was thrown away.
- *   INVALID_ARGUMENT  begin: the stream's capture was announced already; end:
- * it was not, or the stream still captures When the end cannot be watched
- * (another error), the memory is kept for good.
+ *   INVALID_ARGUMENT  begin: the stream captures already, or its capture was
+ *                     announced; end: it was not, or the stream still captures
+ * When the end cannot be watched (another error), the memory is kept for good.
  *
  * A stream that captures and was not announced spoils nothing: what it
  * allocates and frees meanwhile is kept until the client is closed. */

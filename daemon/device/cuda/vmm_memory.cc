@@ -4,11 +4,14 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "base/unique_fd.h"
 #include "daemon/device/cuda/gpu.h"
 #include "daemon/device/cuda/slab_memory.h"
 
@@ -27,26 +30,44 @@ class VmmMemory final : public SlabMemory {
     cuda::MemHandle handle = 0;
     VRAMPOOL_RETURN_IF_ERROR(fault_.Check(
         api_.MemCreate(&handle, size.count(), &properties, 0), "cuMemCreate"));
+    absl::StatusOr<UniqueFd> descriptor = MakeDescriptor(handle);
+    if (!descriptor.ok()) {
+      (void)api_.MemRelease(handle);  // The first error is the one to tell.
+      return std::move(descriptor).status();
+    }
+    MutexLock lock(mu_);
+    descriptors_[handle] = *std::move(descriptor);
     return MemoryId{handle};
   }
 
   absl::Status GiveUp(MemoryId memory) override {
-    return fault_.Check(api_.MemRelease(HandleOf(memory)), "cuMemRelease");
+    const cuda::MemHandle handle = HandleOf(memory);
+    // Taken out before: once released, the driver may give the handle's value
+    // to the next one that is made.
+    UniqueFd descriptor;
+    {
+      MutexLock lock(mu_);
+      descriptor = std::move(descriptors_.extract(handle).mapped());
+    }
+    absl::Status released =
+        fault_.Check(api_.MemRelease(handle), "cuMemRelease");
+    if (released.ok()) return released;
+    MutexLock lock(mu_);
+    descriptors_[handle] = std::move(descriptor);
+    return released;
   }
 
-  // A descriptor of its own for each client: whoever gets one may keep it.
+  // The driver takes a millisecond to export, so it does that once, before
+  // anybody waits for the slab, and each client gets a duplicate.
   absl::StatusOr<ExportedHandle> Export(MemoryId memory) override {
-    int fd = -1;
-    VRAMPOOL_RETURN_IF_ERROR(
-        fault_.Check(api_.MemExportToShareableHandle(&fd, HandleOf(memory),
-                                                     cuda::kHandlePosixFd, 0),
-                     "cuMemExportToShareableHandle"));
     ExportedHandle handle;
     handle.kind = HandleKind::kVmmFd;
-    handle.fd.reset(fd);
-    if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
-      return absl::InternalError(
-          absl::StrCat("the driver's descriptor: ", std::strerror(errno)));
+    MutexLock lock(mu_);
+    const int own = descriptors_.at(HandleOf(memory)).get();
+    handle.fd.reset(::fcntl(own, F_DUPFD_CLOEXEC, 0));
+    if (!handle.fd.is_valid()) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no descriptor for a client: ", std::strerror(errno)));
     }
     return handle;
   }
@@ -79,6 +100,19 @@ class VmmMemory final : public SlabMemory {
     return static_cast<cuda::MemHandle>(memory);
   }
 
+  absl::StatusOr<UniqueFd> MakeDescriptor(cuda::MemHandle handle) {
+    int fd = -1;
+    VRAMPOOL_RETURN_IF_ERROR(fault_.Check(
+        api_.MemExportToShareableHandle(&fd, handle, cuda::kHandlePosixFd, 0),
+        "cuMemExportToShareableHandle"));
+    UniqueFd descriptor(fd);
+    if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+      return absl::InternalError(
+          absl::StrCat("the driver's descriptor: ", std::strerror(errno)));
+    }
+    return descriptor;
+  }
+
   absl::Status EnterContext() {
     {
       // Held while the driver makes the context: once, and only by those that
@@ -96,6 +130,7 @@ class VmmMemory final : public SlabMemory {
   DriverFault& fault_;
   const cuda::Device device_;
   Mutex mu_;
+  std::map<cuda::MemHandle, UniqueFd> descriptors_ VRAMPOOL_GUARDED_BY(mu_);
   // Set once; from then on read without the lock.
   std::unique_ptr<PrimaryContext> context_;
 };

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# The checks that need a GPU, on a machine that has one:
+#
+#   tests/gpu/run.sh [STEP...]
+#
+# Steps: driver conformance client torch kill figures. Needs the folder
+# that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default build/gpu-bundle) and,
+# for the steps torch, kill and figures, Python with PyTorch and pytest. Nothing
+# else may use the GPU meanwhile. Logs and figures.json go to $OUT (default
+# build/gpu-results); the last line is "N passed, N failed" over all steps.
+set -euo pipefail
+
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' "$0"
+  exit 0
+fi
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+export VRAMPOOL_BUNDLE=${VRAMPOOL_BUNDLE:-$root/build/gpu-bundle}
+export OUT=${OUT:-$root/build/gpu-results}
+mkdir -p "$OUT"
+cd "$root"
+bin=$VRAMPOOL_BUNDLE/bin
+
+run_driver() { "$bin/driver_behaviour_test"; }
+run_conformance() { "$bin/device_conformance_test"; }
+run_client() { "$bin/client_gpu_test"; }
+run_torch() { pytest_of torch_test.py; }
+run_kill() { pytest_of kill_test.py; }
+run_figures() { pytest_of figures_test.py; }
+pytest_of() {
+  PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -x -p no:cacheprovider \
+    "tests/gpu/$1"
+}
+
+steps=("$@")
+((${#steps[@]} > 0)) ||
+  steps=(driver conformance client torch kill figures)
+passed=0 failed=0
+for step in "${steps[@]}"; do
+  declare -F "run_$step" >/dev/null || {
+    echo "no step '$step'" >&2
+    exit 2
+  }
+  started=$SECONDS
+  set +e
+  (set -e; "run_$step") >"$OUT/$step.log" 2>&1 </dev/null
+  status=$?
+  set -e
+  if ((status == 0)); then
+    passed=$((passed + 1)) word=passed
+  else
+    failed=$((failed + 1)) word=FAILED
+  fi
+  printf '%-12s %-7s %4d s\n' "$step" "$word" $((SECONDS - started))
+  ((status == 0)) || tail -n 40 "$OUT/$step.log" | sed 's/^/    /'
+done
+echo "$passed passed, $failed failed"
+((failed == 0))
