@@ -63,7 +63,7 @@ demo=$build/deploy/demo/vrampool_demo
 
 say "Daemon"
 if compgen -G '/dev/nvidia[0-9]*' >/dev/null; then
-  echo "There is a GPU here, but this version serves host memory only."
+  echo "There is a GPU here; the demo runs on host memory (docs/gpu.md is for the GPU)."
 else
   echo "No GPU here: serving host memory."
 fi

@@ -82,10 +82,13 @@ def test_training_with_the_allocator_of_the_process_is_the_same(server, plain):
         "rpcs": whole["usage"]["rpcs"]})
 
 
-def test_nothing_is_left_of_the_trainings(server):
+def test_the_pool_is_whole_after_the_trainings(server):
     pool = server.cli("status")["pool"]
     assert int(pool.get("leased_bytes", 0)) == 0, server.tell("status")
-    assert server.cli("leaks").get("reports", []) == []
+    assert int(pool.get("lingering_bytes", 0)) == 0, server.tell("status")
+    # PyTorch does not free its segments at the exit, and is named for it.
+    causes = {report["end_cause"] for report in server.cli("leaks")["reports"]}
+    assert causes == {"closed"}
 
 
 def test_a_process_without_python_verifies_a_tensor(server):
