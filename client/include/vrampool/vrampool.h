@@ -8,7 +8,7 @@
  * returns a pointer. The calling thread's last failure is then in
  * vrampool_last_status() and, as a sentence that says what to do, in
  * vrampool_last_error_message(). On error nothing has changed. The library
- * never aborts and never throws.
+ * never aborts and, but for one function that says so, never throws.
  *
  * Threads: every function may be called from any thread at any time, except
  * that vrampool_client_close and vrampool_object_close are the last call on
@@ -391,8 +391,10 @@ VRAMPOOL_API vrampool_status vrampool_object_metadata(vrampool_object* object,
 /* The name; "" when there is none, null on error. */
 VRAMPOOL_API const char* vrampool_object_name(vrampool_object* object);
 
-/* Ends this process's hold, when the work enqueued on `stream` so far is done.
- * Null is ignored. */
+/* Ends this process's hold, now: work of a GPU that uses the object must be
+ * done.
+ * (`stream` is for versions that wait for it themselves; this one does not look
+ * at it.) Null is ignored. */
 VRAMPOOL_API void vrampool_object_close(vrampool_object* object,
                                         cudaStream_t stream);
 
