@@ -11,12 +11,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "daemon/device/cuda/nvml_api.h"
 
 namespace vrampool {
 namespace {
 
 // NVML's C interface, as far as it is used here. Values and layouts are stable.
-using NvmlResult = int;
 constexpr NvmlResult kNvmlSuccess = 0;
 constexpr NvmlResult kNvmlInsufficientSize = 7;
 constexpr NvmlResult kNvmlGpuIsLost = 15;
@@ -24,18 +24,6 @@ constexpr unsigned kMigEnabled = 1;
 constexpr unsigned long long kNotAvailable = ~0ull;
 // A process more between two calls is normal, doubling is not.
 constexpr int kListAttempts = 4;
-
-struct NvmlHandleTag;
-using NvmlHandle = NvmlHandleTag*;
-
-struct NvmlMemory {
-  unsigned long long total, free, used;
-};
-struct NvmlProcess {
-  unsigned pid;
-  unsigned long long used;
-  unsigned gpu_instance, compute_instance;
-};
 
 }  // namespace
 

@@ -14,23 +14,22 @@
 #include <string>
 #include <vector>
 
+#include "daemon/device/cuda/nvml_api.h"
+
 namespace {
 
-struct Memory {
-  unsigned long long total, free, used;
-};
-struct Process {
-  unsigned pid;
-  unsigned long long used;
-  unsigned gpu_instance, compute_instance;
-};
+using vrampool::NvmlHandle;
+using vrampool::NvmlMemory;
+using vrampool::NvmlProcess;
+using vrampool::NvmlResult;
+
 struct Facts {
   bool is_there = false;
   std::string uuid;
-  Memory memory = {};
+  NvmlMemory memory = {};
   unsigned mig = 0;
   int error = 0;
-  std::vector<Process> processes;
+  std::vector<NvmlProcess> processes;
 };
 
 Facts Read() {
@@ -49,7 +48,7 @@ Facts Read() {
     if (name == "mig") words >> facts.mig;
     if (name == "error") words >> facts.error;
     if (name == "process") {
-      Process process = {};
+      NvmlProcess process = {};
       long long used = 0;
       words >> process.pid >> used;
       process.used = static_cast<unsigned long long>(used);
@@ -68,12 +67,12 @@ constexpr int kInsufficientSize = 7;
 
 extern "C" {
 
-int nvmlInit_v2() { return Read().is_there ? 0 : kUninitialized; }
+NvmlResult nvmlInit_v2() { return Read().is_there ? 0 : kUninitialized; }
 int nvmlShutdown() { return 0; }
 const char* nvmlErrorString(int result) {
   return result == 15 ? "GPU is lost" : "an error of the fake";
 }
-int nvmlDeviceGetHandleByUUID(const char* uuid, void** handle) {
+int nvmlDeviceGetHandleByUUID(const char* uuid, NvmlHandle* handle) {
   static char gpu;
   const Facts facts = Read();
   if (facts.error != 0) return facts.error;
@@ -81,12 +80,12 @@ int nvmlDeviceGetHandleByUUID(const char* uuid, void** handle) {
   *handle = &gpu;
   return 0;
 }
-int nvmlDeviceGetMemoryInfo(void*, Memory* memory) {
+int nvmlDeviceGetMemoryInfo(NvmlHandle, NvmlMemory* memory) {
   *memory = Read().memory;
   return 0;
 }
-int nvmlDeviceGetComputeRunningProcesses_v3(void*, unsigned* count,
-                                            Process* processes) {
+int nvmlDeviceGetComputeRunningProcesses_v3(NvmlHandle, unsigned* count,
+                                            NvmlProcess* processes) {
   const Facts facts = Read();
   const auto found = static_cast<unsigned>(facts.processes.size());
   const bool fits = found <= *count;
@@ -95,7 +94,7 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void*, unsigned* count,
   for (unsigned i = 0; i < found; ++i) processes[i] = facts.processes[i];
   return 0;
 }
-int nvmlDeviceGetMigMode(void*, unsigned* current, unsigned* pending) {
+int nvmlDeviceGetMigMode(NvmlHandle, unsigned* current, unsigned* pending) {
   *current = *pending = Read().mig;
   return 0;
 }
