@@ -68,13 +68,42 @@ Result<Client::ShareRequest> RequestOf(const vrampool_buffer* buffers,
     request.layouts.push_back(copy);
   }
   request.is_pending = options->pending != 0;
+  if (options->ordered != 0) request.stream = options->stream;
   return request;
+}
+
+// By token, checked and parsed.
+Result<std::unique_ptr<HeldObject>> OpenByToken(vrampool_client* client,
+                                                const char* token,
+                                                uint64_t wait_ms) {
+  const auto parsed = ParseToken(token);
+  if (!parsed) {
+    return Invalid(
+        "this is no object token of this version, or it was damaged on the "
+        "way; pass on exactly what vrampool_object_token() wrote");
+  }
+  return client->client->OpenToken(*parsed, wait_ms);
 }
 
 Result<vrampool_object*> Wrap(Result<std::unique_ptr<HeldObject>> held) {
   if (!held.ok()) return std::move(held).status();
   return new vrampool_object{.generation = ForkGeneration(),
                              .held = *std::move(held)};
+}
+
+// What the two calls that open have in common; `open` does it.
+template <typename How>
+vrampool_status Open(vrampool_client* client, const char* which,
+                     vrampool_object** out, How open) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
+    if (which == nullptr || out == nullptr) {
+      return Invalid("the token or name, or `out`, is null");
+    }
+    *out = nullptr;
+    VRAMPOOL_ASSIGN_OR_RETURN(*out, Wrap(open()));
+    return {};
+  });
 }
 
 // The buffer, or null.
@@ -146,36 +175,22 @@ vrampool_status vrampool_object_token(vrampool_object* object, char* token,
 
 vrampool_status vrampool_open(vrampool_client* client, const char* token,
                               uint64_t wait_ms, vrampool_object** out) {
-  return Guarded([&]() -> Status {
-    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
-    if (token == nullptr || out == nullptr) {
-      return vrampool::client::Invalid("`token` or `out` is null");
-    }
-    *out = nullptr;
-    const auto parsed = vrampool::client::ParseToken(token);
-    if (!parsed) {
-      return vrampool::client::Invalid(
-          "this is no object token of this version, or it was damaged on the "
-          "way; pass on exactly what vrampool_object_token() wrote");
-    }
-    VRAMPOOL_ASSIGN_OR_RETURN(
-        *out,
-        vrampool::client::Wrap(client->client->OpenToken(*parsed, wait_ms)));
-    return {};
+  return vrampool::client::Open(client, token, out, [&] {
+    return vrampool::client::OpenByToken(client, token, wait_ms);
   });
 }
 
 vrampool_status vrampool_open_name(vrampool_client* client, const char* name,
                                    uint64_t wait_ms, vrampool_object** out) {
+  return vrampool::client::Open(client, name, out, [&] {
+    return client->client->OpenName(name, wait_ms);
+  });
+}
+
+vrampool_status vrampool_object_status(vrampool_object* object) {
   return Guarded([&]() -> Status {
-    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
-    if (name == nullptr || out == nullptr) {
-      return vrampool::client::Invalid("`name` or `out` is null");
-    }
-    *out = nullptr;
-    VRAMPOOL_ASSIGN_OR_RETURN(
-        *out, vrampool::client::Wrap(client->client->OpenName(name, wait_ms)));
-    return {};
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(object));
+    return vrampool::client::Client::StateOf(*object->held);
   });
 }
 
@@ -248,12 +263,14 @@ const char* vrampool_object_name(vrampool_object* object) {
   return name;
 }
 
-void vrampool_object_close(vrampool_object* object, cudaStream_t /*stream*/) {
-  if (object == nullptr) return;
-  Guarded([&]() -> Status {
+vrampool_status vrampool_object_close(vrampool_object* object,
+                                      cudaStream_t stream) {
+  return Guarded([&]() -> Status {
+    if (object == nullptr) return {};
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(object));
-    std::unique_ptr<vrampool_object> owned(object);
-    owned->held->client->Close(std::move(owned->held));
+    VRAMPOOL_RETURN_IF_ERROR(
+        object->held->client->CloseOn(object->held, stream));
+    delete object;
     return {};
   });
 }

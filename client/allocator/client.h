@@ -11,7 +11,8 @@
 // Locks: mu_, which guards everything here that changes. It is never held
 // across an RPC, a greeting, a mapping or a call to CUDA. Threads of its own:
 // one reads the attach socket (AttachLink) and never makes a call that waits
-// for it; one (maintenance) gives slabs back.
+// for it; one (maintenance) gives slabs back; on a GPU one (GpuOrder's) waits
+// for events.
 //
 // Threads: thread-safe. Nothing here may be called in a forked child.
 
@@ -37,6 +38,7 @@
 #include "client/allocator/slab_set.h"
 #include "client/cuda/gpu_context.h"
 #include "client/cuda/stream_events.h"
+#include "client/order/gpu_order.h"
 #include "client/session/environment.h"
 #include "client/session/session.h"
 #include "client/session/status.h"
@@ -50,11 +52,15 @@ class Client final : private LinkEvents {
   static Result<std::unique_ptr<Client>> Open(
       Settings settings, ChannelFactory factory,
       std::shared_ptr<StreamEvents> events = nullptr);
+  // How long the end of a client waits for work of the GPU that the shares and
+  // closes before it depend on; afterwards it goes on as if the process died.
+  static constexpr std::chrono::seconds kOrderLimit{10};
+
   // Waits for the GPU, gives back what is idle, ends the session, unmaps
   // everything.
   ~Client() override;
 
-  // Gives back what is idle and stops both threads, but keeps what is mapped:
+  // The same, and stops all threads, but keeps what is mapped:
   // for the end of the process, when others may still use it. From then on
   // calls that would need the daemon fail.
   void Retire();
@@ -103,6 +109,9 @@ class Client final : private LinkEvents {
     std::string name;
     std::string metadata;
     bool is_pending = false;
+    // Ready when what was enqueued on it so far is done. Ignored on memory of
+    // the host.
+    std::optional<cuda::Stream> stream;
   };
   Result<std::unique_ptr<HeldObject>> Share(ShareRequest request);
   Status Ready(HeldObject& object);
@@ -110,9 +119,16 @@ class Client final : private LinkEvents {
                                                 uint64_t wait_ms);
   Result<std::unique_ptr<HeldObject>> OpenName(const std::string& name,
                                                uint64_t wait_ms);
+  // OK, or Broken or Unavailable as in vrampool_object_status(). No RPC.
+  static Status StateOf(const HeldObject& object);
   // Stays valid until the object is closed.
   Result<const ObjectDetails*> Details(HeldObject& object);
+  // Ends the hold now.
   void Close(std::unique_ptr<HeldObject> object);
+  // Ends it when what was enqueued on `stream` so far is done, and does not
+  // wait for that; on memory of the host at once. On error `object` is still
+  // open. Errors of EventPool::Record().
+  Status CloseOn(std::unique_ptr<HeldObject>& object, cuda::Stream stream);
   Status Unlink(const std::string& name);
 
  private:
@@ -200,6 +216,7 @@ class Client final : private LinkEvents {
   Status CallShare(const ShareRequest& request, Pieces& pieces,
                    ShareReply& reply);
   void UndoShare(const Pieces& pieces);
+  void EnterProduced(Pieces& pieces, HeldObject& held);
   std::unique_ptr<HeldObject> NewHeld(const SessionPtr& session);
   std::unique_ptr<HeldObject> OpenHere(const Token& token);
   std::unique_ptr<HeldObject> TryHoldHere(const Token& token, bool& must_report)
@@ -211,7 +228,16 @@ class Client final : private LinkEvents {
   Status FillBuffers(const OpenReply& reply, HeldObject& held);
   void Abandon(HeldObject& held, const OpenReply& reply);
   Status FetchDetails(HeldObject& object) VRAMPOOL_EXCLUDES(object.mu);
+  void EndHold(HeldObject& object);
   void Unpin(const HeldObject& object);
+
+  // The GPU's order (client_order.cc).
+  Result<cuda::Event> RecordContents(const ShareRequest& request);
+  void AwaitContents(const SessionPtr& session, ObjectId object,
+                     cuda::Event event);
+  static void FinishContents(Session& session, ObjectId object,
+                             ReadyOutcome outcome);
+  void StopOrder();
 
   const Settings settings_;
   const ChannelFactory factory_;
@@ -221,6 +247,7 @@ class Client final : private LinkEvents {
   std::shared_ptr<const GpuContext> gpu_;
   std::shared_ptr<StreamEvents> events_;  // Shared with tests alone.
   std::shared_ptr<GraphEnds> graph_ends_;
+  std::unique_ptr<GpuOrder> order_;  // Null on memory of the host.
   std::thread maintenance_;
 
   Mutex mu_;

@@ -288,28 +288,30 @@ Status Client::FetchDetails(HeldObject& object) {
   return checked;
 }
 
-void Client::Close(std::unique_ptr<HeldObject> object) {
-  Session& session = *object->session;
+void Client::Close(std::unique_ptr<HeldObject> object) { EndHold(*object); }
+
+void Client::EndHold(HeldObject& object) {
+  Session& session = *object.session;
   bool must_report = false;
-  if (object->hold) {
+  if (object.hold) {
     MutexLock lock(mu_);
-    must_report = ReleaseHold(session.manifest().HoldWord(*object->hold),
-                              session.table(), object->token.object);
-    session.manifest().FreeHold(*object->hold);
+    must_report = ReleaseHold(session.manifest().HoldWord(*object.hold),
+                              session.table(), object.token.object);
+    session.manifest().FreeHold(*object.hold);
   }
   bool has_call_hold = false;
   {
-    MutexLock lock(object->mu);
-    has_call_hold = object->has_call_hold;
+    MutexLock lock(object.mu);
+    has_call_hold = object.has_call_hold;
   }
-  if (must_report) session.link().SendHoldReleased(object->token.object);
+  if (must_report) session.link().SendHoldReleased(object.token.object);
   if (has_call_hold && session.is_live()) {
-    const ObjectCall call{.epoch = object->token.epoch,
-                          .object = object->token.object};
+    const ObjectCall call{.epoch = object.token.epoch,
+                          .object = object.token.object};
     (void)session.MakeRaw(  // If it fails, the session's end does it.
         [&](ControlChannel& channel) { return channel.Close(call); });
   }
-  Unpin(*object);
+  Unpin(object);
 }
 
 }  // namespace vrampool::client

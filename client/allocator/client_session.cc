@@ -62,6 +62,7 @@ Status Client::OpenDevice(const Session& session,
   if (!IsOfGpu(session.kind())) return {};
   VRAMPOOL_ASSIGN_OR_RETURN(gpu_, GpuContext::Open(device_));
   if (events_ == nullptr) events_ = std::make_shared<GpuStreamEvents>(gpu_);
+  VRAMPOOL_ASSIGN_OR_RETURN(order_, GpuOrder::Start(gpu_));
   return {};
 }
 
@@ -102,6 +103,7 @@ Client::~Client() {
 }
 
 void Client::Retire() {
+  StopOrder();
   (void)Trim();  // What cannot be given back ends with the session.
   StopThreads();
   MarkClosed();

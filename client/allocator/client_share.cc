@@ -13,6 +13,7 @@ struct Client::Pieces {
   std::vector<BufferPlace> places;
   std::vector<Block*> blocks;  // One for each buffer; counted as shared.
   std::vector<HeldObject::Buffer> buffers;
+  cuda::Event event = nullptr;  // Of the contents; null: none.
 };
 
 namespace {
@@ -92,7 +93,7 @@ Status Client::CallShare(const ShareRequest& request, Pieces& pieces,
   call.layouts = request.layouts.empty() ? nullptr : request.layouts.data();
   call.name = {request.name.data(), request.name.size()};
   call.metadata = {request.metadata.data(), request.metadata.size()};
-  call.is_pending = request.is_pending;
+  call.is_pending = request.is_pending || pieces.event != nullptr;
   const CallOutcome outcome = pieces.session->MakeRaw(
       [&](ControlChannel& channel) { return channel.Share(call, reply); });
   // If the daemon may have made the object, somebody may open it by its name:
@@ -102,6 +103,9 @@ Status Client::CallShare(const ShareRequest& request, Pieces& pieces,
                           outcome.code == CallCode::kUnavailable ||
                           outcome.code == CallCode::kCancelled);
   if (!outcome.ok() && !may_exist) UndoShare(pieces);
+  if (!outcome.ok() && pieces.event != nullptr) {
+    order_->pool().Return(pieces.event);
+  }
   return pieces.session->Explain(outcome);
 }
 
@@ -123,6 +127,11 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
     MutexLock lock(mu_);
     resolved = ResolveBuffers(request, pieces);
   }
+  if (resolved.ok()) {
+    const Result<cuda::Event> event = RecordContents(request);
+    resolved = event.status();
+    if (event.ok()) pieces.event = *event;
+  }
   if (!resolved.ok()) {
     UndoShare(pieces);
     return resolved;
@@ -136,6 +145,7 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
                             !request.metadata.empty();
   if (pieces.places.size() == 1) held->token.place = pieces.places.front();
   held->buffers = pieces.buffers;
+  held->is_ordered = pieces.event != nullptr;
   {
     MutexLock lock(held->mu);
     held->has_call_hold = true;
@@ -144,21 +154,34 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
                       .metadata = std::move(request.metadata),
                       .name = std::move(request.name)});
   }
-  MutexLock lock(mu_);
-  for (const HeldObject::Buffer& buffer : held->buffers) {
-    slabs_.Pin(buffer.slab);
-    held->pinned.push_back(buffer.slab);
+  EnterProduced(pieces, *held);
+  if (pieces.event != nullptr) {
+    AwaitContents(pieces.session, reply.object, pieces.event);
   }
-  produced_.emplace(std::pair(pieces.session->serial(), reply.object),
-                    std::move(pieces.blocks));
   return held;
 }
 
+void Client::EnterProduced(Pieces& pieces, HeldObject& held) {
+  MutexLock lock(mu_);
+  for (const HeldObject::Buffer& buffer : held.buffers) {
+    slabs_.Pin(buffer.slab);
+    held.pinned.push_back(buffer.slab);
+  }
+  produced_.emplace(std::pair(pieces.session->serial(), held.token.object),
+                    std::move(pieces.blocks));
+}
+
 Status Client::Ready(HeldObject& object) {
+  if (object.is_ordered) {
+    return BadShare(
+        "the object was shared in the order of a stream: it becomes ready by "
+        "itself when that stream is");
+  }
   const ObjectCall call{.epoch = object.token.epoch,
                         .object = object.token.object};
-  return object.session->Make(
-      [&](ControlChannel& channel) { return channel.Ready(call); });
+  return object.session->Make([&](ControlChannel& channel) {
+    return channel.Ready(call, ReadyOutcome::kComplete);
+  });
 }
 
 Status Client::Unlink(const std::string& name) {

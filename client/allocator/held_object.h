@@ -44,6 +44,8 @@ struct HeldObject {
   std::vector<SlabKey> pinned;  // Once for each.
   // The hold in the manifest, if it was opened without an RPC.
   std::optional<ManifestWriter::HoldIndex> hold;
+  // Shared in the order of a stream: the library says when it is ready.
+  bool is_ordered = false;
 
   Mutex mu;
   bool has_call_hold VRAMPOOL_GUARDED_BY(mu) = false;  // The daemon counts it.

@@ -58,10 +58,13 @@ class GrpcChannel final : public ControlChannel {
   CallOutcome Share(const ShareCall& call, ShareReply& reply) override {
     return Run(&v1::Broker::Stub::Share, ToProto(call), reply, 0);
   }
-  CallOutcome Ready(const ObjectCall& call) override {
+  CallOutcome Ready(const ObjectCall& call, ReadyOutcome outcome) override {
     v1::ReadyRequest request;
     request.set_epoch(static_cast<uint64_t>(call.epoch));
     request.set_object_id(static_cast<uint64_t>(call.object));
+    request.set_outcome(outcome == ReadyOutcome::kComplete
+                            ? v1::ReadyRequest::OUTCOME_COMPLETE
+                            : v1::ReadyRequest::OUTCOME_FAILED);
     v1::ReadyResponse reply;
     return RunRaw(&v1::Broker::Stub::Ready, request, reply, 0);
   }

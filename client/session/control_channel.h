@@ -197,6 +197,8 @@ struct ObjectCall {
   ObjectId object{};
 };
 
+enum class ReadyOutcome { kComplete, kFailed };
+
 // Exactly one of the two.
 struct WaitCall {
   uint64_t size_bytes = 0;
@@ -221,7 +223,7 @@ class ControlChannel {
   virtual CallOutcome ReportUnmapped(Epoch epoch, const SlabId* slabs,
                                      size_t count, uint32_t& kept) = 0;
   virtual CallOutcome Share(const ShareCall& call, ShareReply& reply) = 0;
-  virtual CallOutcome Ready(const ObjectCall& call) = 0;
+  virtual CallOutcome Ready(const ObjectCall& call, ReadyOutcome outcome) = 0;
   virtual CallOutcome Open(const OpenCall& call, OpenReply& reply) = 0;
   virtual CallOutcome Close(const ObjectCall& call) = 0;
   virtual CallOutcome Unlink(const Text& name) = 0;
@@ -241,7 +243,7 @@ struct RpcModule {
   ControlChannel* (*open_channel)(const char* socket_path,
                                   const uint8_t* token);
 };
-inline constexpr uint32_t kRpcModuleAbi = 2;
+inline constexpr uint32_t kRpcModuleAbi = 3;
 inline constexpr char kRpcModuleSymbol[] = "vrampool_rpc_module";
 using RpcModuleFunction = const RpcModule* (*)();
 

@@ -137,7 +137,8 @@ class Broker {
       SessionId session, const std::vector<SlabId>& slabs) = 0;
   virtual absl::StatusOr<ShareGrant> Share(SessionId session,
                                            ShareRequest request) = 0;
-  virtual absl::Status Ready(SessionId session, ObjectId object) = 0;
+  virtual absl::Status Ready(SessionId session, ObjectId object,
+                             ReadyOutcome outcome) = 0;
   virtual absl::StatusOr<OpenGrant> Open(SessionId session,
                                          const OpenRequest& request,
                                          absl::Time deadline) = 0;

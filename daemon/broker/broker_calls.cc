@@ -190,11 +190,17 @@ absl::StatusOr<ShareGrant> BrokerImpl::Share(SessionId session,
   return grant;
 }
 
-absl::Status BrokerImpl::Ready(SessionId session, ObjectId object) {
-  MutexLock lock(mu_);
+absl::Status BrokerImpl::Ready(SessionId session, ObjectId object,
+                               ReadyOutcome outcome) {
   Effects effects;
-  const absl::Status status = arbiter_.Ready(session, object, effects);
-  Absorb(effects);
+  absl::Status status;
+  {
+    MutexLock lock(mu_);
+    status = arbiter_.Ready(session, object, outcome, clock_.Now(), effects);
+    Absorb(effects);
+  }
+  // Failed contents end an object that nobody holds, and perhaps its slab.
+  Dispatch(std::move(effects));
   return status;
 }
 
@@ -237,7 +243,7 @@ absl::StatusOr<OpenGrant> BrokerImpl::Open(SessionId session,
         const bool is_pending = HasReason(opened.status(), Reason::kWaitedOut);
         const bool is_unknown =
             HasReason(opened.status(), Reason::kObjectUnknown);
-        // Nobody can hold a broken object, so it ends in the same moment.
+        // A broken object that nobody holds ends in the same moment.
         if (was_pending && is_unknown) {
           return {Refuse(Reason::kObjectBroken,
                          "the object's producer died, or let it go, before "

@@ -53,7 +53,8 @@ class BrokerImpl final : public Broker, private HoldOracle {
       SessionId session, const std::vector<SlabId>& slabs) override;
   absl::StatusOr<ShareGrant> Share(SessionId session,
                                    ShareRequest request) override;
-  absl::Status Ready(SessionId session, ObjectId object) override;
+  absl::Status Ready(SessionId session, ObjectId object,
+                     ReadyOutcome outcome) override;
   absl::StatusOr<OpenGrant> Open(SessionId session, const OpenRequest& request,
                                  absl::Time deadline) override;
   absl::Status Close(SessionId session, ObjectId object) override;

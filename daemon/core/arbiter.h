@@ -120,7 +120,8 @@ class Arbiter {
   // Objects.
   absl::StatusOr<ShareGrant> Share(SessionId session, ShareRequest request,
                                    const ObjectSecret& secret, absl::Time now);
-  absl::Status Ready(SessionId session, ObjectId object, Effects& effects);
+  absl::Status Ready(SessionId session, ObjectId object, ReadyOutcome outcome,
+                     absl::Time now, Effects& effects);
   // WAITED_OUT for a pending object, OBJECT_UNKNOWN for a name that nobody has:
   // the caller may wait for Effects::objects_changed and ask again.
   absl::StatusOr<OpenGrant> Open(SessionId session, const OpenRequest& request,

@@ -101,13 +101,20 @@ absl::StatusOr<ShareGrant> Arbiter::Share(SessionId id, ShareRequest request,
 }
 
 absl::Status Arbiter::Ready(SessionId id, ObjectId object_id,
+                            ReadyOutcome outcome, absl::Time now,
                             Effects& effects) {
   VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
   if (!session->produced.contains(object_id)) return UnknownObject();
   Object& object = *objects_.Find(object_id);
   if (object.phase != ObjectPhase::kPending) return absl::OkStatus();
-  objects_.MarkReady(object);
   effects.objects_changed = true;
+  if (outcome == ReadyOutcome::kComplete) {
+    objects_.MarkReady(object);
+    return absl::OkStatus();
+  }
+  objects_.MarkBroken(object);
+  TryEndObject(object, now, effects);
+  Pump(now, effects);
   return absl::OkStatus();
 }
 
@@ -141,7 +148,8 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
   }
   if (object->phase == ObjectPhase::kBroken) {
     return Refuse(Reason::kObjectBroken,
-                  "the object's producer died before its contents were ready");
+                  "the object's producer died, or its work failed, before its "
+                  "contents were ready");
   }
   if (object->phase == ObjectPhase::kPending) {
     return Refuse(Reason::kWaitedOut,

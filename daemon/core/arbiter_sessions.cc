@@ -133,7 +133,8 @@ void Arbiter::DropTickets(Session& session, Effects& effects) {
 }
 
 // All of a session's part in objects ends with it. An object that nobody else
-// holds and that has no name ends too; a pending one is broken.
+// holds and that has no name ends too; a pending one is broken, and lives on
+// while those hold it who opened it with its event.
 void Arbiter::EndObjectsOf(Session& session, absl::Time now, Effects& effects) {
   const absl::flat_hash_set<ObjectId> produced = std::move(session.produced);
   const absl::flat_hash_set<ObjectId> held = std::move(session.held);

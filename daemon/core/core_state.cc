@@ -276,7 +276,10 @@ class Checker {
     const bool is_held = !object.holds.empty() || !object.name.empty();
     const bool is_live = object.phase == ObjectPhase::kLive;
     const bool is_pending = object.phase == ObjectPhase::kPending;
-    if (!is_live && !(is_pending && object.producer_is_live)) {
+    // A broken one has lost its name, and lives on with its openers' holds.
+    const bool is_broken =
+        object.phase == ObjectPhase::kBroken && object.name.empty();
+    if (!is_live && !is_broken && !(is_pending && object.producer_is_live)) {
       return Damaged("object", object.id, "has an impossible phase");
     }
     // Watched is what only manifests hold.

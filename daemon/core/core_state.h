@@ -20,6 +20,7 @@
 #define VRAMPOOL_DAEMON_CORE_CORE_STATE_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -80,7 +81,7 @@ struct ObjectRecord {
   std::vector<BufferRef> buffers;
   std::string layout;
   std::string metadata;
-  ObjectPhase phase = ObjectPhase::kLive;  // Never kBroken.
+  ObjectPhase phase = ObjectPhase::kLive;
   bool is_watched = false;
   std::vector<std::pair<SessionId, uint32_t>> holds;  // Ascending, counts > 0.
   absl::Time created_at;

@@ -167,7 +167,7 @@ bool ObjectBook::TryEnd(Object& object,
   const uint64_t slot = ObjectSlot(object.id);
   const uint64_t generation = ObjectGeneration(object.id);
   // A pending or broken object cannot be held in a manifest: openers of such a
-  // one are sent to the daemon.
+  // one are sent to the daemon, which gives them a hold by call.
   if (object.phase == ObjectPhase::kLive) {
     table_.Store(slot, MakeSlotWord(generation, ObjectState::kRetiring));
     if (oracle_.IsHeld(object.id, sessions)) {

@@ -6,6 +6,7 @@
 #define VRAMPOOL_DAEMON_CORE_REQUESTS_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -64,6 +65,9 @@ struct ShareGrant {
   ObjectId object{};
   ObjectSecret secret = {};
 };
+
+// What has become of a pending object's contents.
+enum class ReadyOutcome { kComplete, kFailed };
 
 struct ObjectToken {
   Epoch epoch{};

@@ -129,8 +129,9 @@ absl::StatusOr<ShareGrant> LoggedBroker::Share(SessionId session,
   return inner_.Share(session, std::move(request));
 }
 
-absl::Status LoggedBroker::Ready(SessionId session, ObjectId object) {
-  return inner_.Ready(session, object);
+absl::Status LoggedBroker::Ready(SessionId session, ObjectId object,
+                                 ReadyOutcome outcome) {
+  return inner_.Ready(session, object, outcome);
 }
 
 absl::StatusOr<OpenGrant> LoggedBroker::Open(SessionId session,

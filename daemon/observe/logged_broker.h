@@ -43,7 +43,8 @@ class LoggedBroker final : public Broker {
       SessionId session, const std::vector<SlabId>& slabs) override;
   absl::StatusOr<ShareGrant> Share(SessionId session,
                                    ShareRequest request) override;
-  absl::Status Ready(SessionId session, ObjectId object) override;
+  absl::Status Ready(SessionId session, ObjectId object,
+                     ReadyOutcome outcome) override;
   absl::StatusOr<OpenGrant> Open(SessionId session, const OpenRequest& request,
                                  absl::Time deadline) override;
   absl::Status Close(SessionId session, ObjectId object) override;

@@ -101,7 +101,9 @@ grpc::Status BrokerService::Ready(grpc::ServerContext* context,
                                   v1::ReadyResponse*) {
   return Serve(*context, [&](SessionId session) -> absl::Status {
     VRAMPOOL_RETURN_IF_ERROR(CheckEpoch(request->epoch(), broker_.epoch()));
-    return broker_.Ready(session, ObjectId{request->object_id()});
+    VRAMPOOL_ASSIGN_OR_RETURN(const ReadyOutcome outcome,
+                              FromProto(request->outcome()));
+    return broker_.Ready(session, ObjectId{request->object_id()}, outcome);
   });
 }
 

@@ -157,6 +157,17 @@ absl::StatusOr<ShareRequest> FromProto(const v1::ShareRequest& request) {
   return share;
 }
 
+absl::StatusOr<ReadyOutcome> FromProto(v1::ReadyRequest::Outcome outcome) {
+  switch (outcome) {
+    case v1::ReadyRequest::OUTCOME_COMPLETE:
+      return ReadyOutcome::kComplete;
+    case v1::ReadyRequest::OUTCOME_FAILED:
+      return ReadyOutcome::kFailed;
+    default:
+      return Bad("outcome must be OUTCOME_COMPLETE or OUTCOME_FAILED");
+  }
+}
+
 absl::StatusOr<OpenRequest> FromProto(const v1::OpenRequest& request) {
   OpenRequest open;
   if (request.has_token()) {

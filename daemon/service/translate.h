@@ -30,6 +30,7 @@ absl::StatusOr<std::vector<SlabId>> FromProto(
 // Also LIMIT_REACHED: too many buffers, too much metadata.
 absl::StatusOr<ShareRequest> FromProto(const v1::ShareRequest& request);
 absl::StatusOr<OpenRequest> FromProto(const v1::OpenRequest& request);
+absl::StatusOr<ReadyOutcome> FromProto(v1::ReadyRequest::Outcome outcome);
 // Neither or both of size and name: BAD_ARGUMENT.
 absl::Status CheckWait(const v1::WaitRequest& request);
 

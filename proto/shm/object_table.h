@@ -8,8 +8,9 @@
 //
 //                  (all arrows are the daemon's)
 //
-//      +---- Ready ---- kPending --- producer died ---> kBroken
-//      v                   ^                               |
+//      +---- Ready ---- kPending --- producer died, --> kBroken
+//      |                   ^         or its work failed    |
+//      v                   |                               | last RPC hold
 //    kLive <---------------+------- Share --- kFree <------+
 //      |  ^                                    ^
 //      |  +-- holds found, one by RPC          |
@@ -76,7 +77,9 @@ enum class ObjectState : uint64_t {
   kLive = 2,
   kRetiring = 3,  // The daemon is deciding: open by RPC.
   kWatched = 4,   // Live, held only by manifests: closers report.
-  kBroken = 5,    // The producer died before it was ready.
+  kBroken = 5,    // The producer died, or its work failed, before it was ready.
+                  // Its producer reads here that the contents are undefined;
+                  // nobody opens it any more.
 };
 
 struct TableHeader {

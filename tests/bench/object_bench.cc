@@ -60,7 +60,8 @@ void OpenFirst(benchmark::State& state) {
     Result<Object> object = shared.consumer->OpenToken(shared.token.c_str());
     state.SetIterationTime(watch.Seconds());
     if (!object.ok()) return Skip(state, object.status());
-    object->Close();
+    const Status closed = object->Close();
+    if (!closed.ok()) return Skip(state, closed);
     const Status unmapped = shared.consumer->Quiesce();
     const Result<vrampool_usage> usage = shared.consumer->Usage();
     if (!unmapped.ok() || !usage.ok() || usage->opened_bytes != 0) {

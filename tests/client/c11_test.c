@@ -8,6 +8,7 @@
 int main(void) {
   vrampool_options options;
   vrampool_client* client = NULL;
+  vrampool_share_options share;
   vrampool_options_init(&options);
   options.directory = "/nonexistent/vrampool";
   if (vrampool_client_open(&options, &client) != VRAMPOOL_UNAVAILABLE) return 1;
@@ -23,7 +24,10 @@ int main(void) {
   if (vrampool_last_status() != VRAMPOOL_OK) return 11;
   vrampool_deallocate(NULL, 0, NULL);
   vrampool_client_close(NULL);
-  vrampool_object_close(NULL, NULL);
+  if (vrampool_object_close(NULL, NULL) != VRAMPOOL_OK) return 12;
+  vrampool_share_options_init(&share);
+  if (share.ordered != 0 || share.stream != NULL) return 13;
+  if (vrampool_object_status(NULL) != VRAMPOOL_INVALID_ARGUMENT) return 14;
   if (vrampool_set_tag("weights") != VRAMPOOL_OK) return 9;
   if (strcmp(vrampool_tag(), "weights") != 0) return 10;
   printf("%s\n", vrampool_version());

@@ -111,6 +111,23 @@ TEST_F(ClientObjectTest, OwnTokenOpensWithoutAnRpc) {
   client_->Close(std::move(object));
 }
 
+TEST_F(ClientObjectTest, OnMemoryOfTheHostStreamsAreIgnored) {
+  const auto stream = reinterpret_cast<cuda::Stream>(block_);
+  Client::ShareRequest request;
+  request.buffers = {{block_, kMiB}};
+  request.stream = stream;
+  auto object = client_->Share(request);
+  ASSERT_TRUE(object.ok()) << object.status().message();
+  const uint64_t id = static_cast<uint64_t>((*object)->token.object);
+  auto again = client_->OpenToken((*object)->token, 0);
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_TRUE(Client::StateOf(**again).ok());
+  EXPECT_TRUE(client_->CloseOn(*again, stream).ok());
+  EXPECT_THAT(daemon_.Holds(), ElementsAre(0u));
+  EXPECT_TRUE(client_->CloseOn(*object, stream).ok());
+  EXPECT_EQ(daemon_.ledger().holds[id], 0u);
+}
+
 TEST_F(ClientObjectTest, FirstOpenIsACallAndTheSecondIsNot) {
   const Token token = ForeignToken();
   auto first = client_->OpenToken(token, 0);

@@ -158,13 +158,25 @@ class FakeChannel final : public ControlChannel {
     ++daemon_.ledger_.holds[static_cast<uint64_t>(object)];
     daemon_.SetSlot(object, call.is_pending ? shm::ObjectState::kPending
                                             : shm::ObjectState::kLive);
+    if (call.is_pending) {
+      daemon_.ledger_.pending.insert(static_cast<uint64_t>(object));
+    }
     reply = {.epoch = Epoch{daemon_.epoch_}, .object = object};
     reply.secret.fill(7);
     return {};
   }
 
-  CallOutcome Ready(const ObjectCall& call) override {
-    daemon_.SetSlot(call.object, shm::ObjectState::kLive);
+  CallOutcome Ready(const ObjectCall& call, ReadyOutcome outcome) override {
+    const std::lock_guard living(life_->mu);
+    if (!life_->is_alive) return Away();
+    MutexLock lock(daemon_.mu_);
+    const uint64_t object = static_cast<uint64_t>(call.object);
+    daemon_.ledger_.ready[object] = outcome;
+    daemon_.ledger_.pending.erase(object);
+    daemon_.SetSlot(call.object, outcome == ReadyOutcome::kComplete
+                                     ? shm::ObjectState::kLive
+                                     : shm::ObjectState::kBroken);
+    daemon_.changed_.NotifyAll();
     return {};
   }
 
@@ -178,6 +190,10 @@ class FakeChannel final : public ControlChannel {
     if (object == ledger.objects.end()) {
       return Refuse(CallCode::kNotFound, CallReason::kObjectUnknown,
                     "no such object");
+    }
+    if (ledger.pending.count(object->first) > 0) {
+      return Refuse(CallCode::kDeadlineExceeded, CallReason::kWaitedOut,
+                    "not ready");
     }
     ++ledger.holds[object->first];
     reply.epoch = Epoch{daemon_.epoch_};
@@ -227,8 +243,10 @@ class FakeChannel final : public ControlChannel {
   const std::shared_ptr<FakeDaemon::Life> life_;
 };
 
-FakeDaemon::FakeDaemon(const std::string& directory, uint64_t epoch)
-    : folder_(directory + "/" + kUuid),
+FakeDaemon::FakeDaemon(const std::string& directory, uint64_t epoch,
+                       Device device)
+    : device_(std::move(device)),
+      folder_(directory + "/" + device_.uuid),
       epoch_(epoch),
       stop_(::eventfd(0, EFD_CLOEXEC)) {
   std::filesystem::create_directories(folder_);
@@ -312,12 +330,12 @@ void FakeDaemon::Greet(UniqueFd connection) {
   attach::Welcome welcome{};
   welcome.epoch = epoch_;
   welcome.session_id = 1;
-  std::strcpy(welcome.device_uuid, kUuid);
+  std::strcpy(welcome.device_uuid, device_.uuid.c_str());
   std::strcpy(welcome.tenant, "root/team-a");
   welcome.granule_bytes = kGranule;
   welcome.manifest_bytes = shm::LayoutFor(kRecords).total_bytes;
   welcome.table_bytes = shm::TableBytes(kSlots);
-  welcome.kinds[0] = static_cast<uint32_t>(HandleKind::kHostFd);
+  welcome.kinds[0] = static_cast<uint32_t>(device_.kind);
   MutexLock lock(mu_);
   connection_ = std::move(connection);
   ++ledger_.sessions;

@@ -17,8 +17,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -49,11 +51,19 @@ class TemporaryDirectory {
 class FakeDaemon {
  public:
   static constexpr char kUuid[] = "HOST-00000000";
+  // What the daemon says of its device. Slabs are memory files in any case: a
+  // test of a client's use of the GPU needs no more than a GPU's name.
+  struct Device {
+    std::string uuid = kUuid;
+    HandleKind kind = HandleKind::kHostFd;
+  };
   static constexpr uint64_t kRecords = 64;
   static constexpr uint32_t kSlots = 16;
 
   // Serves `directory`/kUuid from now on.
-  explicit FakeDaemon(const std::string& directory, uint64_t epoch = 1);
+  explicit FakeDaemon(const std::string& directory, uint64_t epoch = 1)
+      : FakeDaemon(directory, epoch, Device()) {}
+  FakeDaemon(const std::string& directory, uint64_t epoch, Device device);
   // As if killed: the sockets close, nothing is said.
   ~FakeDaemon();
 
@@ -67,10 +77,12 @@ class FakeDaemon {
     std::map<uint64_t, uint64_t> slab_bytes;
     std::map<uint64_t, uint64_t> holds;  // Object to holds by call.
     std::map<uint64_t, std::vector<BufferPlace>> objects;
-    std::map<std::string, uint64_t> keys;  // Idempotency key to lease.
-    std::vector<uint64_t> lease_sizes;     // Asked for, in order.
-    std::vector<uint64_t> unmapped;        // Slabs reported.
-    std::vector<uint64_t> mapped;          // Slabs sent, less those returned.
+    std::set<uint64_t> pending;              // Objects not ready yet.
+    std::map<uint64_t, ReadyOutcome> ready;  // What Ready said.
+    std::map<std::string, uint64_t> keys;    // Idempotency key to lease.
+    std::vector<uint64_t> lease_sizes;       // Asked for, in order.
+    std::vector<uint64_t> unmapped;          // Slabs reported.
+    std::vector<uint64_t> mapped;            // Slabs sent, less those returned.
     uint64_t lost_replies = 0;    // So many leases are granted without a reply.
     uint64_t released_holds = 0;  // HoldReleased messages.
     uint64_t returned_leases = 0;
@@ -110,6 +122,7 @@ class FakeDaemon {
   void SendSlab(uint64_t slab, uint64_t size) VRAMPOOL_REQUIRES(mu_);
 
   const std::shared_ptr<Life> life_ = std::make_shared<Life>();
+  const Device device_;
   const std::string folder_;
   const uint64_t epoch_;
   UniqueFd listener_;

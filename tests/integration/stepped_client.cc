@@ -95,7 +95,9 @@ const std::map<std::string, Operation>& Operations() {
           OpenFirst(scene);
           OpenSecond(scene);
         },
-        [](Scene& scene) { scene.second.Close(); }}},
+        [](Scene& scene) {
+          if (!scene.second.Close().ok()) Give("close");
+        }}},
   };
   return operations;
 }

@@ -41,14 +41,16 @@ ALLOWED = {
     "client/cuda": ["base", "client/include", "client/session/status.h"],
     "client/session": ["base", "proto", "client/include", "client/cuda",
                        "client/allocator"],
+    "client/order": ["base", "client/include", "client/cuda",
+                     "client/session"],
     "client/allocator": ["base", "proto", "client/include", "client/cuda",
-                         "client/session"],
+                         "client/session", "client/order"],
     "client/rpc": ["base", "proto", GENERATED, "client/include",
                    "client/session"],
     "client/cli": ["base", "proto", GENERATED, "client/include"],
     # C entry points and the like, directly in client/.
     "client": ["base", "proto", "client/include", "client/cuda",
-               "client/session", "client/allocator"],
+               "client/session", "client/order", "client/allocator"],
 }
 
 # Outside libraries by the beginning of the include.
@@ -77,7 +79,7 @@ OUTSIDE = {
 
 # Layers that must be free of every library, also through our own headers.
 BARE = ["client", "client/include", "client/cuda", "client/session",
-        "client/allocator"]
+        "client/order", "client/allocator"]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 SUFFIXES = {".h", ".cc", ".c", ".cpp", ".inc"}

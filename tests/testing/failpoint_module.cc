@@ -68,8 +68,9 @@ class FailpointChannel final : public ControlChannel {
                     client::ShareReply& reply) override {
     return At("Share", [&] { return channel_->Share(call, reply); });
   }
-  CallOutcome Ready(const client::ObjectCall& call) override {
-    return At("Ready", [&] { return channel_->Ready(call); });
+  CallOutcome Ready(const client::ObjectCall& call,
+                    client::ReadyOutcome outcome) override {
+    return At("Ready", [&] { return channel_->Ready(call, outcome); });
   }
   CallOutcome Open(const client::OpenCall& call,
                    client::OpenReply& reply) override {

@@ -326,20 +326,33 @@ typedef struct vrampool_share_options {
   const void* metadata;           /* Opaque; null: none. */
   size_t metadata_size;           /* At most 64 KiB. */
   int pending; /* 1: not to be opened until vrampool_ready(). */
+  /* 1: the contents are complete when what was enqueued on `stream` before
+   * vrampool_share() is done; not with `pending`. 0: they are complete now. */
+  int ordered;
+  cudaStream_t stream; /* With `ordered`. Not used after vrampool_share(). */
 } vrampool_share_options;
 
 VRAMPOOL_API void vrampool_share_options_init(vrampool_share_options* options);
 
 /* Makes 1 to 64 buffers, each inside a live block of `client`, into an object
  * that this process holds until vrampool_object_close(). `options` may be null.
+ *
+ * With `ordered` the call does not wait for the GPU: the object is pending, and
+ * the library says by itself when the contents are complete. If this process
+ * dies first, or its work fails, the object is broken. Until then the GPU must
+ * be able to complete that work by itself. On memory of the host `ordered` is
+ * ignored: the contents must be complete.
  *   INVALID_ARGUMENT  a buffer that lies in no block, or a layout not inside it
+ *   INVALID_ARGUMENT  `stream` is being captured (share before the capture, or
+ *                     after the graph was launched) or is none of this GPU
  *   EXISTS            the name is taken
  *   LIMIT             too many objects, or too much metadata */
 VRAMPOOL_API vrampool_status vrampool_share(
     vrampool_client* client, const vrampool_buffer* buffers, size_t count,
     const vrampool_share_options* options, vrampool_object** out);
 
-/* The contents of a pending object are complete. */
+/* The contents of a pending object are complete. INVALID_ARGUMENT for one that
+ * was shared with `ordered`. */
 VRAMPOOL_API vrampool_status vrampool_ready(vrampool_object* object);
 
 /* Enough for every token, its NUL included. */
@@ -353,10 +366,12 @@ VRAMPOOL_API vrampool_status vrampool_object_token(vrampool_object* object,
 
 /* Opens an object: its bytes appear in this process, and it lives at least
  * until vrampool_object_close(). Takes no RPC when the token's slab is mapped
- * here already. Waits up to `wait_ms` for a pending object to be ready.
+ * here already. Waits up to `wait_ms` for a pending object to be ready, also
+ * for the GPU to complete its contents: after that any stream may read them.
  *   NOT_FOUND         it has ended, or the token is not genuine
  *   STALE             it was of an earlier life of the daemon
- *   BROKEN            its producer died before it was ready
+ *   BROKEN            its producer died, or its work failed, before it was
+ *                     ready
  *   TIMEOUT           it is not ready yet
  *   PERMISSION        it belongs to another tenant
  *   INVALID_ARGUMENT  not a token at all */
@@ -369,6 +384,15 @@ VRAMPOOL_API vrampool_status vrampool_open_name(vrampool_client* client,
                                                 const char* name,
                                                 uint64_t wait_ms,
                                                 vrampool_object** out);
+
+/* Whether the contents are, or can still become, what the producer meant. Fast,
+ * no RPC. Anything but OK is said only of what this process shared with
+ * `ordered` or `pending`: what it opened was complete before.
+ *   BROKEN       the work that was to complete them has failed: they are
+ *                undefined, and nobody can open the object
+ *   UNAVAILABLE  the daemon went away before they were complete: nobody can
+ *                open the object any more */
+VRAMPOOL_API vrampool_status vrampool_object_status(vrampool_object* object);
 
 /* What is in an object. Pointers stay valid until it is closed. An index out of
  * range gives null and zero. */
@@ -391,12 +415,19 @@ VRAMPOOL_API vrampool_status vrampool_object_metadata(vrampool_object* object,
 /* The name; "" when there is none, null on error. */
 VRAMPOOL_API const char* vrampool_object_name(vrampool_object* object);
 
-/* Ends this process's hold, now: work of a GPU that uses the object must be
- * done.
- * (`stream` is for versions that wait for it themselves; this one does not look
- * at it.) Null is ignored. */
-VRAMPOOL_API void vrampool_object_close(vrampool_object* object,
-                                        cudaStream_t stream);
+/* Ends this process's hold when the work enqueued on `stream` so far is done,
+ * and does not wait for that. Until then the object lives and its memory stays
+ * mapped here, but `object` is gone with this call. Work on other streams that
+ * uses the object must be done, or `stream` must wait for it. On memory of the
+ * host `stream` is ignored and the hold ends at once. Null is ignored.
+ *
+ * The orderly end of the process waits up to ten seconds for such closes, and
+ * for the contents of `ordered` objects; what the GPU has not reached by then
+ * ends as if the process had died.
+ *   INVALID_ARGUMENT  `stream` is being captured or is none of this GPU: close
+ *                     on another stream; `object` is still open */
+VRAMPOOL_API vrampool_status vrampool_object_close(vrampool_object* object,
+                                                   cudaStream_t stream);
 
 /* Takes the name off an object of this tenant; the object then ends with its
  * last hold. */

@@ -71,7 +71,8 @@ class [[nodiscard]] Result {
   Status status_;
 };
 
-// A hold on an object; destroying it ends the hold.
+// A hold on an object; destroying it ends the hold when the work on the default
+// stream so far is done. If other streams use the object, Close() it on them.
 class Object {
  public:
   Object() = default;  // Empty.
@@ -80,20 +81,24 @@ class Object {
       : object_(std::exchange(other.object_, nullptr)) {}
   Object& operator=(Object&& other) noexcept {
     if (this != &other) {
-      Close();
+      Drop();
       object_ = std::exchange(other.object_, nullptr);
     }
     return *this;
   }
   Object(const Object&) = delete;
   Object& operator=(const Object&) = delete;
-  ~Object() { Close(); }
+  ~Object() { Drop(); }
 
   vrampool_object* get() const { return object_; }
   explicit operator bool() const { return object_ != nullptr; }
 
-  void Close(cudaStream_t stream = nullptr) {
-    ::vrampool_object_close(std::exchange(object_, nullptr), stream);
+  // When the work enqueued on `stream` so far is done. If this fails, the
+  // object is still open.
+  Status Close(cudaStream_t stream = nullptr) {
+    const Status status(::vrampool_object_close(object_, stream));
+    if (status.ok()) object_ = nullptr;
+    return status;
   }
 
   std::size_t buffer_count() const {
@@ -132,8 +137,16 @@ class Object {
     return std::string(name);
   }
   Status Ready() { return Status(::vrampool_ready(object_)); }
+  // Whether the contents are, or can still become, what they should be.
+  Status State() const { return Status(::vrampool_object_status(object_)); }
 
  private:
+  // While the default stream cannot be used, because another is captured, this
+  // fails, and the hold ends with the client: Close() on a stream before.
+  void Drop() {
+    (void)::vrampool_object_close(std::exchange(object_, nullptr), nullptr);
+  }
+
   vrampool_object* object_ = nullptr;
 };
 
@@ -165,6 +178,8 @@ class Client {
     std::vector<vrampool_tensor> tensors;  // None, or one for each buffer.
     std::string metadata;
     bool is_pending = false;
+    // The contents are complete when what is enqueued on it so far is done.
+    std::optional<cudaStream_t> stream;
   };
 
   static Result<Client> Open(const vrampool_options* options = nullptr) {
@@ -264,6 +279,8 @@ class Client {
     raw.metadata = options.metadata.empty() ? nullptr : options.metadata.data();
     raw.metadata_size = options.metadata.size();
     raw.pending = options.is_pending ? 1 : 0;
+    raw.ordered = options.stream ? 1 : 0;
+    raw.stream = options.stream.value_or(nullptr);
     vrampool_object* object = nullptr;
     const Status status(::vrampool_share(client_, buffers.data(),
                                          buffers.size(), &raw, &object));

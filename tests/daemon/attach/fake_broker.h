@@ -73,7 +73,9 @@ class FakeBroker final : public Broker {
   absl::StatusOr<ShareGrant> Share(SessionId, ShareRequest) override {
     return NotHere();
   }
-  absl::Status Ready(SessionId, ObjectId) override { return NotHere(); }
+  absl::Status Ready(SessionId, ObjectId, ReadyOutcome) override {
+    return NotHere();
+  }
   absl::StatusOr<OpenGrant> Open(SessionId, const OpenRequest&,
                                  absl::Time) override {
     return NotHere();

@@ -45,7 +45,8 @@ TEST_F(ObjectTest, TheTableSaysEachState) {
   const ObjectId id = object.object;
   EXPECT_EQ(opener_.SlotOf(id), Word(id, ObjectState::kPending));
   EXPECT_THAT(Open(opener_, object), IsRefused(Reason::kWaitedOut));
-  ASSERT_THAT(broker_->Ready(producer_.id, id), IsOk());
+  ASSERT_THAT(broker_->Ready(producer_.id, id, ReadyOutcome::kComplete),
+              IsOk());
   EXPECT_EQ(opener_.SlotOf(id), Word(id, ObjectState::kLive));
   ASSERT_THAT(broker_->Close(producer_.id, id), IsOk());
   EXPECT_EQ(opener_.SlotOf(id),
@@ -86,7 +87,9 @@ TEST_F(ObjectTest, AnOpenIsServedWhenTheObjectBecomesReady) {
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(
       const ShareGrant object,
       broker_->Share(producer_.id, std::move(request)));
-  ASSERT_THAT(broker_->Ready(producer_.id, object.object), IsOk());
+  ASSERT_THAT(
+      broker_->Ready(producer_.id, object.object, ReadyOutcome::kComplete),
+      IsOk());
   EXPECT_THAT(opened.get(), IsOk());
   EXPECT_THAT(named.get(), IsOk());
 }

@@ -194,8 +194,14 @@ ShareGrant ArbiterTest::SharePending(SessionId session, const LeaseGrant& grant,
 }
 
 absl::Status ArbiterTest::Ready(SessionId session, ObjectId object) {
+  return Ready(session, object, ReadyOutcome::kComplete);
+}
+
+absl::Status ArbiterTest::Ready(SessionId session, ObjectId object,
+                                ReadyOutcome outcome) {
   Effects effects;
-  absl::Status status = arbiter().Ready(session, object, effects);
+  absl::Status status =
+      arbiter().Ready(session, object, outcome, world_->now, effects);
   world_->Absorb(std::move(effects));
   return status;
 }

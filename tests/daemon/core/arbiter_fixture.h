@@ -64,6 +64,7 @@ class ArbiterTest : public ::testing::Test {
   ShareGrant SharePending(SessionId session, const LeaseGrant& grant,
                           std::string name = "");
   absl::Status Ready(SessionId session, ObjectId object);
+  absl::Status Ready(SessionId session, ObjectId object, ReadyOutcome outcome);
   ObjectToken TokenOf(const ShareGrant& share) const;
   absl::StatusOr<OpenGrant> Open(SessionId session, const ShareGrant& share);
   absl::StatusOr<OpenGrant> Open(SessionId session, std::string_view name);

@@ -171,9 +171,11 @@ void ArbiterProgram::Do(const ShareBuffers& action) {
 void ArbiterProgram::Do(const SayReady& action) {
   const Shared shared = PickObject(action.object);
   Effects effects;
+  const ReadyOutcome outcome =
+      action.session % 8 == 7 ? ReadyOutcome::kFailed : ReadyOutcome::kComplete;
   VRAMPOOL_CHECK(IsOkOrRefused(arbiter().Ready(
       action.is_owner ? shared.producer : PickSession(action.session),
-      shared.grant.object, effects)));
+      shared.grant.object, outcome, world_->now, effects)));
   Absorb(std::move(effects));
 }
 

@@ -322,6 +322,11 @@ std::vector<Damage> Damages() {
        }},
       {"broken",
        [](CoreState& s) { s.objects[0].phase = ObjectPhase::kBroken; }},
+      {"broken but held by nobody",
+       [](CoreState& s) {
+         s.objects[1].phase = ObjectPhase::kBroken;
+         s.objects[1].name = "";
+       }},
       {"pending without producer",
        [](CoreState& s) { s.objects[1].phase = ObjectPhase::kPending; }},
       {"should have ended", [](CoreState& s) { s.objects[1].name = ""; }},

@@ -311,8 +311,10 @@ TEST_F(BrokerServiceTest, ReadyCloseAndUnlinkAreTranslated) {
   ObjectId ready{};
   ObjectId closed{};
   std::string unlinked;
-  broker_.on_ready = [&](SessionId, ObjectId id) {
+  ReadyOutcome outcome{};
+  broker_.on_ready = [&](SessionId, ObjectId id, ReadyOutcome how) {
     ready = id;
+    outcome = how;
     return absl::OkStatus();
   };
   broker_.on_close = [&](SessionId, ObjectId id) {
@@ -326,10 +328,12 @@ TEST_F(BrokerServiceTest, ReadyCloseAndUnlinkAreTranslated) {
   v1::ReadyRequest ready_request;
   ready_request.set_epoch(kEpoch);
   ready_request.set_object_id(31);
+  ready_request.set_outcome(v1::ReadyRequest::OUTCOME_FAILED);
   v1::ReadyResponse ready_response;
   EXPECT_TRUE(
       user_.broker->Ready(WithToken().get(), ready_request, &ready_response)
           .ok());
+  EXPECT_EQ(outcome, ReadyOutcome::kFailed);
   v1::CloseRequest close_request;
   close_request.set_epoch(kEpoch);
   close_request.set_object_id(32);

@@ -83,8 +83,9 @@ class FakeBroker final : public Broker {
                                    ShareRequest request) override {
     return on_share(session, request);
   }
-  absl::Status Ready(SessionId session, ObjectId object) override {
-    return on_ready(session, object);
+  absl::Status Ready(SessionId session, ObjectId object,
+                     ReadyOutcome outcome) override {
+    return on_ready(session, object, outcome);
   }
   absl::StatusOr<OpenGrant> Open(SessionId session, const OpenRequest& request,
                                  absl::Time deadline) override {
@@ -181,7 +182,7 @@ class FakeBroker final : public Broker {
   Answer<absl::StatusOr<uint32_t>(SessionId, std::vector<SlabId>)>
       on_report_unmapped{order_};
   Answer<absl::StatusOr<ShareGrant>(SessionId, ShareRequest)> on_share{order_};
-  Answer<absl::Status(SessionId, ObjectId)> on_ready{order_};
+  Answer<absl::Status(SessionId, ObjectId, ReadyOutcome)> on_ready{order_};
   Answer<absl::StatusOr<OpenGrant>(SessionId, OpenRequest, absl::Time)> on_open{
       order_};
   Answer<absl::Status(SessionId, ObjectId)> on_close{order_};

@@ -1,0 +1,75 @@
+// Pending objects whose contents turn out complete, failed, or never.
+
+#include "daemon/core/core_state.h"
+#include "proto/shm/object_table.h"
+#include "tests/daemon/core/arbiter_fixture.h"
+
+namespace vrampool::testing {
+namespace {
+
+class ArbiterContentsTest : public ArbiterTest {
+ protected:
+  SessionId a_ = Attach("root/a");
+  SessionId peer_ = Attach("root/a");
+  LeaseGrant lease_ = Lease(a_, Slabs(1));
+};
+
+TEST_F(ArbiterContentsTest, AProducersDeathBreaksWhatIsPending) {
+  const ShareGrant share = SharePending(a_, lease_, "model");
+  Die(a_);
+  EXPECT_THAT(Open(peer_, share), IsRefused(Reason::kObjectUnknown));
+  EXPECT_THAT(Open(peer_, "model"), IsRefused(Reason::kObjectUnknown));
+  EXPECT_FALSE(Find(share.object).has_value());
+  DestroyedAll();
+  EXPECT_TRUE(IsWhole());
+}
+
+TEST_F(ArbiterContentsTest, FailedWorkBreaksAnObjectWhileItsProducerLives) {
+  const ShareGrant share = SharePending(a_, lease_, "model");
+  const int changes = world().objects_changes;
+  EXPECT_THAT(Ready(a_, share.object, ReadyOutcome::kFailed), IsOk());
+  EXPECT_EQ(world().objects_changes, changes + 1);
+  EXPECT_EQ(world().table.words.at(ObjectSlot(share.object)),
+            shm::MakeSlotWord(1, shm::ObjectState::kBroken));
+  EXPECT_THAT(Open(peer_, share), IsRefused(Reason::kObjectBroken));
+  EXPECT_THAT(Open(peer_, "model"), IsRefused(Reason::kObjectUnknown));
+  // What is broken stays so.
+  EXPECT_THAT(Ready(a_, share.object), IsOk());
+  EXPECT_EQ(Find(share.object)->phase, ObjectPhase::kBroken);
+  EXPECT_THAT(Close(a_, share.object), IsOk());
+  ASSERT_EQ(world().ended.size(), 1u);
+  Return(a_, lease_);
+}
+
+TEST_F(ArbiterContentsTest, WhatIsCompleteDoesNotFailAnyMore) {
+  const ShareGrant share = SharePending(a_, lease_);
+  EXPECT_THAT(Ready(a_, share.object), IsOk());
+  EXPECT_THAT(Ready(a_, share.object, ReadyOutcome::kFailed), IsOk());
+  EXPECT_THAT(Open(peer_, share), IsOk());
+}
+
+TEST_F(ArbiterContentsTest, FailedWorkEndsANamedObjectThatNobodyHolds) {
+  const ShareGrant share = SharePending(a_, lease_, "model");
+  EXPECT_THAT(Close(a_, share.object), IsOk());
+  EXPECT_THAT(Ready(a_, share.object, ReadyOutcome::kFailed), IsOk());
+  EXPECT_FALSE(Find(share.object).has_value());
+  EXPECT_EQ(world().ended.size(), 1u);
+}
+
+TEST_F(ArbiterContentsTest, PendingAndBrokenObjectsSurviveARestart) {
+  const ShareGrant pending = SharePending(a_, lease_, "model");
+  const ShareGrant broken = SharePending(a_, lease_);
+  EXPECT_THAT(Ready(a_, broken.object, ReadyOutcome::kFailed), IsOk());
+  const CoreState state = arbiter().Save();
+  world().Restart(CoreWorld::Underway::kNotDone);
+  EXPECT_EQ(arbiter().Save(), state);
+  EXPECT_THAT(Open(peer_, pending), IsRefused(Reason::kWaitedOut));
+  EXPECT_THAT(Open(peer_, broken), IsRefused(Reason::kObjectBroken));
+  EXPECT_THAT(Ready(a_, pending.object), IsOk());
+  EXPECT_THAT(Open(peer_, pending), IsOk());
+  EXPECT_THAT(Close(a_, broken.object), IsOk());
+  EXPECT_FALSE(Find(broken.object).has_value());
+}
+
+}  // namespace
+}  // namespace vrampool::testing
