@@ -23,7 +23,7 @@ bin=$VRAMPOOL_BUNDLE/bin
 
 run_driver() { "$bin/driver_behaviour_test"; }
 run_conformance() { "$bin/device_conformance_test"; }
-run_client() { "$bin/client_gpu_test"; }
+run_client() { "$bin/client_gpu_test" && "$bin/gpu_order_test"; }
 run_torch() { pytest_of torch_test.py; }
 run_kill() { pytest_of kill_test.py; }
 run_figures() { pytest_of figures_test.py; }

@@ -23,6 +23,10 @@ class EventDriverImpl final : public EventDriver {
  public:
   void Reset() override {
     MutexLock lock(mu_);
+    // A thread that was given up may still sleep on an event of the last test.
+    for (const auto& [event, owned] : events_) event->is_done = true;
+    changed_.NotifyAll();
+    while (sleepers_ > 0) changed_.Wait(lock);
     events_.clear();
     busy_.clear();
     capturing_.clear();
@@ -100,8 +104,10 @@ class EventDriverImpl final : public EventDriver {
     ++sleepers_;
     changed_.NotifyAll();
     while (!Of(event)->is_done) changed_.Wait(lock);
+    const Result error = Of(event)->error;
     --sleepers_;
-    return Of(event)->error;
+    changed_.NotifyAll();
+    return error;
   }
   Result IsCapturing(Stream stream, int* status) {
     MutexLock lock(mu_);
