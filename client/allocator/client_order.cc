@@ -34,8 +34,10 @@ void Client::AwaitContents(const SessionPtr& session, ObjectId object,
   });
 }
 
-// By the event thread. If the call fails, the daemon has gone, or the object
-// has, or the session ends: then the daemon breaks what is pending.
+// By the event thread. If the call fails because the daemon or the object has
+// gone, or the session ends, nothing is pending any more. If only its reply is
+// lost, it is not repeated: the object then stays pending until it is closed or
+// this session ends.
 void Client::FinishContents(Session& session, ObjectId object,
                             ReadyOutcome outcome) {
   if (!session.is_live()) return;
