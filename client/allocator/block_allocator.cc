@@ -1,16 +1,16 @@
 #include "client/allocator/block_allocator.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/check.h"
 
 namespace vrampool::client {
 namespace {
 
-// How many free pieces FindFit looks at before it goes straight to those that
-// fit whatever their address is: bounds the time of a request with a large
-// alignment among many small pieces.
-constexpr int kMaxCandidates = 16;
+// So many owners that have nothing are remembered: a stream's memory comes and
+// goes, and a new index costs more than an allocation.
+constexpr size_t kMaxShares = 64;
 
 constexpr uint64_t RoundUp(uint64_t value, uint64_t power_of_two) {
   return (value + power_of_two - 1) & ~(power_of_two - 1);
@@ -26,79 +26,66 @@ bool IsServable(uint64_t bytes, uint64_t alignment) {
 
 void BlockAllocator::AddSlab(SlabKey slab, uint64_t base, uint64_t size) {
   VRAMPOOL_CHECK(size > 0 && size % kQuantum == 0 && base % kQuantum == 0);
-  const bool is_new =
-      slabs_.emplace(slab, Span{.base = base, .size = size}).second;
+  const auto [added, is_new] =
+      spans_.emplace(slab, Span{.key = slab, .base = base, .size = size});
   VRAMPOOL_CHECK(is_new);
-  AddFree(pieces_.end(), {.address = base, .extent = size}, slab);
+  by_base_[base] = &added->second;
+  IndexFree(NewFree(added->second, {.address = base, .extent = size}, nullptr));
 }
 
 void BlockAllocator::Retire(SlabKey slab) {
-  const auto found = slabs_.find(slab);
-  VRAMPOOL_CHECK(found != slabs_.end());
+  const auto found = spans_.find(slab);
+  VRAMPOOL_CHECK(found != spans_.end());
   Span& span = found->second;
   if (span.is_retired) return;
-  for (auto at = pieces_.find(span.base);
-       at != pieces_.end() && at->second.block.slab == slab; ++at) {
-    const Piece& piece = at->second;
-    if (!piece.is_free) continue;
-    EraseFrom(piece.owner, piece.block.extent, piece.block.address);
+  for (Block* one = span.first; one != nullptr; one = one->behind) {
+    if (one->is_free()) one->share->index.Erase(one);
   }
   span.is_retired = true;
 }
 
 void BlockAllocator::RemoveSlab(SlabKey slab) {
-  const auto found = slabs_.find(slab);
-  VRAMPOOL_CHECK(found != slabs_.end() && found->second.blocks == 0 &&
+  const auto found = spans_.find(slab);
+  VRAMPOOL_CHECK(found != spans_.end() && found->second.blocks == 0 &&
                  found->second.owned == 0);
-  const auto piece = pieces_.find(found->second.base);
-  UnindexFree(piece->second);
-  pieces_.erase(piece);
-  slabs_.erase(found);
+  UnindexFree(found->second.first);
+  arena_.Give(found->second.first);
+  by_base_.erase(found->second.base);
+  spans_.erase(found);
 }
 
-std::optional<BlockAllocator::Fit> BlockAllocator::FindFit(
-    uint64_t bytes, uint64_t alignment, const Owner& owner) const {
-  const auto index = free_.find(owner);
-  if (index == free_.end()) return std::nullopt;
-  const FreeIndex& pieces = index->second;
-  auto candidate = pieces.lower_bound({bytes, 0});
-  for (int i = 0; i < kMaxCandidates && candidate != pieces.end(); ++i) {
-    const auto [size, address] = *candidate;
-    if (RoundUp(address, alignment) - address <= size - bytes) {
-      return Fit{size, RoundUp(address, alignment)};
-    }
-    ++candidate;
-  }
-  candidate = pieces.lower_bound({bytes + alignment - kQuantum, 0});
-  if (candidate == pieces.end()) return std::nullopt;
-  return Fit{candidate->first, RoundUp(candidate->second, alignment)};
+BlockAllocator::Fit BlockAllocator::FindFit(uint64_t bytes, uint64_t alignment,
+                                            const Owner& owner) const {
+  const auto share = shares_.find(owner);
+  if (share == shares_.end()) return {};
+  Block* const piece = share->second.index.Find(bytes, alignment);
+  if (piece == nullptr) return {};
+  return {.piece = piece,
+          .size = piece->extent,
+          .address = RoundUp(piece->address, alignment)};
 }
 
-bool BlockAllocator::IsUsable(const Piece& piece, const Fitness& is_fit) const {
-  return piece.is_free && !slabs_.at(piece.block.slab).is_retired &&
+bool BlockAllocator::IsUsable(const Block& piece, const Fitness& is_fit) {
+  return piece.is_free() && !piece.span->is_retired &&
          is_fit(piece.owner, piece.number);
 }
 
-std::optional<BlockAllocator::Fit> BlockAllocator::FindRow(
-    uint64_t bytes, uint64_t alignment, const Fitness& is_fit) const {
-  std::optional<Fit> best;
-  for (auto at = pieces_.begin(); at != pieces_.end();) {
-    if (!IsUsable(at->second, is_fit)) {
-      ++at;
-      continue;
+BlockAllocator::Fit BlockAllocator::FindRow(uint64_t bytes, uint64_t alignment,
+                                            const Fitness& is_fit) const {
+  Fit best;
+  for (const auto& [key, span] : spans_) {
+    for (Block* at = span.first; at != nullptr;) {
+      if (!IsUsable(*at, is_fit)) {
+        at = at->behind;
+        continue;
+      }
+      Fit row{.piece = at, .address = RoundUp(at->address, alignment)};
+      for (; at != nullptr && IsUsable(*at, is_fit); at = at->behind) {
+        row.size += at->extent;
+      }
+      if (!FitsIn(row.piece->address, row.size, bytes, alignment)) continue;
+      if (best.piece == nullptr || row.size < best.size) best = row;
     }
-    const uint64_t begin = at->first;
-    const SlabKey slab = at->second.block.slab;
-    uint64_t size = 0;
-    for (; at != pieces_.end() && at->second.block.slab == slab &&
-           IsUsable(at->second, is_fit);
-         ++at) {
-      size += at->second.block.extent;
-    }
-    const uint64_t address = RoundUp(begin, alignment);
-    const bool is_large =
-        address - begin <= size && size - (address - begin) >= bytes;
-    if (is_large && (!best || size < best->size)) best = Fit{size, address};
   }
   return best;
 }
@@ -108,18 +95,20 @@ Block* BlockAllocator::Allocate(uint64_t bytes, uint64_t alignment, Owner owner,
   if (!IsServable(bytes, alignment)) return nullptr;
   const uint64_t extent = RoundUp(bytes, kQuantum);
   alignment = std::max(alignment, kQuantum);
-  std::optional<Fit> fit = FindFit(extent, alignment, {});
+  Fit fit = FindFit(extent, alignment, {});
   if (!owner.is_everyone()) {
-    const std::optional<Fit> own = FindFit(extent, alignment, owner);
-    if (own && (!fit || own->size <= fit->size)) fit = own;
-    if (!fit && owned_.count(owner) != 0) {
+    const Fit own = FindFit(extent, alignment, owner);
+    const bool is_better = fit.piece == nullptr || own.size <= fit.size;
+    if (own.piece != nullptr && is_better) fit = own;
+    const auto share = shares_.find(owner);
+    if (fit.piece == nullptr && share != shares_.end() &&
+        share->second.pieces > 0) {
       fit = FindRow(extent, alignment, [&](const Owner& whose, uint64_t) {
         return whose == owner || whose.is_everyone();
       });
     }
   }
-  if (!fit) return nullptr;
-  return Carve(fit->address, extent, bytes, parts);
+  return fit.piece == nullptr ? nullptr : Carve(fit, extent, bytes, parts);
 }
 
 Block* BlockAllocator::AllocateWhere(uint64_t bytes, uint64_t alignment,
@@ -127,131 +116,151 @@ Block* BlockAllocator::AllocateWhere(uint64_t bytes, uint64_t alignment,
                                      std::vector<Part>* parts) {
   if (!IsServable(bytes, alignment)) return nullptr;
   const uint64_t extent = RoundUp(bytes, kQuantum);
-  const auto fit = FindRow(extent, std::max(alignment, kQuantum), is_fit);
-  return fit ? Carve(fit->address, extent, bytes, parts) : nullptr;
+  const Fit fit = FindRow(extent, std::max(alignment, kQuantum), is_fit);
+  return fit.piece == nullptr ? nullptr : Carve(fit, extent, bytes, parts);
 }
 
-Block* BlockAllocator::Carve(uint64_t address, uint64_t extent, uint64_t bytes,
+// Trims the row at both ends; what is left of it becomes one block.
+Block* BlockAllocator::Carve(const Fit& fit, uint64_t extent, uint64_t bytes,
                              std::vector<Part>* parts) {
-  auto at = std::prev(pieces_.upper_bound(address));
-  const SlabKey slab = at->second.block.slab;
-  const uint64_t end = address + extent;
-  while (at != pieces_.end() && at->first < end) {
-    const Piece piece = at->second;
-    VRAMPOOL_CHECK(piece.is_free && piece.block.slab == slab);
-    UnindexFree(piece);
-    at = pieces_.erase(at);
-    Part part{.address = piece.block.address,
-              .extent = piece.block.extent,
-              .owner = piece.owner,
-              .number = piece.number};
-    if (part.address < address) {  // What lies before the block stays free.
-      Part before = part;
-      before.extent = address - part.address;
-      AddFree(at, before, slab);
-      part.address = address;
-      part.extent -= before.extent;
-    }
-    if (part.address + part.extent > end) {  // And what lies behind it.
+  const uint64_t end = fit.address + extent;
+  Block* at = fit.piece;
+  while (at->address + at->extent <= fit.address) at = at->behind;
+  Span& span = *at->span;
+  Block* taken = nullptr;
+  for (Block* next = nullptr; at != nullptr && at->address < end; at = next) {
+    next = at->behind;
+    VRAMPOOL_CHECK(at->is_free());
+    UnindexFree(at);
+    Part part{.address = at->address,
+              .extent = at->extent,
+              .owner = at->owner,
+              .number = at->number};
+    if (part.address + part.extent > end) {  // What lies behind stays free.
       Part behind = part;
       behind.address = end;
       behind.extent = part.address + part.extent - end;
-      AddFree(at, behind, slab);
       part.extent -= behind.extent;
+      IndexFree(NewFree(span, behind, at));
+    }
+    if (part.address < fit.address) {  // And what lies before.
+      Part before = part;
+      before.extent = fit.address - part.address;
+      part.address = fit.address;
+      part.extent -= before.extent;
+      IndexFree(NewFree(span, before, at->before));
     }
     if (parts != nullptr) parts->push_back(part);
+    if (taken == nullptr) {
+      taken = at;
+      taken->address = fit.address;
+    } else {
+      Unlink(at);
+    }
   }
-  Piece& taken = pieces_[address];
-  taken.block = {
-      .slab = slab, .address = address, .extent = extent, .asked_bytes = bytes};
-  taken.is_free = false;
-  ++slabs_[slab].blocks;
-  return &taken.block;
+  taken->extent = extent;
+  taken->asked_bytes.store(bytes, std::memory_order_relaxed);
+  taken->SetPhase(BlockPhase::kHeld);
+  ++span.blocks;
+  table_->Enter(taken->address, taken);
+  return taken;
 }
 
 void BlockAllocator::PutBack(Block* block, const std::vector<Part>& parts) {
-  const SlabKey slab = block->slab;
-  --slabs_[slab].blocks;
-  pieces_.erase(block->address);
+  Span& span = *block->span;
+  --span.blocks;
+  table_->Remove(block->address);
   for (const Part& part : parts) {
-    const auto at = pieces_.emplace(part.address, Piece{}).first;
-    at->second = Piece{
-        .block = {.slab = slab, .address = part.address, .extent = part.extent},
-        .owner = part.owner,
-        .number = part.number};
-    MergeAndIndex(at);
+    MergeAndIndex(NewFree(span, part, block->before));
   }
+  Block* const last = block->before;
+  Unlink(block);
+  UnindexFree(last);
+  MergeAndIndex(last);
 }
 
 void BlockAllocator::Free(Block* block, Owner owner, uint64_t number) {
-  const auto at = pieces_.find(block->address);
-  VRAMPOOL_CHECK(at != pieces_.end() && !at->second.is_free);
-  const SlabKey slab = block->slab;
-  at->second = Piece{
-      .block = {.slab = slab, .address = at->first, .extent = block->extent},
-      .owner = owner,
-      .number = number};
-  --slabs_[slab].blocks;
-  MergeAndIndex(at);
+  VRAMPOOL_CHECK(!block->is_free() && table_->Find(block->address) == block);
+  table_->Remove(block->address);
+  --block->span->blocks;
+  block->SetPhase(BlockPhase::kFree);
+  block->is_cacheable = false;
+  block->objects = 0;
+  block->is_struck = false;
+  block->capture = kNoCapture;
+  block->owner = owner;
+  block->number = number;
+  MergeAndIndex(block);
 }
 
 std::vector<SlabKey> BlockAllocator::Pass(Owner from, uint64_t number,
                                           Owner to) {
+  const auto share = shares_.find(from);
+  if (from == to || share == shares_.end()) return {};
+  std::vector<Block*> passing;
+  for (Block* one = share->second.first; one != nullptr;
+       one = one->next_owned) {
+    if (one->number <= number) passing.push_back(one);
+  }
   std::set<SlabKey> slabs;
-  const auto owned = owned_.find(from);
-  if (from == to || owned == owned_.end()) return {};
-  const std::set<uint64_t> addresses = owned->second;
-  for (const uint64_t address : addresses) {
-    const auto at = pieces_.find(address);
-    Piece& piece = at->second;
-    if (piece.number > number) continue;
-    slabs.insert(piece.block.slab);
+  for (Block* const piece : passing) {
+    slabs.insert(piece->slab);
     UnindexFree(piece);
-    piece.owner = to;
-    MergeAndIndex(at);
+    piece->owner = to;
+    MergeAndIndex(piece);
   }
   return {slabs.begin(), slabs.end()};
 }
 
 std::vector<Owner> BlockAllocator::Owners() const {
   std::vector<Owner> owners;
-  for (const auto& [owner, addresses] : owned_) owners.push_back(owner);
+  for (const auto& [owner, share] : shares_) {
+    if (!owner.is_everyone() && share.pieces > 0) owners.push_back(owner);
+  }
   return owners;
 }
 
 void BlockAllocator::ForEachOwned(
     const std::function<void(const Owner&, uint64_t)>& see) const {
-  for (const auto& [owner, addresses] : owned_) {
-    for (const uint64_t address : addresses) {
-      see(owner, pieces_.at(address).number);
+  for (const auto& [owner, share] : shares_) {
+    for (const Block* one = share.first; one != nullptr;
+         one = one->next_owned) {
+      see(owner, one->number);
     }
   }
 }
 
+void BlockAllocator::ForEachBlock(SlabKey slab,
+                                  const std::function<void(Block*)>& see) {
+  for (Block* one = spans_.at(slab).first; one != nullptr; one = one->behind) {
+    if (!one->is_free()) see(one);
+  }
+}
+
 Block* BlockAllocator::BlockAt(uint64_t address) {
-  const auto found = pieces_.find(address);
-  if (found == pieces_.end() || found->second.is_free) return nullptr;
-  return &found->second.block;
+  return table_->Find(address);
 }
 
 Block* BlockAllocator::BlockAround(uint64_t address) {
-  auto after = pieces_.upper_bound(address);
-  if (after == pieces_.begin()) return nullptr;
-  Piece& piece = std::prev(after)->second;
-  if (piece.is_free || address - piece.block.address >= piece.block.extent) {
+  const auto after = by_base_.upper_bound(address);
+  if (after == by_base_.begin()) return nullptr;
+  const Span& span = *std::prev(after)->second;
+  if (address - span.base >= span.size) return nullptr;
+  Block* const block = table_->FindBefore(address, span.base);
+  if (block == nullptr || address - block->address >= block->extent) {
     return nullptr;
   }
-  return &piece.block;
+  return block;
 }
 
 uint64_t BlockAllocator::BlocksIn(SlabKey slab) const {
-  const auto found = slabs_.find(slab);
-  return found == slabs_.end() ? 0 : found->second.blocks;
+  const auto found = spans_.find(slab);
+  return found == spans_.end() ? 0 : found->second.blocks;
 }
 
 uint64_t BlockAllocator::OwnedIn(SlabKey slab) const {
-  const auto found = slabs_.find(slab);
-  return found == slabs_.end() ? 0 : found->second.owned;
+  const auto found = spans_.find(slab);
+  return found == spans_.end() ? 0 : found->second.owned;
 }
 
 std::optional<uint64_t> BlockAllocator::SlabBytesFor(uint64_t bytes,
@@ -263,113 +272,150 @@ std::optional<uint64_t> BlockAllocator::SlabBytesFor(uint64_t bytes,
                                     : extent;
 }
 
-void BlockAllocator::AddFree(Pieces::iterator before, const Part& part,
-                             SlabKey slab) {
-  const auto at = pieces_.emplace_hint(before, part.address, Piece{});
-  at->second = Piece{
-      .block = {.slab = slab, .address = part.address, .extent = part.extent},
-      .owner = part.owner,
-      .number = part.number};
-  IndexFree(at->second);
+// A free piece behind `before`, or at the beginning of its slab; in no index.
+Block* BlockAllocator::NewFree(Span& span, const Part& part, Block* before) {
+  Block* const piece = arena_.Take();
+  piece->address = part.address;
+  piece->extent = part.extent;
+  piece->slab = span.key;
+  piece->span = &span;
+  piece->owner = part.owner;
+  piece->number = part.number;
+  piece->before = before;
+  piece->behind = before == nullptr ? span.first : before->behind;
+  (before == nullptr ? span.first : before->behind) = piece;
+  if (piece->behind != nullptr) piece->behind->before = piece;
+  return piece;
 }
 
-bool BlockAllocator::CanMerge(const Piece& left, const Piece& right) const {
-  return left.is_free && right.is_free && left.block.slab == right.block.slab &&
-         left.owner == right.owner;
+// Takes a piece that is in no index out of its slab.
+void BlockAllocator::Unlink(Block* piece) {
+  Block* const before = piece->before;
+  (before == nullptr ? piece->span->first : before->behind) = piece->behind;
+  if (piece->behind != nullptr) piece->behind->before = before;
+  arena_.Give(piece);
 }
 
 // The later of two frees of a stream stands for both.
-void BlockAllocator::MergeAndIndex(Pieces::iterator at) {
-  if (const auto next = std::next(at);
-      next != pieces_.end() && CanMerge(at->second, next->second)) {
-    UnindexFree(next->second);
-    at->second.block.extent += next->second.block.extent;
-    at->second.number = std::max(at->second.number, next->second.number);
-    pieces_.erase(next);
+void BlockAllocator::Absorb(Block* left, Block* right) {
+  left->extent += right->extent;
+  left->number = std::max(left->number, right->number);
+  Unlink(right);
+}
+
+void BlockAllocator::MergeAndIndex(Block* piece) {
+  const auto is_of_the_same = [&](const Block* other) {
+    return other != nullptr && other->is_free() && other->owner == piece->owner;
+  };
+  if (Block* const behind = piece->behind; is_of_the_same(behind)) {
+    UnindexFree(behind);
+    Absorb(piece, behind);
   }
-  if (at != pieces_.begin()) {
-    const auto previous = std::prev(at);
-    if (CanMerge(previous->second, at->second)) {
-      Piece& piece = previous->second;
-      UnindexFree(piece);
-      piece.block.extent += at->second.block.extent;
-      piece.number = std::max(piece.number, at->second.number);
-      pieces_.erase(at);
-      at = previous;
+  if (Block* const before = piece->before; is_of_the_same(before)) {
+    UnindexFree(before);
+    Absorb(before, piece);
+    piece = before;
+  }
+  IndexFree(piece);
+}
+
+void BlockAllocator::IndexFree(Block* piece) {
+  OwnerShare& share = ShareOf(piece->owner);
+  piece->share = &share;
+  ++share.pieces;
+  if (!piece->owner.is_everyone()) {
+    piece->previous_owned = nullptr;
+    piece->next_owned = share.first;
+    if (share.first != nullptr) share.first->previous_owned = piece;
+    share.first = piece;
+    ++piece->span->owned;
+  }
+  if (!piece->span->is_retired) share.index.Insert(piece);
+}
+
+void BlockAllocator::UnindexFree(Block* piece) {
+  OwnerShare& share = *piece->share;
+  piece->share = nullptr;
+  --share.pieces;
+  if (!piece->owner.is_everyone()) {
+    (piece->previous_owned == nullptr ? share.first
+                                      : piece->previous_owned->next_owned) =
+        piece->next_owned;
+    if (piece->next_owned != nullptr) {
+      piece->next_owned->previous_owned = piece->previous_owned;
     }
+    --piece->span->owned;
   }
-  IndexFree(at->second);
+  if (!piece->span->is_retired) share.index.Erase(piece);
 }
 
-void BlockAllocator::IndexFree(const Piece& piece) {
-  Span& span = slabs_[piece.block.slab];
-  if (!piece.owner.is_everyone()) {
-    owned_[piece.owner].insert(piece.block.address);
-    ++span.owned;
+OwnerShare& BlockAllocator::ShareOf(const Owner& owner) {
+  const auto found = shares_.find(owner);
+  if (found != shares_.end()) return found->second;
+  if (shares_.size() >= kMaxShares) DropEmptyShares();
+  OwnerShare& share = shares_[owner];
+  share.owner = owner;
+  return share;
+}
+
+void BlockAllocator::DropEmptyShares() {
+  std::erase_if(shares_,
+                [](const auto& entry) { return entry.second.pieces == 0; });
+}
+
+void BlockAllocator::CheckPiece(const Block& piece) const {
+  if (!piece.is_free()) {
+    VRAMPOOL_CHECK(table_->Find(piece.address) == &piece);  // A6
+    return;
   }
-  if (span.is_retired) return;
-  free_[piece.owner].emplace(piece.block.extent, piece.block.address);
+  VRAMPOOL_CHECK(table_->Find(piece.address) == nullptr);  // A6
+  VRAMPOOL_CHECK(piece.share == &shares_.at(piece.owner));
+  VRAMPOOL_CHECK(piece.share->index.Has(&piece) !=
+                 piece.span->is_retired);  // A3
+  if (piece.owner.is_everyone()) return;
+  const Block* one = piece.share->first;
+  while (one != nullptr && one != &piece) one = one->next_owned;
+  VRAMPOOL_CHECK(one == &piece);  // A5
 }
 
-void BlockAllocator::UnindexFree(const Piece& piece) {
-  if (!piece.owner.is_everyone()) {
-    const auto owned = owned_.find(piece.owner);
-    owned->second.erase(piece.block.address);
-    if (owned->second.empty()) owned_.erase(owned);
-    --slabs_[piece.block.slab].owned;
+uint64_t BlockAllocator::CheckSpan(const Span& span,
+                                   std::map<Owner, uint64_t>& seen) const {
+  uint64_t at = span.base;
+  uint64_t blocks = 0;
+  uint64_t owned = 0;
+  uint64_t indexed = 0;
+  const Block* before = nullptr;
+  for (const Block* one = span.first; one != nullptr; one = one->behind) {
+    VRAMPOOL_CHECK(one->address == at && one->before == before);  // A1
+    VRAMPOOL_CHECK(one->span == &span && one->slab == span.key);
+    const bool is_joinable = before != nullptr && before->is_free() &&
+                             one->is_free() && before->owner == one->owner;
+    VRAMPOOL_CHECK(!is_joinable);  // A2
+    CheckPiece(*one);
+    if (!one->is_free()) ++blocks;
+    if (one->is_free()) ++seen[one->owner];
+    if (one->is_free() && !span.is_retired) ++indexed;
+    if (one->is_free() && !one->owner.is_everyone()) ++owned;
+    at += one->extent;
+    before = one;
   }
-  EraseFrom(piece.owner, piece.block.extent, piece.block.address);
-}
-
-void BlockAllocator::EraseFrom(const Owner& owner, uint64_t size,
-                               uint64_t address) {
-  const auto index = free_.find(owner);
-  if (index == free_.end()) return;  // Of a retired slab.
-  index->second.erase({size, address});
-  if (index->second.empty()) free_.erase(index);
-}
-
-void BlockAllocator::CheckPiece(const Piece& piece, const Span& span) const {
-  const std::pair place(piece.block.extent, piece.block.address);
-  const auto index = free_.find(piece.owner);
-  const bool is_indexed =
-      index != free_.end() && index->second.count(place) != 0;
-  VRAMPOOL_CHECK(is_indexed == (piece.is_free && !span.is_retired));  // A3
-  const auto owned = owned_.find(piece.owner);
-  const bool is_owned =
-      owned != owned_.end() && owned->second.count(piece.block.address) != 0;
-  VRAMPOOL_CHECK(is_owned == (piece.is_free && !piece.owner.is_everyone()));
+  VRAMPOOL_CHECK(at == span.base + span.size);                   // A1
+  VRAMPOOL_CHECK(blocks == span.blocks && owned == span.owned);  // A4, A5
+  return indexed;
 }
 
 void BlockAllocator::CheckInvariants() const {
-  size_t seen = 0;
-  size_t expected = 0;
-  for (const auto& [key, span] : slabs_) {
-    uint64_t at = span.base;
-    uint64_t blocks = 0;
-    uint64_t owned = 0;
-    const Piece* before = nullptr;
-    while (at < span.base + span.size) {
-      const auto found = pieces_.find(at);
-      VRAMPOOL_CHECK(found != pieces_.end());  // A1
-      const Piece& piece = found->second;
-      VRAMPOOL_CHECK(piece.block.slab == key && piece.block.address == at);
-      VRAMPOOL_CHECK(before == nullptr || !CanMerge(*before, piece));  // A2
-      CheckPiece(piece, span);
-      if (!piece.is_free) ++blocks;
-      if (piece.is_free && !span.is_retired) ++expected;
-      if (piece.is_free && !piece.owner.is_everyone()) ++owned;
-      before = &piece;
-      at += piece.block.extent;
-      ++seen;
-    }
-    VRAMPOOL_CHECK(at == span.base + span.size);                   // A1
-    VRAMPOOL_CHECK(blocks == span.blocks && owned == span.owned);  // A4, A5
+  std::map<Owner, uint64_t> seen;
+  uint64_t indexed = 0;
+  for (const auto& [key, span] : spans_) {
+    VRAMPOOL_CHECK(by_base_.at(span.base) == &span);
+    indexed += CheckSpan(span, seen);
   }
-  VRAMPOOL_CHECK(seen == pieces_.size());
-  size_t indexed = 0;
-  for (const auto& [owner, index] : free_) indexed += index.size();
-  VRAMPOOL_CHECK(indexed == expected);  // A3
+  for (const auto& [owner, share] : shares_) {
+    VRAMPOOL_CHECK(share.pieces == seen[owner]);  // A5
+    indexed -= share.index.size();
+  }
+  VRAMPOOL_CHECK(indexed == 0);  // A3
 }
 
 }  // namespace vrampool::client

@@ -1,4 +1,4 @@
-// block_allocator.h - cuts blocks out of slabs: best fit, with coalescing.
+// block_allocator.h - cuts blocks out of slabs: good fit, with coalescing.
 //
 // Pure bookkeeping over address ranges: it makes no system call and never
 // touches the memory it hands out (which may be a GPU's). What the owner notes
@@ -13,11 +13,12 @@
 // Invariants (CheckInvariants() verifies them):
 //   A1  the pieces of a slab tile it without gaps or overlaps
 //   A2  no two free pieces of one owner in a slab are neighbours
-//   A3  the index of free pieces holds exactly the free pieces of the slabs
+//   A3  the indexes of free pieces hold exactly the free pieces of the slabs
 //       that are not retired, under their owners
 //   A4  a slab's count of blocks is that of its pieces in use
 //   A5  the lists of owned pieces hold exactly the free pieces that are not
 //       everyone's, and a slab's count of them is right
+//   A6  the table holds exactly the pieces in use
 //
 // Units: bytes. Every block begins and ends at a multiple of kQuantum.
 //
@@ -26,55 +27,43 @@
 #ifndef VRAMPOOL_CLIENT_ALLOCATOR_BLOCK_ALLOCATOR_H_
 #define VRAMPOOL_CLIENT_ALLOCATOR_BLOCK_ALLOCATOR_H_
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
-#include <set>
-#include <utility>
 #include <vector>
 
-#include "client/cuda/stream_events.h"
+#include "client/allocator/block.h"
+#include "client/allocator/block_arena.h"
+#include "client/allocator/block_table.h"
+#include "client/allocator/free_index.h"
 
 namespace vrampool::client {
 
-// Names a slab within this process, for ever: slab ids begin anew with each
-// life of the daemon.
-enum class SlabKey : uint64_t {};
-
-// Keeps memory for the graphs that a capture made (capture_book.h).
-enum class CaptureId : uint64_t {};
-inline constexpr CaptureId kNoCapture{0};
-
-// Who may have a free piece without a wait.
-struct Owner {
-  StreamKey stream = kNoStream;
-  CaptureId capture = kNoCapture;  // Not while a graph of it lives.
-
-  bool is_everyone() const { return *this == Owner{}; }
-  friend auto operator<=>(const Owner&, const Owner&) = default;
+// A slab's range of addresses.
+struct Span {
+  SlabKey key{};
+  uint64_t base = 0;
+  uint64_t size = 0;
+  uint64_t blocks = 0;  // Pieces in use.
+  uint64_t owned = 0;   // Free pieces that are not everyone's.
+  bool is_retired = false;
+  Block* first = nullptr;
 };
 
-struct Block {
-  SlabKey slab{};
-  uint64_t address = 0;
-  uint64_t extent = 0;  // Bytes that it takes up.
-  // The notes of those who use it.
-  uint64_t asked_bytes = 0;
-  uint32_t record = 0;       // In the manifest.
-  uint32_t objects = 0;      // Live objects that it is part of.
-  bool is_given_up = false;  // Freed by the application, and not free yet.
-  bool is_struck = false;    // Given up, and taken off the manifest.
-  CaptureId capture = kNoCapture;  // That it was allocated in.
-  Owner next_owner{};              // When given up: whose it will be, and
-  uint64_t freed_number = 0;       // that free's number (stream_order.h).
+// The free pieces of one owner.
+struct OwnerShare {
+  Owner owner{};
+  FreeIndex index;         // Without those of retired slabs.
+  Block* first = nullptr;  // All of them; not kept for everyone.
+  uint64_t pieces = 0;
 };
 
 class BlockAllocator {
  public:
-  static constexpr uint64_t kQuantum = 256;
+  static constexpr uint64_t kQuantum = FreeIndex::kQuantum;
   // Beyond any address space: larger requests fail without a look.
   static constexpr uint64_t kMaxBytes = uint64_t{1} << 47;
 
@@ -96,12 +85,12 @@ class BlockAllocator {
     uint64_t number = 0;  // Of the free that made it, in its stream's order.
   };
 
-  // A block of at least `bytes` at a multiple of `alignment`, from the smallest
-  // free piece that fits and is `owner`'s or everyone's, or else from several
-  // such that are neighbours; null when there is none, or for a request that no
-  // slab could ever serve (zero, absurd, an alignment that is no power of two).
-  // `parts`, when not null, receives what the block was made of. The block
-  // stays where it is in memory until Free().
+  // A block of at least `bytes` at a multiple of `alignment`, from a free piece
+  // that is `owner`'s or everyone's and among the smallest that fit, or else
+  // from several such that are neighbours; null when there is none, or for a
+  // request that no slab could ever serve (zero, absurd, an alignment that is
+  // no power of two). `parts`, when not null, receives what the block was made
+  // of. The block stays where it is in memory until Free(), and is kHeld.
   Block* Allocate(uint64_t bytes, uint64_t alignment, Owner owner = {},
                   std::vector<Part>* parts = nullptr);
 
@@ -128,6 +117,11 @@ class BlockAllocator {
   Block* BlockAt(uint64_t address);
   Block* BlockAround(uint64_t address);
 
+  // For look-ups without the lock; as long as the allocator lives.
+  const BlockTable& table() const { return *table_; }
+  // Every piece in use.
+  void ForEachBlock(SlabKey slab, const std::function<void(Block*)>& see);
+
   uint64_t BlocksIn(SlabKey slab) const;
   // Free pieces that are not everyone's.
   uint64_t OwnedIn(SlabKey slab) const;
@@ -142,51 +136,40 @@ class BlockAllocator {
                                               uint64_t alignment,
                                               uint64_t slab_alignment);
 
-  // Aborts unless A1 to A5 hold. Walks everything: for tests.
+  // Aborts unless A1 to A6 hold. Walks everything: for tests.
   void CheckInvariants() const;
 
  private:
-  struct Piece {
-    Block block;
-    bool is_free = true;
-    Owner owner{};        // When free.
-    uint64_t number = 0;  // When free.
-  };
-  struct Span {
-    uint64_t base = 0;
-    uint64_t size = 0;
-    uint64_t blocks = 0;
-    uint64_t owned = 0;
-    bool is_retired = false;
-  };
-  using Pieces = std::map<uint64_t, Piece>;                   // By address.
-  using FreeIndex = std::set<std::pair<uint64_t, uint64_t>>;  // Size, address.
   struct Fit {
-    uint64_t size = 0;
-    uint64_t address = 0;
+    Block* piece = nullptr;  // The first of the row that it begins in.
+    uint64_t size = 0;       // Of the row.
+    uint64_t address = 0;    // Where the block begins.
   };
 
-  std::optional<Fit> FindFit(uint64_t bytes, uint64_t alignment,
-                             const Owner& owner) const;
-  std::optional<Fit> FindRow(uint64_t bytes, uint64_t alignment,
-                             const Fitness& is_fit) const;
-  bool IsUsable(const Piece& piece, const Fitness& is_fit) const;
-  // Makes [address, address + extent) of free pieces a block of `bytes`.
-  Block* Carve(uint64_t address, uint64_t extent, uint64_t bytes,
+  Fit FindFit(uint64_t bytes, uint64_t alignment, const Owner& owner) const;
+  Fit FindRow(uint64_t bytes, uint64_t alignment, const Fitness& is_fit) const;
+  static bool IsUsable(const Block& piece, const Fitness& is_fit);
+  // Makes [fit.address, fit.address + extent) of free pieces a block of
+  // `bytes`.
+  Block* Carve(const Fit& fit, uint64_t extent, uint64_t bytes,
                std::vector<Part>* parts);
-  void AddFree(Pieces::iterator before, const Part& part, SlabKey slab);
+  Block* NewFree(Span& span, const Part& part, Block* before);
+  void Unlink(Block* piece);
   // Joins a free piece that is in no index with its neighbours.
-  void MergeAndIndex(Pieces::iterator at);
-  bool CanMerge(const Piece& left, const Piece& right) const;
-  void IndexFree(const Piece& piece);
-  void UnindexFree(const Piece& piece);
-  void EraseFrom(const Owner& owner, uint64_t size, uint64_t address);
-  void CheckPiece(const Piece& piece, const Span& span) const;
+  void MergeAndIndex(Block* piece);
+  void Absorb(Block* left, Block* right);
+  void IndexFree(Block* piece);
+  void UnindexFree(Block* piece);
+  OwnerShare& ShareOf(const Owner& owner);
+  void DropEmptyShares();
+  void CheckPiece(const Block& piece) const;
+  uint64_t CheckSpan(const Span& span, std::map<Owner, uint64_t>& seen) const;
 
-  Pieces pieces_;
-  std::map<Owner, FreeIndex> free_;            // No index is empty.
-  std::map<Owner, std::set<uint64_t>> owned_;  // Addresses; none is empty.
-  std::map<SlabKey, Span> slabs_;
+  BlockArena arena_;
+  std::unique_ptr<BlockTable> table_ = std::make_unique<BlockTable>();
+  std::map<Owner, OwnerShare> shares_;
+  std::map<SlabKey, Span> spans_;
+  std::map<uint64_t, Span*> by_base_;
 };
 
 }  // namespace vrampool::client

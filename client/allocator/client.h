@@ -177,7 +177,8 @@ class Client final : private LinkEvents {
 
   // The order of streams (client_streams.cc).
   Result<StreamUse> IdentifyForFree(cudaStream_t stream);
-  Result<Block*> LiveBlock(void* p, uint64_t bytes) VRAMPOOL_REQUIRES(mu_);
+  // The application's block that begins there, taken from it.
+  Result<Block*> TakeLive(void* p, uint64_t bytes) VRAMPOOL_REQUIRES(mu_);
   void RecordFree(OrderedBlocks::Going going, cudaStream_t stream);
   // Asks the driver what is done, and lets go what graphs kept that have ended.
   // True if anybody can have more now.

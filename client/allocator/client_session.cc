@@ -266,8 +266,8 @@ Result<Client::BlockPlace> Client::Describe(const void* p) {
   MutexLock lock(mu_);
   const uint64_t address = reinterpret_cast<uint64_t>(p);
   const Block* const block = slabs_.blocks().BlockAround(address);
-  if (block == nullptr || block->is_given_up ||
-      address - block->address >= block->asked_bytes) {
+  if (block == nullptr || !block->is_live() ||
+      address - block->address >= block->asked_bytes.load()) {
     return Status(VRAMPOOL_NOT_FOUND,
                   "the pointer lies in no live block of this client");
   }

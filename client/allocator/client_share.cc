@@ -53,13 +53,15 @@ Status Client::ResolveBuffers(const ShareRequest& request, Pieces& pieces) {
     const uint64_t address = reinterpret_cast<uint64_t>(data);
     Block* const block = slabs_.blocks().BlockAround(address);
     const uint64_t offset = block == nullptr ? 0 : address - block->address;
-    if (block == nullptr || block->is_given_up || size == 0 ||
-        offset > block->asked_bytes || size > block->asked_bytes - offset) {
+    const uint64_t room = block == nullptr ? 0 : block->asked_bytes.load();
+    if (block == nullptr || !block->is_live() || size == 0 || offset > room ||
+        size > room - offset || !slabs_.AddObject(block)) {
       return BadShare(
           "buffer " + std::to_string(pieces.places.size()) +
           " does not lie inside one live block of this client; share only what "
           "it allocated");
     }
+    pieces.blocks.push_back(block);
     Slab& slab = slabs_.Get(block->slab);
     if (slab.session != pieces.session) {
       return {VRAMPOOL_STALE,
@@ -73,8 +75,6 @@ Status Client::ResolveBuffers(const ShareRequest& request, Pieces& pieces) {
     pieces.buffers.push_back({.slab = slab.key,
                               .data = static_cast<std::byte*>(data),
                               .size = size});
-    pieces.blocks.push_back(block);
-    slabs_.AddObject(block);
   }
   return {};
 }

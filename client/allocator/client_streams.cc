@@ -25,20 +25,23 @@ Result<StreamUse> Client::IdentifyForFree(cudaStream_t stream) {
   return unknown;
 }
 
-Result<Block*> Client::LiveBlock(void* p, uint64_t bytes) {
+Result<Block*> Client::TakeLive(void* p, uint64_t bytes) {
   Block* const block = slabs_.blocks().BlockAt(reinterpret_cast<uint64_t>(p));
-  if (block == nullptr || block->is_given_up) {
+  const uint64_t asked =
+      block == nullptr || !block->is_live() ? bytes : block->asked_bytes.load();
+  if (asked != bytes) {
+    return Status(VRAMPOOL_INVALID_ARGUMENT,
+                  "the block was allocated with " + std::to_string(asked) +
+                      " bytes and freed with " + std::to_string(bytes) +
+                      "; give the same size");
+  }
+  if (block == nullptr ||
+      (!block->Take(BlockPhase::kPlain, BlockPhase::kHeld) &&
+       !block->Take(BlockPhase::kSpecial, BlockPhase::kHeld))) {
     return Status(
         VRAMPOOL_INVALID_ARGUMENT,
         "the pointer is no live block of this client: freed before, from "
         "another allocator, or not the beginning of its block");
-  }
-  if (block->asked_bytes != bytes) {
-    return Status(VRAMPOOL_INVALID_ARGUMENT,
-                  "the block was allocated with " +
-                      std::to_string(block->asked_bytes) +
-                      " bytes and freed with " + std::to_string(bytes) +
-                      "; give the same size");
   }
   return block;
 }
@@ -50,7 +53,7 @@ Status Client::Free(void* p, uint64_t bytes, cudaStream_t stream) {
   OrderedBlocks::Going going;
   {
     MutexLock lock(mu_);
-    VRAMPOOL_ASSIGN_OR_RETURN(block, LiveBlock(p, bytes));
+    VRAMPOOL_ASSIGN_OR_RETURN(block, TakeLive(p, bytes));
     going = slabs_.ordered().BeginFree(block, use);
     // Nobody else releases it while its event is being recorded.
     if (going.wants_event) ++block->objects;

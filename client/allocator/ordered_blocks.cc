@@ -65,7 +65,6 @@ void OrderedBlocks::PutBack(const Cut& cut) {
 
 OrderedBlocks::Going OrderedBlocks::BeginFree(Block* block,
                                               const StreamUse& use) {
-  block->is_given_up = true;
   if (use.key == kNoStream) return {};
   Going going;
   going.stream = use.key;

@@ -92,7 +92,8 @@ class OrderedBlocks {
     bool wants_event = false;
     cuda::Event event = nullptr;  // To be recorded; null: make one.
   };
-  // The application gives the block up. Its memory is not free yet.
+  // The application has given the block up (it is kHeld). Its memory is not
+  // free yet.
   Going BeginFree(Block* block, const StreamUse& use);
   // `going.event` was recorded. (When it was not: GiveSpare(), and O7.)
   void NoteRecorded(const Going& going);

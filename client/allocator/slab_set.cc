@@ -85,7 +85,6 @@ std::optional<OrderedBlocks::Cut> SlabSet::CutAcross(
   auto cut =
       ordered_.AllocateAcross(request.bytes, request.alignment, request.use);
   if (cut) {
-    cut->block->is_given_up = true;  // No live block for anybody who asks.
     NoteUsed(slabs_.at(cut->block->slab));
   }
   return cut;
@@ -94,7 +93,6 @@ std::optional<OrderedBlocks::Cut> SlabSet::CutAcross(
 Result<Block*> SlabSet::FinishAcross(const OrderedBlocks::Cut& cut,
                                      const BlockRequest& request) {
   ordered_.Keep(cut);
-  cut.block->is_given_up = false;
   return Enter({.block = cut.block, .parts = cut.parts, .waits = {}}, request);
 }
 
@@ -128,6 +126,7 @@ Result<Block*> SlabSet::Enter(const OrderedBlocks::Cut& cut,
   NoteUsed(slab);
   totals_.live_bytes += request.bytes;
   ++totals_.live_blocks;
+  block->SetPhase(BlockPhase::kSpecial);
   return block;
 }
 
@@ -141,7 +140,7 @@ void SlabSet::Release(Block* block) {
 }
 
 void SlabSet::StrikeGivenUp(Block* block) {
-  if (!block->is_given_up || block->is_struck) return;
+  if (block->is_live() || block->is_struck) return;
   block->is_struck = true;
   slabs_.at(block->slab).session->manifest().Erase(block->record);
 }
@@ -150,17 +149,22 @@ void SlabSet::NoteSettled(const std::vector<SlabKey>& slabs) {
   for (const SlabKey key : slabs) NoteIdle(slabs_.at(key));
 }
 
-void SlabSet::AddObject(Block* block) {
-  if (block->objects++ > 0) return;
+bool SlabSet::AddObject(Block* block) {
+  if (!block->Take(BlockPhase::kPlain, BlockPhase::kSpecial) &&
+      !block->is_live()) {
+    return false;
+  }
+  if (block->objects++ > 0) return true;
   slabs_.at(block->slab)
       .session->manifest()
       .SetSharing(block->record, ManifestWriter::Sharing::kShared);
+  return true;
 }
 
 void SlabSet::RemoveObject(Block* block) {
   VRAMPOOL_CHECK(block->objects > 0);
   if (--block->objects > 0) return;
-  if (block->is_given_up) {
+  if (!block->is_live()) {
     Release(block);
     return;
   }
@@ -170,7 +174,7 @@ void SlabSet::RemoveObject(Block* block) {
 }
 
 void SlabSet::DropObject(Block* block) {
-  VRAMPOOL_CHECK(block->objects > 0 && block->is_given_up);
+  VRAMPOOL_CHECK(block->objects > 0 && !block->is_live());
   if (--block->objects == 0) Release(block);
 }
 

@@ -97,8 +97,9 @@ class SlabSet {
   void NoteSettled(const std::vector<SlabKey>& slabs);
   bool HasSettling() const { return settling_ > 0; }
   // Counts one object more or fewer that the block is part of. A block that the
-  // application has given up is released with its last object.
-  void AddObject(Block* block);
+  // application has given up is released with its last object. False: the
+  // application does not have the block (any more), and nothing is counted.
+  bool AddObject(Block* block);
   void RemoveObject(Block* block);
   // Lets go of a block that was kept, as if for an object, while it was given
   // up.
