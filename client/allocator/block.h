@@ -70,8 +70,8 @@ struct Block {
   std::atomic<uint64_t> asked_bytes{0};
   shm::BlockRecord* place = nullptr;  // Its record in the manifest.
   Block* next_cached = nullptr;
-  uint32_t record = 0;  // The number of `place`.
-  bool is_cacheable = false;
+  uint32_t record = 0;      // The number of `place`.
+  uint32_t size_class = 0;  // size_class.h; of a block that may be cached.
 
   // The notes of those who use it.
   SlabKey slab{};

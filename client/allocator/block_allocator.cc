@@ -184,7 +184,6 @@ void BlockAllocator::Free(Block* block, Owner owner, uint64_t number) {
   table_->Remove(block->address);
   --block->span->blocks;
   block->SetPhase(BlockPhase::kFree);
-  block->is_cacheable = false;
   block->objects = 0;
   block->is_struck = false;
   block->capture = kNoCapture;

@@ -41,7 +41,6 @@ class BlockArena {
     block.place = nullptr;
     block.next_cached = nullptr;
     block.record = 0;
-    block.is_cacheable = false;
     block.objects = 0;
     block.is_struck = false;
     block.capture = kNoCapture;

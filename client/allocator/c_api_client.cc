@@ -1,5 +1,6 @@
 // The C interface: clients, memory, the default client.
 
+#include <atomic>
 #include <cstring>
 
 #include "base/status_macros.h"
@@ -7,16 +8,18 @@
 #include "client/allocator/default_clients.h"
 #include "client/allocator/handles.h"
 #include "client/allocator/last_error.h"
+#include "client/allocator/thread_head.h"
 
 namespace vrampool::client {
 namespace {
 
-// This thread's tag; text[0] alone says nothing, an empty tag is one too.
+// This thread's tag, if thread_head.tag_version is not 0.
 struct ThreadTag {
-  bool is_set = false;
   char text[56] = {};
 };
 constinit thread_local ThreadTag thread_tag;
+// Of all threads: a version stands for one text of one thread.
+std::atomic<uint64_t> last_tag_version{0};
 
 Result<vrampool_client*> Checked(vrampool_client* client) {
   VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
@@ -60,10 +63,9 @@ void* AllocateFrom(const Result<vrampool_client*>& client,
   void* p = nullptr;
   Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(client.status());
-    Client& owner = *(*client)->client;
-    request.tag = thread_tag.is_set ? std::string_view(thread_tag.text)
-                                    : std::string_view(owner.tag());
-    VRAMPOOL_ASSIGN_OR_RETURN(p, owner.Allocate(request));
+    request.tag_version = thread_head.tag_version;
+    request.tag = thread_tag.text;
+    VRAMPOOL_ASSIGN_OR_RETURN(p, (*client)->client->AllocateSlowly(request));
     return {};
   });
   return p;
@@ -82,9 +84,37 @@ Result<vrampool_client*> OpenClient(const vrampool_options* options,
 
 }  // namespace vrampool::client
 
+using vrampool::client::CheckHandle;
 using vrampool::client::Client;
 using vrampool::client::Guarded;
 using vrampool::client::Status;
+
+namespace {
+
+uint64_t Site(const void* caller) { return reinterpret_cast<uint64_t>(caller); }
+
+// By this thread's cache, or null.
+void* AllocateQuickly(vrampool_client* client, size_t bytes,
+                      cudaStream_t stream, const void* caller) {
+  void* const p = client->client->AllocateQuickly(bytes, stream, Site(caller));
+  if (p != nullptr) vrampool::client::ReportOk();
+  return p;
+}
+
+void Deallocate(vrampool_client* client, void* p, size_t bytes,
+                cudaStream_t stream) {
+  if (vrampool::client::IsUsable(client) &&
+      client->client->FreeQuickly(p, bytes, stream)) {
+    vrampool::client::ReportOk();
+    return;
+  }
+  Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
+    return client->client->FreeSlowly(p, bytes, stream, false);
+  });
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -149,26 +179,38 @@ vrampool_status vrampool_client_info(vrampool_client* client,
 }
 
 void* vrampool_allocate(size_t bytes, cudaStream_t stream) {
+  const void* const caller = __builtin_return_address(0);
+  vrampool_client* const opened = vrampool::client::OpenedDefaultClient();
+  if (vrampool::client::IsUsable(opened)) {
+    void* const p = AllocateQuickly(opened, bytes, stream, caller);
+    if (p != nullptr) return p;
+  }
   if (bytes == 0) {  // Needs no client, so none is opened.
     vrampool::client::ReportOk();
     return nullptr;
   }
   return vrampool::client::AllocateFrom(
       vrampool::client::DefaultClient(),
-      vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0)));
+      vrampool::client::RequestOf(bytes, stream, caller));
 }
 
 void vrampool_deallocate(void* p, size_t bytes, cudaStream_t stream) {
   if (p == nullptr) return;
-  vrampool_client* const client = vrampool_default_client();
-  if (client != nullptr) vrampool_client_deallocate(client, p, bytes, stream);
+  vrampool_client* client = vrampool::client::OpenedDefaultClient();
+  if (client == nullptr) client = vrampool_default_client();
+  if (client != nullptr) Deallocate(client, p, bytes, stream);
 }
 
 void* vrampool_client_allocate(vrampool_client* client, size_t bytes,
                                cudaStream_t stream) {
+  const void* const caller = __builtin_return_address(0);
+  if (vrampool::client::IsUsable(client)) {
+    void* const p = AllocateQuickly(client, bytes, stream, caller);
+    if (p != nullptr) return p;
+  }
   return vrampool::client::AllocateFrom(
       vrampool::client::Checked(client),
-      vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0)));
+      vrampool::client::RequestOf(bytes, stream, caller));
 }
 
 void* vrampool_client_allocate_aligned(vrampool_client* client, size_t bytes,
@@ -183,16 +225,15 @@ void* vrampool_client_allocate_aligned(vrampool_client* client, size_t bytes,
 void vrampool_client_deallocate(vrampool_client* client, void* p, size_t bytes,
                                 cudaStream_t stream) {
   if (p == nullptr) return;
-  Guarded([&]() -> Status {
-    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
-    return client->client->Free(p, bytes, stream);
-  });
+  Deallocate(client, p, bytes, stream);
 }
 
 vrampool_status vrampool_set_tag(const char* tag) {
   auto& mine = vrampool::client::thread_tag;
-  mine.is_set = tag != nullptr;
+  uint64_t& version = vrampool::client::thread_head.tag_version;
+  if (tag == nullptr) version = 0;
   if (tag != nullptr) {
+    version = ++vrampool::client::last_tag_version;
     const size_t size = ::strnlen(tag, sizeof(mine.text) - 1);
     // A caller may pass what vrampool_tag() gave.
     std::memmove(mine.text, tag, size);
@@ -202,8 +243,9 @@ vrampool_status vrampool_set_tag(const char* tag) {
 }
 
 const char* vrampool_tag(void) {
-  const auto& mine = vrampool::client::thread_tag;
-  return mine.is_set ? mine.text : nullptr;
+  return vrampool::client::thread_head.tag_version != 0
+             ? vrampool::client::thread_tag.text
+             : nullptr;
 }
 
 vrampool_status vrampool_trim(vrampool_client* client) {

@@ -36,9 +36,10 @@ void* vrampool_torch_malloc(size_t bytes, int device, cudaStream_t stream) {
     vrampool::client::ReportOk();
     return nullptr;
   }
-  return vrampool::client::AllocateFrom(
-      DeviceClient(device),
-      vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0)));
+  vrampool::client::BlockRequest request =
+      vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0));
+  request.is_careful = true;  // PyTorch announces no captures.
+  return vrampool::client::AllocateFrom(DeviceClient(device), request);
 }
 
 // The one exception that leaves the library: its caller, which is C++, knows no
@@ -57,7 +58,7 @@ void vrampool_torch_free(void* p, size_t bytes, int device,
     vrampool_client* const client =
         vrampool::client::OpenedDeviceClient(device);
     VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
-    return client->client->Free(p, bytes, stream);
+    return client->client->FreeSlowly(p, bytes, stream, true);
   });
 }
 

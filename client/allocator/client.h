@@ -8,11 +8,15 @@
 // needs the daemon attaches anew. Then the slabs of the session before are
 // retired: they are used up, never cut from again, and unmapped when empty.
 //
+// Each thread has a cache of what it freed, and allocates from that first
+// (thread_cache.h); there is no lock on that path.
+//
 // Locks: mu_, which guards everything here that changes. It is never held
-// across an RPC, a greeting, a mapping or a call to CUDA. Threads of its own:
-// one reads the attach socket (AttachLink) and never makes a call that waits
-// for it; one (maintenance) gives slabs back; on a GPU one (GpuOrder's) waits
-// for events.
+// across an RPC, a greeting, a mapping or a call to CUDA. Under it the locks of
+// the caches may be seized: a thread is inside for some ten instructions.
+// Threads of its own: one reads the attach socket (AttachLink) and never makes
+// a call that waits for it; one (maintenance) gives slabs back; on a GPU one
+// (GpuOrder's) waits for events.
 //
 // Threads: thread-safe. Nothing here may be called in a forked child.
 
@@ -36,6 +40,7 @@
 #include "client/allocator/graph_ends.h"
 #include "client/allocator/held_object.h"
 #include "client/allocator/slab_set.h"
+#include "client/allocator/thread_caches.h"
 #include "client/cuda/gpu_context.h"
 #include "client/cuda/stream_events.h"
 #include "client/order/gpu_order.h"
@@ -67,7 +72,19 @@ class Client final : private LinkEvents {
 
   // A block; null for zero bytes. Errors as in vrampool.h.
   Result<void*> Allocate(BlockRequest request);
-  Status Free(void* p, uint64_t bytes, cudaStream_t stream = nullptr);
+  // `is_careful`: the stream may be capturing unannounced.
+  Status Free(void* p, uint64_t bytes, cudaStream_t stream = nullptr,
+              bool is_careful = false);
+
+  // The same from this thread's cache (client_cache.cc), under the tag that the
+  // thread has set. Null, or false: nothing has happened, go the slow way.
+  void* AllocateQuickly(uint64_t bytes, cudaStream_t stream,
+                        uint64_t call_site);
+  bool FreeQuickly(void* p, uint64_t bytes, cudaStream_t stream);
+  // And without a look there.
+  Result<void*> AllocateSlowly(BlockRequest request);
+  Status FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
+                    bool is_careful);
 
   // Returns every idle slab; waits for those that are on their way. Never
   // waits for the GPU.
@@ -98,7 +115,6 @@ class Client final : private LinkEvents {
   Result<BudgetReply> ReadBudget();
   Status WaitForRoom(uint64_t bytes, uint64_t wait_ms);
   std::shared_ptr<Session> session();  // In use now, or last.
-  const std::string& tag() const { return settings_.tag; }
   const std::string& device_uuid() const { return device_; }
   // Null for a client of the host.
   const std::shared_ptr<const GpuContext>& gpu() const { return gpu_; }
@@ -156,7 +172,26 @@ class Client final : private LinkEvents {
   void OnObjectEnded(LinkSerial session, ObjectId object) override;
   void OnLinkEnded(LinkSerial session) override;
 
+  // The caches of threads (client_cache.cc).
+  static uint64_t NewSerial();
+  StreamKey QuickKey(cudaStream_t stream) const;
+  void AfterFree(const ThreadCache::Freed& freed, cudaStream_t stream);
+  // True if anything was there.
+  bool DrainCaches(ThreadCaches::Which which) VRAMPOOL_REQUIRES(mu_);
+  bool ReleaseBatches(const ThreadCaches::Batches& batches)
+      VRAMPOOL_REQUIRES(mu_);
+  void CloseCaches() VRAMPOOL_REQUIRES(mu_);
+  std::chrono::milliseconds ScavengePeriod() const;
+  void Scavenge();
+  bool JoinThread();
+  void LearnFrom(const BlockRequest& request);
+  void LearnStream(const StreamUse& use);
+  void NoteStream(StreamKey key);
+  bool IsForCaches(const StreamUse& use) const;
+  std::string_view TagOf(const BlockRequest& request) const;
+
   // Growth (client_growth.cc).
+  Result<void*> AllocateOrGrow(const BlockRequest& request);
   Result<Block*> CutLocked(const BlockRequest& request);
   Result<Block*> CutSettled(const BlockRequest& request);
   Result<void*> Grow(const BlockRequest& request, uint64_t needed);
@@ -176,16 +211,22 @@ class Client final : private LinkEvents {
                     SlabKey& key, SlabParcel& parcel);
 
   // The order of streams (client_streams.cc).
-  Result<StreamUse> IdentifyForFree(cudaStream_t stream);
+  Result<StreamUse> Identify(cudaStream_t stream, bool is_careful);
+  Result<StreamUse> IdentifyForFree(cudaStream_t stream, bool is_careful);
   // The application's block that begins there, taken from it.
   Result<Block*> TakeLive(void* p, uint64_t bytes) VRAMPOOL_REQUIRES(mu_);
   void RecordFree(OrderedBlocks::Going going, cudaStream_t stream);
+  void RecordIfDue(const StreamUse& use, cudaStream_t stream);
+  // True if frees are covered now that were not.
+  bool RecordAll();
+  void CoverIdle();
   // Asks the driver what is done, and lets go what graphs kept that have ended.
   // True if anybody can have more now.
   bool Settle();
   // A block of other streams' memory, for which the request's stream was made
   // to wait; or null.
   Result<Block*> CutAcross(const BlockRequest& request);
+  Result<Block*> TryAcross(const BlockRequest& request);
   Status AwaitGpu();
   void OnGraphEnded(CaptureId capture);
 
@@ -240,6 +281,7 @@ class Client final : private LinkEvents {
                              ReadyOutcome outcome);
   void StopOrder();
 
+  const uint64_t serial_ = NewSerial();  // Never the same for two clients.
   const Settings settings_;
   const ChannelFactory factory_;
   // Written once, before any thread: the UUID, and for a GPU its context and
@@ -251,11 +293,22 @@ class Client final : private LinkEvents {
   std::unique_ptr<GpuOrder> order_;  // Null on memory of the host.
   std::thread maintenance_;
 
+  // No thread uses its cache: a capture has been announced, or any stream may
+  // be capturing.
+  std::atomic<bool> is_slow_;
+  std::atomic<StreamKey> first_stream_{
+      kNoStream};                         // That anything was done on.
+  std::atomic<bool> has_streams_{false};  // There were others.
+
   Mutex mu_;
   // Anything below has changed.
   CondVar changed_;
   CondVar maintenance_wanted_;
   SlabSet slabs_ VRAMPOOL_GUARDED_BY(mu_);
+  ThreadCaches caches_ VRAMPOOL_GUARDED_BY(mu_);
+  TimePoint scavenged_at_ VRAMPOOL_GUARDED_BY(mu_);
+  // Since when slabs wait for frees that no event covers.
+  std::optional<TimePoint> uncovered_since_ VRAMPOOL_GUARDED_BY(mu_);
   SessionPtr current_ VRAMPOOL_GUARDED_BY(mu_);
   // All that slabs or objects may still refer to, the current one too: none is
   // destroyed on the thread of its own link.

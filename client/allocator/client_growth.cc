@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
+#include "client/allocator/thread_head.h"
 
 namespace vrampool::client {
 namespace {
@@ -72,10 +73,29 @@ void* AddressOf(const Block* block) {
 }  // namespace
 
 Result<void*> Client::Allocate(BlockRequest request) {
-  if (request.bytes == 0) return static_cast<void*>(nullptr);
-  if (events_ != nullptr) {
-    VRAMPOOL_ASSIGN_OR_RETURN(request.use, events_->Identify(request.stream));
+  if (!request.is_careful && request.alignment <= BlockAllocator::kQuantum &&
+      request.tag_version == thread_head.tag_version) {
+    void* const p =
+        AllocateQuickly(request.bytes, request.stream, request.call_site);
+    if (p != nullptr) return p;
   }
+  return AllocateSlowly(request);
+}
+
+Result<void*> Client::AllocateSlowly(BlockRequest request) {
+  if (request.bytes == 0) return static_cast<void*>(nullptr);
+  request.tag = TagOf(request);
+  VRAMPOOL_ASSIGN_OR_RETURN(request.use,
+                            Identify(request.stream, request.is_careful));
+  Result<void*> p = AllocateOrGrow(request);
+  if (p.ok()) {
+    RecordIfDue(request.use, request.stream);
+    LearnFrom(request);
+  }
+  return p;
+}
+
+Result<void*> Client::AllocateOrGrow(const BlockRequest& request) {
   VRAMPOOL_ASSIGN_OR_RETURN(Block * block, CutSettled(request));
   const SessionPtr used = session();
   if (block == nullptr && !used->is_live()) {
@@ -83,7 +103,8 @@ Result<void*> Client::Allocate(BlockRequest request) {
   }
   if (block != nullptr) return AddressOf(block);
   const auto needed = BlockAllocator::SlabBytesFor(
-      request.bytes, request.alignment, MappingAlignment(used->kind()));
+      RoundUpToClass(request.bytes), request.alignment,
+      MappingAlignment(used->kind()));
   if (!needed.has_value()) return NoSuchSize(request);
   Result<void*> grown = Grow(request, *needed);
   if (grown.ok()) return grown;
@@ -91,15 +112,26 @@ Result<void*> Client::Allocate(BlockRequest request) {
   return block != nullptr ? AddressOf(block) : grown;
 }
 
-// Looks once more after asking the GPU what is done.
+// Looks once more after emptying the caches, and again after asking the GPU
+// what is done.
 Result<Block*> Client::CutSettled(const BlockRequest& request) {
   Result<Block*> cut = CutLocked(request);
-  if (!cut.ok() || *cut != nullptr || !Settle()) return cut;
-  return CutLocked(request);
+  if (!cut.ok() || *cut != nullptr) return cut;
+  if (Settle()) {
+    cut = CutLocked(request);
+    if (!cut.ok() || *cut != nullptr) return cut;
+  }
+  MutexLock lock(mu_);
+  slabs_.ordered().NoteWanted();
+  return cut;
 }
 
 Result<Block*> Client::CutLocked(const BlockRequest& request) {
   MutexLock lock(mu_);
+  Result<Block*> cut = slabs_.Cut(request);
+  const bool is_found =
+      cut.ok() ? *cut != nullptr : cut.status().code() != VRAMPOOL_LIMIT;
+  if (is_found || !DrainCaches(ThreadCaches::Which::kAll)) return cut;
   return slabs_.Cut(request);
 }
 
@@ -137,6 +169,8 @@ Result<void*> Client::GrowIn(const SessionPtr& session,
   SlabSet::Departures idle;
   {
     MutexLock lock(mu_);
+    // What other threads free meanwhile is to be found at once.
+    CloseCaches();
     idle = TakeIdle(SlabSet::Which::kAll);
     ++waiting_growths_;
   }
@@ -156,6 +190,7 @@ Result<void*> Client::GrowIn(const SessionPtr& session,
   }
   MutexLock lock(mu_);
   --waiting_growths_;
+  caches_.Reopen();
   return first;
 }
 

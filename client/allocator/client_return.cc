@@ -31,8 +31,8 @@ void Client::WakeMaintenance() { maintenance_wanted_.NotifyOne(); }
 
 void Client::NoteIdle() {
   const bool needs_timer =
-      !is_timer_set_ &&
-      ((slabs_.HasIdle() && current_->is_live()) || slabs_.HasSettling());
+      !is_timer_set_ && ((slabs_.HasIdle() && current_->is_live()) ||
+                         slabs_.HasSettling() || caches_.is_warm());
   if (!needs_timer && !HasWork()) return;
   is_timer_set_ = true;  // By the thread, when it wakes.
   WakeMaintenance();
@@ -46,6 +46,10 @@ std::optional<Client::TimePoint> Client::NextDue() {
   }
   if (slabs_.HasSettling()) {
     const TimePoint next = settled_at_ + kSettlePeriod;
+    due = due ? std::min(*due, next) : next;
+  }
+  if (caches_.is_warm()) {
+    const TimePoint next = scavenged_at_ + ScavengePeriod();
     due = due ? std::min(*due, next) : next;
   }
   return due;
@@ -74,12 +78,15 @@ bool Client::AwaitWork() {
 
 void Client::Maintain() {
   while (AwaitWork()) {
+    Scavenge();
     (void)Settle();
+    CoverIdle();
     SlabSet::Departures idle;
     std::vector<SessionPtr> forgotten;
     {
       MutexLock lock(mu_);
       const bool is_all = is_reclaim_wanted_ || waiting_growths_ > 0;
+      if (is_all) (void)DrainCaches(ThreadCaches::Which::kAll);
       is_reclaim_wanted_ = false;
       idle = TakeIdle(is_all ? SlabSet::Which::kAll : SlabSet::Which::kSurplus);
       forgotten = TakeForgottenSessions();
@@ -182,6 +189,11 @@ void Client::ReturnLease(Session& session, LeaseId lease, ReturnedAs as) {
 }
 
 Status Client::Trim() {
+  {
+    MutexLock lock(mu_);
+    (void)DrainCaches(ThreadCaches::Which::kAll);
+  }
+  (void)RecordAll();
   (void)Settle();
   SlabSet::Departures idle;
   {
@@ -193,6 +205,10 @@ Status Client::Trim() {
 }
 
 Status Client::Quiesce() {
+  {
+    MutexLock lock(mu_);
+    (void)DrainCaches(ThreadCaches::Which::kAll);
+  }
   VRAMPOOL_RETURN_IF_ERROR(AwaitGpu());
   SlabSet::Departures unused;
   {

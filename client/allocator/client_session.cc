@@ -53,7 +53,10 @@ Client::Client(Settings settings, ChannelFactory factory)
     : settings_(std::move(settings)),
       factory_(std::move(factory)),
       graph_ends_(std::make_shared<GraphEnds>(
-          [this](CaptureId capture) { OnGraphEnded(capture); })) {}
+          [this](CaptureId capture) { OnGraphEnded(capture); })),
+      is_slow_(settings_.detects_captures) {
+  BiasedLock::Prepare();
+}
 
 Status Client::OpenDevice(const Session& session,
                           std::shared_ptr<StreamEvents> events) {
@@ -200,7 +203,12 @@ Result<Client::SessionPtr> Client::AttachUntil(TimePoint deadline) {
 
 void Client::Install(SessionPtr session) {
   if (current_ != nullptr) {
+    // No thread allocates from its cache before that has moved to the new
+    // session.
+    CloseCaches();
     slabs_.RetireSession(*current_);
+    caches_.MoveTo(session->manifest());
+    caches_.Reopen();
     earlier_calls_ += current_->calls_made();
     // Nobody will come for these.
     const SessionPtr before = current_;
@@ -257,7 +265,10 @@ void Client::OnLinkEnded(LinkSerial /*session*/) {
 
 Client::Usage Client::ReadUsage() {
   MutexLock lock(mu_);
-  return {.totals = slabs_.totals(),
+  SlabSet::Totals totals = slabs_.totals();
+  totals.live_bytes += static_cast<uint64_t>(caches_.live_bytes());
+  totals.live_blocks += static_cast<uint64_t>(caches_.live_blocks());
+  return {.totals = totals,
           .calls = earlier_calls_ + current_->calls_made(),
           .attachments = attachments_};
 }

@@ -14,11 +14,26 @@ using std::chrono::steady_clock;
 
 }  // namespace
 
+// As quickly as can be unless told to be careful.
+Result<StreamUse> Client::Identify(cudaStream_t stream, bool is_careful) {
+  if (events_ == nullptr) return StreamUse();
+  if (!is_careful && !is_slow_.load(std::memory_order_acquire)) {
+    const StreamKey key = events_->QuickKey(stream);
+    if (key != kUnknownStream) {
+      return StreamUse{.key = key,
+                       .id = static_cast<uint64_t>(key) - 1,
+                       .is_capturing = false,
+                       .takes_events = true};
+    }
+  }
+  return events_->Identify(stream);
+}
+
 // A free takes place on a GPU that has failed, too: nobody's work is left
 // there.
-Result<StreamUse> Client::IdentifyForFree(cudaStream_t stream) {
-  if (events_ == nullptr) return StreamUse();
-  Result<StreamUse> use = events_->Identify(stream);
+Result<StreamUse> Client::IdentifyForFree(cudaStream_t stream,
+                                          bool is_careful) {
+  Result<StreamUse> use = Identify(stream, is_careful);
   if (use.ok() || use.status().code() == VRAMPOOL_INVALID_ARGUMENT) return use;
   StreamUse unknown;
   unknown.key = kUnknownStream;
@@ -46,45 +61,111 @@ Result<Block*> Client::TakeLive(void* p, uint64_t bytes) {
   return block;
 }
 
-Status Client::Free(void* p, uint64_t bytes, cudaStream_t stream) {
+Status Client::Free(void* p, uint64_t bytes, cudaStream_t stream,
+                    bool is_careful) {
   if (p == nullptr) return {};
-  VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use, IdentifyForFree(stream));
-  Block* block = nullptr;
+  if (!is_careful && FreeQuickly(p, bytes, stream)) return {};
+  return FreeSlowly(p, bytes, stream, is_careful);
+}
+
+Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
+                          bool is_careful) {
+  VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use,
+                            IdentifyForFree(stream, is_careful));
   OrderedBlocks::Going going;
   {
     MutexLock lock(mu_);
-    VRAMPOOL_ASSIGN_OR_RETURN(block, TakeLive(p, bytes));
-    going = slabs_.ordered().BeginFree(block, use);
-    // Nobody else releases it while its event is being recorded.
-    if (going.wants_event) ++block->objects;
-    if (!going.wants_event && block->objects == 0) {
-      slabs_.Release(block);
-      NoteIdle();
-    }
+    VRAMPOOL_ASSIGN_OR_RETURN(Block * block, TakeLive(p, bytes));
+    // Large blocks are worth an event as soon as others could want them.
+    const bool is_eager = is_careful || is_slow_.load() ||
+                          (has_streams_.load() && bytes > kMaxSmall);
+    going = slabs_.ordered().BeginFree(block, use, is_eager);
+    if (block->objects == 0) slabs_.Release(block);
+    NoteIdle();
   }
-  if (!going.wants_event) return {};
   RecordFree(going, stream);
-  MutexLock lock(mu_);
-  slabs_.DropObject(block);
-  NoteIdle();
+  LearnStream(use);
   return {};
 }
 
 // When it fails, the memory stays its stream's (rule O7).
 void Client::RecordFree(OrderedBlocks::Going going, cudaStream_t stream) {
   if (!going.wants_event) return;
+  Status recorded;
   if (going.event == nullptr) {
     Result<cuda::Event> made = events_->Create();
     if (!made.ok()) return;
     going.event = *made;
   }
-  const Status recorded = events_->Record(going.event, stream);
+  if (stream == nullptr || stream == cuda::kLegacyStream) {
+    // Another stream may be capturing, which this would spoil.
+    const Result<StreamUse> use = events_->Identify(stream);
+    if (!use.ok() || !use->takes_events) {
+      recorded = {VRAMPOOL_UNAVAILABLE, "a capture is under way"};
+    }
+  }
+  if (recorded.ok()) recorded = events_->Record(going.event, stream);
   MutexLock lock(mu_);
   if (recorded.ok()) {
     slabs_.ordered().NoteRecorded(going);
   } else {
     slabs_.ordered().GiveSpare(going.event);
   }
+}
+
+void Client::RecordIfDue(const StreamUse& use, cudaStream_t stream) {
+  if (events_ == nullptr || !use.takes_events) return;
+  OrderedBlocks::Going going;
+  {
+    MutexLock lock(mu_);
+    if (!slabs_.ordered().IsEventDue(use.key)) return;
+    going = slabs_.ordered().EndingFree(use);
+  }
+  RecordFree(going, stream);
+}
+
+// Rule O7.
+bool Client::RecordAll() {
+  if (events_ == nullptr) return false;
+  cuda::Event event = nullptr;
+  uint64_t last = 0;
+  {
+    MutexLock lock(mu_);
+    OrderedBlocks& ordered = slabs_.ordered();
+    if (ordered.is_any_capturing() || !ordered.HasUncovered()) return false;
+    event = ordered.TakeSpare();
+    last = ordered.last_number();
+  }
+  if (event == nullptr) {
+    Result<cuda::Event> made = events_->Create();
+    if (!made.ok()) return false;
+    event = *made;
+  }
+  const Status recorded = events_->RecordAll(event);
+  MutexLock lock(mu_);
+  if (recorded.ok()) {
+    slabs_.ordered().NoteAllRecorded(last, event);
+  } else {
+    slabs_.ordered().GiveSpare(event);
+  }
+  return recorded.ok();
+}
+
+// Slabs are idle but for frees that no event covers, and their streams have
+// been quiet for a while, or have ended.
+void Client::CoverIdle() {
+  {
+    MutexLock lock(mu_);
+    const TimePoint now = steady_clock::now();
+    if (!slabs_.HasSettling() || !slabs_.ordered().HasUncovered()) {
+      uncovered_since_.reset();
+      return;
+    }
+    if (!uncovered_since_) uncovered_since_ = now;
+    if (now < *uncovered_since_ + ScavengePeriod()) return;
+    uncovered_since_.reset();
+  }
+  (void)RecordAll();
 }
 
 bool Client::Settle() {
@@ -102,7 +183,7 @@ bool Client::Settle() {
     settled_at_ = steady_clock::now();
   }
   // If one is not done, those behind it in its stream are not either.
-  StreamKey late = kNoStream;
+  std::optional<StreamKey> late;
   for (StreamOrder::Question& question : questions) {
     if (question.stream == late) continue;
     question.is_done = events_->IsDone(question.event);
@@ -117,6 +198,14 @@ bool Client::Settle() {
 
 Result<Block*> Client::CutAcross(const BlockRequest& request) {
   if (events_ == nullptr) return static_cast<Block*>(nullptr);
+  BlockRequest careful = request;
+  VRAMPOOL_ASSIGN_OR_RETURN(careful.use, events_->Identify(request.stream));
+  Result<Block*> cut = TryAcross(careful);
+  if (!cut.ok() || *cut != nullptr || !RecordAll()) return cut;
+  return TryAcross(careful);
+}
+
+Result<Block*> Client::TryAcross(const BlockRequest& request) {
   std::optional<OrderedBlocks::Cut> cut;
   {
     MutexLock lock(mu_);
@@ -155,7 +244,11 @@ Status Client::BeginCapture(cudaStream_t stream) {
   if (events_ == nullptr) return {};
   VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use, events_->Announce(stream));
   MutexLock lock(mu_);
-  if (slabs_.ordered().BeginCapture(use.key) != kNoCapture) return {};
+  if (slabs_.ordered().BeginCapture(use.key) != kNoCapture) {
+    is_slow_.store(true, std::memory_order_release);
+    CloseCaches();
+    return {};
+  }
   return {VRAMPOOL_INVALID_ARGUMENT,
           "the stream's capture was announced before and has not been ended; "
           "call vrampool_capture_end first"};
@@ -180,6 +273,10 @@ Status Client::EndCapture(cudaStream_t stream, cuda::Graph graph) {
               "vrampool_capture_begin when it begins"};
     }
     going = slabs_.ordered().EndingFree(use);
+    caches_.Reopen();
+    is_slow_.store(
+        settings_.detects_captures || slabs_.ordered().is_any_capturing(),
+        std::memory_order_release);
   }
   events_->Withdraw(stream);
   RecordFree(going, stream);

@@ -80,6 +80,10 @@ std::string DefaultUuid() {
 
 }  // namespace
 
+vrampool_client* OpenedDefaultClient() {
+  return default_client.load(std::memory_order_acquire);
+}
+
 Result<vrampool_client*> DefaultClient() {
   vrampool_client* const ready = default_client.load(std::memory_order_acquire);
   if (ready != nullptr) {

@@ -22,6 +22,9 @@ namespace vrampool::client {
 // Configured by the environment alone. Errors of OpenClient().
 Result<vrampool_client*> DefaultClient();
 
+// The same if it has been opened, else null. It may be of a fork's parent.
+vrampool_client* OpenedDefaultClient();
+
 // That of the GPU which this process's CUDA calls `ordinal`. Also NotFound:
 // there is no such GPU.
 Result<vrampool_client*> DeviceClient(int ordinal);

@@ -26,7 +26,13 @@ struct vrampool_object {
 
 namespace vrampool::client {
 
-// OK if `handle` may be used in this process.
+// Whether `handle` may be used in this process.
+template <typename Handle>
+bool IsUsable(const Handle* handle) {
+  return handle != nullptr && handle->generation == ForkGeneration();
+}
+
+// OK if it may be.
 template <typename Handle>
 Status CheckHandle(const Handle* handle) {
   if (handle == nullptr) {

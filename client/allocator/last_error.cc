@@ -3,34 +3,31 @@
 #include <algorithm>
 #include <cstring>
 
+#include "client/allocator/thread_head.h"
 #include "vrampool/vrampool.h"
 
 namespace vrampool::client {
 namespace {
 
-struct LastError {
-  vrampool_status status = VRAMPOOL_OK;
-  char message[1024] = {};
-};
-
-constinit thread_local LastError last;
+// Of the last call that failed; what it says counts only if thread_head says
+// so.
+constinit thread_local char last_message[1024] = {};
 
 }  // namespace
 
 vrampool_status ReportOk() {
-  last.status = VRAMPOOL_OK;
-  last.message[0] = '\0';
+  thread_head.last_status = VRAMPOOL_OK;
   return VRAMPOOL_OK;
 }
 
 vrampool_status Report(const Status& status) {
   if (status.ok()) return ReportOk();
-  last.status = status.code();
+  thread_head.last_status = status.code();
   const size_t size =
-      std::min(status.message().size(), sizeof(last.message) - 1);
-  std::memcpy(last.message, status.message().data(), size);
-  last.message[size] = '\0';
-  return last.status;
+      std::min(status.message().size(), sizeof(last_message) - 1);
+  std::memcpy(last_message, status.message().data(), size);
+  last_message[size] = '\0';
+  return status.code();
 }
 
 }  // namespace vrampool::client
@@ -38,11 +35,13 @@ vrampool_status Report(const Status& status) {
 extern "C" {
 
 vrampool_status vrampool_last_status(void) {
-  return vrampool::client::last.status;
+  return vrampool::client::thread_head.last_status;
 }
 
 const char* vrampool_last_error_message(void) {
-  return vrampool::client::last.message;
+  return vrampool::client::thread_head.last_status == VRAMPOOL_OK
+             ? ""
+             : vrampool::client::last_message;
 }
 
 const char* vrampool_version(void) { return VRAMPOOL_VERSION; }

@@ -64,14 +64,16 @@ void OrderedBlocks::PutBack(const Cut& cut) {
 }
 
 OrderedBlocks::Going OrderedBlocks::BeginFree(Block* block,
-                                              const StreamUse& use) {
+                                              const StreamUse& use,
+                                              bool is_eager) {
   if (use.key == kNoStream) return {};
   Going going;
   going.stream = use.key;
   going.number = order_.Begin(use.key);
   const CaptureId freed_in = captures_.Of(use);
   const bool was_kept = captures_.IsLiving(block->capture);
-  going.wants_event = use.takes_events && freed_in == kNoCapture;
+  going.wants_event = use.takes_events && freed_in == kNoCapture &&
+                      (is_eager || order_.IsEventDue(use.key));
   if (going.wants_event) going.event = order_.TakeSpare();
   CaptureId capture = kNoCapture;
   if (freed_in != kNoCapture && freed_in == block->capture &&
@@ -86,6 +88,11 @@ OrderedBlocks::Going OrderedBlocks::BeginFree(Block* block,
   block->next_owner = {.stream = use.key, .capture = capture};
   block->freed_number = going.number;
   return going;
+}
+
+OrderedBlocks::Going OrderedBlocks::BeginBatch(const StreamUse& use) {
+  if (use.key == kNoStream) return {};
+  return EndingFree(use);
 }
 
 void OrderedBlocks::NoteRecorded(const Going& going) {

@@ -5,15 +5,16 @@
 // its new work comes behind the old. Anybody else would have to know that the
 // old work is done. The algorithm, in its rules:
 //
-//   O1  A free takes a number (stream_order.h), then an event is recorded on
-//   its
-//       stream, all inside the call of the free, while the stream is certainly
-//       alive; then the memory becomes a free piece that the stream owns. Its
-//       handle is never used again.
+//   O1  A free takes a number (stream_order.h) inside its call, and the memory
+//       becomes a free piece that the stream owns. The stream's handle is never
+//       used after the call.
 //   O2  A stream gets blocks from its own pieces and from everyone's.
 //   O3  When the free of a piece is known to be done, the piece is everyone's.
-//       The driver is asked only when O2 found nothing, and when slabs are to
-//       be given back: an event costs 0.4 us to record, 0.4 us to ask.
+//       An event tells: one that was recorded on the stream, inside the call of
+//       a free or an allocation, while the stream is certainly alive; not for
+//       every free, but when one is due. The driver is asked only when O2 found
+//       nothing, and when slabs are to be given back: an event costs 0.4 us to
+//       record, 0.4 us to ask.
 //   O4  Before a request fails for want of memory, pieces of other streams are
 //       taken: the stream is made to wait, on the GPU, for an event that covers
 //       each free. Not before: it makes work wait that could run.
@@ -23,18 +24,21 @@
 //   O6  What a capture used (allocated, or freed) is nobody else's while the
 //       capture lives (capture_book.h). The event recorded at its end, or any
 //       later one of the stream, covers the frees that happened in it.
-//   O7  A free whose event could not be recorded is covered by a later one of
-//       its stream, or by waiting for the whole GPU. Until then the memory is
-//       its stream's alone.
+//   O7  A free that no event covers is covered by a later one of its stream, by
+//       one of all streams, or by waiting for the whole GPU. Until then the
+//       memory is its stream's alone. An event of all streams spoils captures
+//       and holds up the legacy stream, so it is the last resort: before a
+//       request fails, and for slabs that have been idle otherwise.
 //   O8  A slab can be given back, parked or unmapped only when all of it is
 //       everyone's: no work on the GPU can touch it.
 //
 // Nothing here calls the driver. What needs it happens between two calls, while
 // the owner holds no lock:
 //
-//   free       BeginFree()       -> Record(event)   -> NoteRecorded(),
-//   Release() other's    AllocateAcross()  -> MakeWait()      -> Keep() or
-//   PutBack() done?      Ask()             -> IsDone(event)   -> Answer()
+//   free       BeginFree(), Release()  -> Record(event)  -> NoteRecorded()
+//   other's    AllocateAcross()  -> MakeWait()  -> Keep() or PutBack()
+//   done?      Ask()             -> IsDone()    -> Answer()
+//   all        last_number()     -> RecordAll() -> NoteAllRecorded()
 //
 // Memory of the host has no streams: a StreamUse of kNoStream makes every piece
 // everyone's.
@@ -94,7 +98,11 @@ class OrderedBlocks {
   };
   // The application has given the block up (it is kHeld). Its memory is not
   // free yet.
-  Going BeginFree(Block* block, const StreamUse& use);
+  // `is_eager`: an event is wanted, whether one is due or not.
+  Going BeginFree(Block* block, const StreamUse& use, bool is_eager);
+  // The same for blocks of a thread's cache, each to be released with the
+  // number that this gives.
+  Going BeginBatch(const StreamUse& use);
   // `going.event` was recorded. (When it was not: GiveSpare(), and O7.)
   void NoteRecorded(const Going& going);
   void GiveSpare(cuda::Event event) { order_.GiveSpare(event); }
@@ -106,6 +114,15 @@ class OrderedBlocks {
   std::vector<StreamOrder::Question> Ask() { return order_.Ask(); }
   std::vector<SlabKey> Answer(
       const std::vector<StreamOrder::Question>& answers);
+  // Frees that no event covers, and that a request could have used.
+  bool HasUncovered() const { return order_.HasUncovered(); }
+  void NoteWanted() { order_.NoteWanted(); }
+  bool IsEventDue(StreamKey stream) const { return order_.IsEventDue(stream); }
+  // An event of all streams: last_number() before it was recorded.
+  cuda::Event TakeSpare() { return order_.TakeSpare(); }
+  void NoteAllRecorded(uint64_t last_number, cuda::Event event) {
+    order_.NoteAllRecorded(last_number, event);
+  }
   // The same after waiting for everything: last_number() before the wait.
   uint64_t last_number() const { return order_.last_number(); }
   std::vector<SlabKey> NoteAllDone(uint64_t last_number);

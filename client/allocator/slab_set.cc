@@ -1,24 +1,18 @@
 #include "client/allocator/slab_set.h"
 
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <utility>
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "client/allocator/coarse_clock.h"
 
 namespace vrampool::client {
 namespace {
 
 using std::chrono::steady_clock;
-
-int64_t NowUnixNs() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
-}
 
 uint32_t ThreadId() {
   thread_local const uint32_t id = static_cast<uint32_t>(::gettid());
@@ -74,16 +68,16 @@ uint64_t& SlabSet::BytesOf(const Slab& slab) {
 }
 
 Result<Block*> SlabSet::Cut(const BlockRequest& request) {
-  const auto cut =
-      ordered_.Allocate(request.bytes, request.alignment, request.use);
+  const auto cut = ordered_.Allocate(RoundUpToClass(request.bytes),
+                                     request.alignment, request.use);
   if (!cut) return static_cast<Block*>(nullptr);
   return Enter(*cut, request);
 }
 
 std::optional<OrderedBlocks::Cut> SlabSet::CutAcross(
     const BlockRequest& request) {
-  auto cut =
-      ordered_.AllocateAcross(request.bytes, request.alignment, request.use);
+  auto cut = ordered_.AllocateAcross(RoundUpToClass(request.bytes),
+                                     request.alignment, request.use);
   if (cut) {
     NoteUsed(slabs_.at(cut->block->slab));
   }
@@ -113,7 +107,7 @@ Result<Block*> SlabSet::Enter(const OrderedBlocks::Cut& cut,
                        .offset_bytes = block->address - base,
                        .size_bytes = request.bytes,
                        .stream = request.use.id,
-                       .allocated_unix_ns = NowUnixNs(),
+                       .allocated_unix_ns = CoarseUnixNs(),
                        .call_site = request.call_site,
                        .tag = manifest.InternTag(request.tag),
                        .thread = ThreadId()});
@@ -126,7 +120,12 @@ Result<Block*> SlabSet::Enter(const OrderedBlocks::Cut& cut,
   NoteUsed(slab);
   totals_.live_bytes += request.bytes;
   ++totals_.live_blocks;
-  block->SetPhase(BlockPhase::kSpecial);
+  block->asked_bytes.store(request.bytes, std::memory_order_relaxed);
+  block->place = &manifest.Place(*record);
+  block->size_class =
+      request.bytes > kMaxSmall ? kLargeClass : SizeClassOf(request.bytes);
+  const bool is_plain = block->capture == kNoCapture && !slab.is_retired;
+  block->SetPhase(is_plain ? BlockPhase::kPlain : BlockPhase::kSpecial);
   return block;
 }
 
@@ -137,6 +136,22 @@ void SlabSet::Release(Block* block) {
   if (!block->is_struck) slab.session->manifest().Erase(block->record);
   ordered_.Release(block);
   NoteIdle(slab);
+}
+
+OrderedBlocks::Going SlabSet::ReleaseCached(BlockList blocks,
+                                            const StreamUse& use) {
+  const OrderedBlocks::Going going = ordered_.BeginBatch(use);
+  while (blocks.count > 0) {
+    Block* const block = blocks.Pop();
+    Slab& slab = slabs_.at(block->slab);
+    slab.session->manifest().FreePlace(block->record);
+    block->SetPhase(BlockPhase::kHeld);
+    block->next_owner = {.stream = use.key};
+    block->freed_number = going.number;
+    ordered_.Release(block);
+    NoteIdle(slab);
+  }
+  return going;
 }
 
 void SlabSet::StrikeGivenUp(Block* block) {
@@ -228,7 +243,13 @@ void SlabSet::RetireSession(const Session& session) {
     NoteUsed(slab);
     slab.is_retired = true;
     by_id_.erase({&session, slab.id});
-    if (slab.is_leased) blocks().Retire(key);
+    if (slab.is_leased) {
+      blocks().Retire(key);
+      // No cache gets them: it would hand them out again.
+      blocks().ForEachBlock(key, [](Block* block) {
+        (void)block->Take(BlockPhase::kPlain, BlockPhase::kSpecial);
+      });
+    }
     NoteIdle(slab);
   }
 }

@@ -29,6 +29,7 @@
 #include "base/ids.h"
 #include "client/allocator/block_allocator.h"
 #include "client/allocator/ordered_blocks.h"
+#include "client/allocator/stream_cache.h"
 #include "client/session/session.h"
 #include "client/session/slab_mapping.h"
 #include "client/session/status.h"
@@ -55,7 +56,9 @@ struct BlockRequest {
   uint64_t alignment = BlockAllocator::kQuantum;
   cudaStream_t stream = nullptr;
   uint64_t call_site = 0;
+  uint64_t tag_version = 0;  // thread_head.h; 0: the client's own tag.
   std::string_view tag;
+  bool is_careful = false;  // The stream may be capturing unannounced.
   StreamUse use;  // What `stream` was found to be; filled in by Client.
 };
 
@@ -92,6 +95,8 @@ class SlabSet {
 
   // Takes the record of a block that was given up back, and frees it.
   void Release(Block* block);
+  // Frees blocks of a thread's cache, as freed on that stream now.
+  OrderedBlocks::Going ReleaseCached(BlockList blocks, const StreamUse& use);
 
   // More of these slabs is everyone's now.
   void NoteSettled(const std::vector<SlabKey>& slabs);

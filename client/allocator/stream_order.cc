@@ -12,7 +12,32 @@ uint64_t StreamOrder::Begin(StreamKey stream) {
   // A stream is forgotten only when all its frees are done.
   if (is_new) known->second.done = last_number_ - 1;
   known->second.last = last_number_;
+  ++known->second.frees;
   return last_number_;
+}
+
+bool StreamOrder::IsEventDue(StreamKey stream) const {
+  const auto known = streams_.find(stream);
+  return known != streams_.end() &&
+         (known->second.is_wanted || known->second.frees >= kFreesAnEvent);
+}
+
+void StreamOrder::NoteWanted() {
+  for (auto& [key, stream] : streams_) {
+    if (stream.last > CoveredUpTo(stream)) stream.is_wanted = true;
+  }
+}
+
+bool StreamOrder::HasUncovered() const {
+  return std::any_of(streams_.begin(), streams_.end(), [&](const auto& one) {
+    return one.second.last > CoveredUpTo(one.second);
+  });
+}
+
+uint64_t StreamOrder::CoveredUpTo(const Stream& stream) const {
+  uint64_t number = stream.events.empty() ? 0 : stream.events.back().number;
+  if (!of_all_.empty()) number = std::max(number, of_all_.back().number);
+  return number;
 }
 
 cuda::Event StreamOrder::TakeSpare() {
@@ -30,26 +55,38 @@ void StreamOrder::NoteRecorded(StreamKey stream, uint64_t number,
     GiveSpare(event);
     return;
   }
+  known->second.frees = 0;
+  known->second.is_wanted = false;
   std::vector<Recorded>& events = known->second.events;
   const auto place = std::upper_bound(
       events.begin(), events.end(), number,
       [](uint64_t n, const Recorded& one) { return n < one.number; });
   events.insert(place, {number, event});
-  if (events.size() > kMaxEvents) Thin(known->second);
+  if (events.size() > kMaxEvents) Thin(events);
+}
+
+void StreamOrder::NoteAllRecorded(uint64_t number, cuda::Event event) {
+  const bool is_late = !of_all_.empty() && of_all_.back().number >= number;
+  if (is_late || streams_.empty()) {
+    GiveSpare(event);
+    return;
+  }
+  of_all_.push_back({number, event});
+  if (of_all_.size() > kMaxEvents) Thin(of_all_);
 }
 
 // Drops every second event but the last.
-void StreamOrder::Thin(Stream& stream) {
+void StreamOrder::Thin(std::vector<Recorded>& events) {
   std::vector<Recorded> kept;
-  for (size_t i = 0; i < stream.events.size(); ++i) {
-    const bool is_last = i + 1 == stream.events.size();
+  for (size_t i = 0; i < events.size(); ++i) {
+    const bool is_last = i + 1 == events.size();
     if (i % 2 == 1 || is_last) {
-      kept.push_back(stream.events[i]);
+      kept.push_back(events[i]);
     } else {
-      Retire(stream.events[i].event);
+      Retire(events[i].event);
     }
   }
-  stream.events = std::move(kept);
+  events = std::move(kept);
 }
 
 bool StreamOrder::IsDone(StreamKey stream, uint64_t number) const {
@@ -63,17 +100,18 @@ uint64_t StreamOrder::DoneUpTo(StreamKey stream) const {
 
 bool StreamOrder::IsCovered(StreamKey stream, uint64_t number) const {
   const auto known = streams_.find(stream);
-  return known != streams_.end() && !known->second.events.empty() &&
-         number <= known->second.events.back().number;
+  return known != streams_.end() && number <= CoveredUpTo(known->second);
 }
 
 cuda::Event StreamOrder::PinCover(StreamKey stream, uint64_t number) {
   const auto known = streams_.find(stream);
   VRAMPOOL_CHECK(known != streams_.end());
-  for (const Recorded& one : known->second.events) {
-    if (one.number < number) continue;
-    Pin(one.event);
-    return one.event;
+  for (const auto* const events : {&known->second.events, &of_all_}) {
+    for (const Recorded& one : *events) {
+      if (one.number < number) continue;
+      Pin(one.event);
+      return one.event;
+    }
   }
   VRAMPOOL_CHECK(false);  // REQUIRES: IsCovered().
   return nullptr;
@@ -100,13 +138,21 @@ std::vector<StreamOrder::Question> StreamOrder::Ask() {
           {.stream = key, .number = one.number, .event = one.event});
     }
   }
+  for (const Recorded& one : of_all_) {
+    Pin(one.event);
+    questions.push_back({.number = one.number, .event = one.event});
+  }
   return questions;
 }
 
 std::vector<StreamKey> StreamOrder::Answer(
     const std::vector<Question>& answers) {
   std::vector<StreamKey> advanced;
+  uint64_t all_done = 0;
   for (const Question& answer : answers) {
+    if (answer.stream == kNoStream && answer.is_done) {
+      all_done = std::max(all_done, answer.number);
+    }
     const auto known = streams_.find(answer.stream);
     if (answer.is_done && known != streams_.end() &&
         answer.number > known->second.done) {
@@ -115,6 +161,11 @@ std::vector<StreamKey> StreamOrder::Answer(
     }
     Unpin(answer.event);
   }
+  if (all_done > 0) {
+    const std::vector<StreamKey> others = NoteAllDone(all_done);
+    advanced.insert(advanced.end(), others.begin(), others.end());
+  }
+  std::sort(advanced.begin(), advanced.end());
   advanced.erase(std::unique(advanced.begin(), advanced.end()), advanced.end());
   Forget();
   return advanced;
@@ -123,22 +174,26 @@ std::vector<StreamKey> StreamOrder::Answer(
 std::vector<StreamKey> StreamOrder::NoteAllDone(uint64_t last_number) {
   std::vector<StreamKey> advanced;
   for (auto& [key, stream] : streams_) {
-    NoteDone(stream, std::min(last_number, stream.last));
-    advanced.push_back(key);
+    const uint64_t done = std::min(last_number, stream.last);
+    if (done > stream.done) advanced.push_back(key);
+    NoteDone(stream, done);
   }
+  RetireUpTo(last_number, of_all_);
   Forget();
   return advanced;
 }
 
 void StreamOrder::NoteDone(Stream& stream, uint64_t number) {
   stream.done = std::max(stream.done, number);
-  const auto first = std::find_if(
-      stream.events.begin(), stream.events.end(),
-      [&](const Recorded& one) { return one.number > stream.done; });
-  for (auto one = stream.events.begin(); one != first; ++one) {
-    Retire(one->event);
-  }
-  stream.events.erase(stream.events.begin(), first);
+  RetireUpTo(stream.done, stream.events);
+}
+
+void StreamOrder::RetireUpTo(uint64_t number, std::vector<Recorded>& events) {
+  const auto first =
+      std::find_if(events.begin(), events.end(),
+                   [&](const Recorded& one) { return one.number > number; });
+  for (auto one = events.begin(); one != first; ++one) Retire(one->event);
+  events.erase(events.begin(), first);
 }
 
 void StreamOrder::Forget() {
@@ -153,6 +208,7 @@ std::vector<cuda::Event> StreamOrder::TakeEvents() {
   for (const auto& [key, stream] : streams_) {
     for (const Recorded& one : stream.events) all.push_back(one.event);
   }
+  for (const Recorded& one : of_all_) all.push_back(one.event);
   *this = StreamOrder();
   return all;
 }

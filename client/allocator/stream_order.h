@@ -9,11 +9,15 @@
 //       whatever threads the frees happened on
 //   T2  a free without an event of its own (its recording failed, or would have
 //       spoiled a capture) is covered by any later event of its stream
-//   T3  an event is used again only when nobody asks about it or makes a stream
+//   T3  an event of all streams that was recorded after free n began covers
+//       every free up to n
+//   T4  an event is used again only when nobody asks about it or makes a stream
 //       wait for it (it is not *pinned*), and no free needs it
 //
-// T1 and T2 let frees share events: beyond kMaxEvents of one stream, every
-// second one is dropped and the next takes its part.
+// T1 and T2 let frees share events: one is recorded for every kFreesAnEvent
+// frees of a stream, or when somebody has missed one (NoteWanted()); and beyond
+// kMaxEvents of one stream, every second one is dropped and the next takes its
+// part.
 //
 // Pure: it calls no driver, and takes events for opaque.
 //
@@ -34,15 +38,26 @@ namespace vrampool::client {
 class StreamOrder {
  public:
   static constexpr size_t kMaxEvents = 32;
+  static constexpr uint64_t kFreesAnEvent = 64;
 
   // The number of a free that begins now: larger than all before it.
   uint64_t Begin(StreamKey stream);
+  // Whether an event should be recorded on the stream now.
+  bool IsEventDue(StreamKey stream) const;
+  // Frees that no event covers are in somebody's way: events are due on their
+  // streams.
+  void NoteWanted();
+  // Whether there are such frees.
+  bool HasUncovered() const;
 
   // An event to record, or null when a new one has to be made.
   cuda::Event TakeSpare();
   void GiveSpare(cuda::Event event) { spares_.push_back(event); }
   // `event` was recorded on `stream` after Begin() had given `number`.
   void NoteRecorded(StreamKey stream, uint64_t number, cuda::Event event);
+
+  // `event`, of all streams, was recorded after Begin() had given `number`.
+  void NoteAllRecorded(uint64_t number, cuda::Event event);
 
   // Whether the free, and so all of its stream before it, is known to be done.
   bool IsDone(StreamKey stream, uint64_t number) const;
@@ -56,7 +71,7 @@ class StreamOrder {
 
   // Events to ask the driver about, pinned; oldest first within a stream.
   struct Question {
-    StreamKey stream{};
+    StreamKey stream{};  // kNoStream: of all.
     uint64_t number = 0;
     cuda::Event event = nullptr;
     bool is_done = false;  // The answer.
@@ -85,11 +100,16 @@ class StreamOrder {
   struct Stream {
     uint64_t last = 0;
     uint64_t done = 0;
+    uint64_t frees = 0;  // Since an event was recorded.
+    bool is_wanted = false;
     std::vector<Recorded> events;  // By number; all larger than `done`.
   };
 
   void NoteDone(Stream& stream, uint64_t number);
-  void Thin(Stream& stream);
+  void Thin(std::vector<Recorded>& events);
+  void RetireUpTo(uint64_t number, std::vector<Recorded>& events);
+  // The largest number that an event covers.
+  uint64_t CoveredUpTo(const Stream& stream) const;
   void Retire(cuda::Event event);
   void Pin(cuda::Event event) { ++pins_[event]; }
   // Streams of which everything is done: what is not in the map is.
@@ -97,6 +117,7 @@ class StreamOrder {
 
   uint64_t last_number_ = 0;
   std::map<StreamKey, Stream> streams_;
+  std::vector<Recorded> of_all_;  // By number.
   std::vector<cuda::Event> spares_;
   std::map<cuda::Event, uint64_t> pins_;
   std::vector<cuda::Event> retired_;  // Pinned, and spare when not any more.

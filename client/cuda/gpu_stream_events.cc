@@ -32,6 +32,26 @@ void OnUserObjectEnd(void* data) {
 
 }  // namespace
 
+GpuStreamEvents::GpuStreamEvents(std::shared_ptr<const GpuContext> gpu)
+    : gpu_(std::move(gpu)),
+      record_all_(reinterpret_cast<RecordAllFunction>(
+          cuda::FindDriverSymbol("cuCtxRecordEvent"))) {}
+
+// The id of a stream that was made needs no current context; that of the legacy
+// stream is the context's and never changes; that of the per-thread stream is
+// asked for in the right context.
+StreamKey GpuStreamEvents::QuickKey(cudaStream_t stream) {
+  if (stream == nullptr || stream == cuda::kLegacyStream) {
+    return legacy_key_.load(std::memory_order_relaxed);
+  }
+  if (stream == cuda::kPerThreadStream) return kUnknownStream;
+  unsigned long long id = 0;
+  if (gpu_->api().StreamGetId(stream, &id) != cuda::kSuccess) {
+    return kUnknownStream;
+  }
+  return StreamKey{id + 1};
+}
+
 Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
   const GpuContext::Scope scope(*gpu_);
   int status = cuda::kCaptureNone;
@@ -55,6 +75,9 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
                   "that is no stream of GPU " + gpu_->uuid() + " (" +
                       cuda::ErrorText(gpu_->api(), error) +
                       "); give one that was made on this GPU and lives");
+  }
+  if (stream == nullptr || stream == cuda::kLegacyStream) {
+    legacy_key_.store(StreamKey{id + 1}, std::memory_order_relaxed);
   }
   return StreamUse{.key = StreamKey{id + 1},
                    .id = id,
@@ -114,6 +137,18 @@ Status GpuStreamEvents::Record(cuda::Event event, cudaStream_t stream) {
   VRAMPOOL_RETURN_IF_ERROR(scope.status());
   return gpu_->StatusOf(gpu_->api().EventRecord(event, stream),
                         "recording an event");
+}
+
+Status GpuStreamEvents::RecordAll(cuda::Event event) {
+  if (record_all_ == nullptr) {
+    return {VRAMPOOL_UNAVAILABLE,
+            "the CUDA driver has no events of whole contexts; install one for "
+            "CUDA 12.5 or later"};
+  }
+  const GpuContext::Scope scope(*gpu_);
+  VRAMPOOL_RETURN_IF_ERROR(scope.status());
+  return gpu_->StatusOf(record_all_(gpu_->context(), event),
+                        "recording an event of all streams");
 }
 
 bool GpuStreamEvents::IsDone(cuda::Event event) {

@@ -6,6 +6,7 @@
 #ifndef VRAMPOOL_CLIENT_CUDA_GPU_STREAM_EVENTS_H_
 #define VRAMPOOL_CLIENT_CUDA_GPU_STREAM_EVENTS_H_
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -19,15 +20,16 @@ namespace vrampool::client {
 
 class GpuStreamEvents final : public StreamEvents {
  public:
-  explicit GpuStreamEvents(std::shared_ptr<const GpuContext> gpu)
-      : gpu_(std::move(gpu)) {}
+  explicit GpuStreamEvents(std::shared_ptr<const GpuContext> gpu);
 
+  StreamKey QuickKey(cudaStream_t stream) override;
   Result<StreamUse> Identify(cudaStream_t stream) override;
   Result<StreamUse> Announce(cudaStream_t stream) override;
   void Withdraw(cudaStream_t stream) override;
   Result<cuda::Event> Create() override;
   void Destroy(cuda::Event event) override;
   Status Record(cuda::Event event, cudaStream_t stream) override;
+  Status RecordAll(cuda::Event event) override;
   bool IsDone(cuda::Event event) override;
   Status MakeWait(cudaStream_t stream, cuda::Event event) override;
   Status Synchronize() override;
@@ -39,7 +41,13 @@ class GpuStreamEvents final : public StreamEvents {
   // error, and would spoil the capture.
   StreamUse CapturingUse(cudaStream_t stream) VRAMPOOL_EXCLUDES(mu_);
 
+  using RecordAllFunction = cuda::Result (*)(cuda::Context, cuda::Event);
+
   const std::shared_ptr<const GpuContext> gpu_;
+  // cuCtxRecordEvent, of drivers from 12.5 on; or null.
+  const RecordAllFunction record_all_;
+  // Of the legacy default stream, once it is known.
+  std::atomic<StreamKey> legacy_key_{kUnknownStream};
 
   Mutex mu_;
   std::map<cudaStream_t, StreamUse> announced_ VRAMPOOL_GUARDED_BY(mu_);

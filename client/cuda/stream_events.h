@@ -41,6 +41,11 @@ class StreamEvents {
  public:
   virtual ~StreamEvents() = default;
 
+  // The stream's key by one look, without the question whether it captures, or
+  // kUnknownStream: then Identify() has to tell. A stream that captures and was
+  // not announced is spoilt by it.
+  virtual StreamKey QuickKey(cudaStream_t stream) = 0;
+
   // InvalidArgument for what is no stream of this GPU; DeviceLost. While the
   // process exits: kUnknownStream.
   virtual Result<StreamUse> Identify(cudaStream_t stream) = 0;
@@ -56,6 +61,10 @@ class StreamEvents {
   virtual void Destroy(cuda::Event event) = 0;
   // The event is done when what is enqueued on `stream` now is.
   virtual Status Record(cuda::Event event, cudaStream_t stream) = 0;
+  // The event is done when what is enqueued on any stream now is, also on those
+  // that were destroyed. No stream may be capturing: its capture is spoilt.
+  // The legacy default stream goes on only when all that is done.
+  virtual Status RecordAll(cuda::Event event) = 0;
   // False also when the driver cannot tell.
   virtual bool IsDone(cuda::Event event) = 0;
   // What is enqueued on `stream` from now on begins after the event's last

@@ -29,6 +29,8 @@ struct Settings {
   Bytes slab = MiB(64);
   uint64_t wait_ms = 0;
   uint64_t idle_ms = 1000;
+  // Every call asks whether its stream is capturing.
+  bool detects_captures = false;
   HandleKind kind = HandleKind::kNone;  // kNone: the daemon's default.
 };
 

@@ -9,15 +9,20 @@
 #ifndef VRAMPOOL_CLIENT_SESSION_FORK_GUARD_H_
 #define VRAMPOOL_CLIENT_SESSION_FORK_GUARD_H_
 
+#include <atomic>
 #include <cstdint>
 
 #include "client/session/status.h"
 
 namespace vrampool::client {
 
-// Counts the forks between the program's start and this process. Forks are
-// noticed from the first call on.
-uint64_t ForkGeneration();
+// Constant-initialized: usable before and after every constructor.
+extern constinit std::atomic<uint64_t> fork_generation;
+
+// Counts the forks between the first ClaimProcess() and this process.
+inline uint64_t ForkGeneration() {
+  return fork_generation.load(std::memory_order_relaxed);
+}
 
 // True if this process may use the library: it is the one that used it first,
 // or nobody did before the fork that made it. Claims it for this process.

@@ -10,8 +10,10 @@
 namespace vrampool::client {
 namespace {
 
-// The cell of the counters that this writer uses; one writer, one cell.
-constexpr size_t kCell = 0;
+// The cell of the counters that the writer itself uses, and the one that is
+// shared by the threads for which none is left.
+constexpr size_t kOwnCell = 0;
+constexpr size_t kSharedCell = shm::kCounterCells - 1;
 
 template <typename T>
 T& At(const SharedRegion& region, uint64_t offset) {
@@ -69,18 +71,22 @@ ManifestWriter::ManifestWriter(SharedRegion region)
       records_offset_(header().records_offset),
       // An index has 32 bits.
       record_capacity_(
-          std::min<uint64_t>(header().record_capacity, 0xffffffff)) {}
+          std::min<uint64_t>(header().record_capacity, 0xffffffff)) {
+  for (size_t cell = kSharedCell; --cell > kOwnCell;) {
+    free_cells_.push_back(&counters(cell));
+  }
+}
 
 shm::ManifestHeader& ManifestWriter::header() {
   return At<shm::ManifestHeader>(region_, 0);
 }
 
-shm::Counters& ManifestWriter::counters() {
+shm::Counters& ManifestWriter::counters(size_t cell) {
   return At<shm::Counters>(region_, shm::LayoutFor(0).counters_offset +
-                                        kCell * sizeof(shm::Counters));
+                                        cell * sizeof(shm::Counters));
 }
 
-shm::BlockRecord& ManifestWriter::record(RecordIndex index) {
+shm::BlockRecord& ManifestWriter::Place(RecordIndex index) {
   return At<shm::BlockRecord>(
       region_, records_offset_ + index * sizeof(shm::BlockRecord));
 }
@@ -103,10 +109,7 @@ Result<ManifestWriter::RecordIndex> ManifestWriter::Record(
     index = free_records_.back();
     free_records_.pop_back();
   }
-  shm::BlockRecord& place = record(index);
-  shm::Counters& cell = counters();
-  ++live_blocks_;
-  live_bytes_ += note.size_bytes;
+  shm::BlockRecord& place = Place(index);
 
   ManifestSection section;
   if (is_new) {
@@ -122,44 +125,45 @@ Result<ManifestWriter::RecordIndex> ManifestWriter::Record(
   place.thread = note.thread;
   place.state.store(static_cast<uint64_t>(shm::BlockState::kLive),
                     std::memory_order_release);
-  // One writer: no read-modify-write is needed.
-  cell.blocks_allocated.store(
-      cell.blocks_allocated.load(std::memory_order_relaxed) + 1,
-      std::memory_order_relaxed);
-  cell.bytes_allocated.store(
-      cell.bytes_allocated.load(std::memory_order_relaxed) + note.size_bytes,
-      std::memory_order_relaxed);
+  ManifestCell{&counters(kOwnCell)}.CountAllocated(note.size_bytes);
   return index;
 }
 
 void ManifestWriter::Erase(RecordIndex index) {
-  shm::BlockRecord& place = record(index);
-  shm::Counters& cell = counters();
+  shm::BlockRecord& place = Place(index);
   const uint64_t size = place.size_bytes;
-  --live_blocks_;
-  live_bytes_ -= size;
   {
     ManifestSection section;
     place.state.store(static_cast<uint64_t>(shm::BlockState::kFree),
                       std::memory_order_release);
-    cell.blocks_freed.store(
-        cell.blocks_freed.load(std::memory_order_relaxed) + 1,
-        std::memory_order_relaxed);
-    cell.bytes_freed.store(
-        cell.bytes_freed.load(std::memory_order_relaxed) + size,
-        std::memory_order_relaxed);
+    ManifestCell{&counters(kOwnCell)}.CountFreed(size);
   }
   // A later Record() in this place writes its fields after the store above in
   // the order of this thread, or of the lock that hands the writer over.
-  free_records_.push_back(index);
+  FreePlace(index);
+}
+
+void ManifestWriter::FreePlace(RecordIndex index) {
+  free_records_.push_back(index);  // Record() made room for it.
+}
+
+ManifestCell ManifestWriter::TakeCell() {
+  if (free_cells_.empty()) return {&counters(kSharedCell), true};
+  const ManifestCell cell{free_cells_.back()};
+  free_cells_.pop_back();
+  return cell;
+}
+
+void ManifestWriter::GiveCell(const ManifestCell& cell) {
+  if (!cell.is_shared) free_cells_.push_back(cell.counters);
 }
 
 void ManifestWriter::SetSharing(RecordIndex index, Sharing sharing) {
   const auto state = sharing == Sharing::kShared ? shm::BlockState::kShared
                                                  : shm::BlockState::kLive;
   ManifestSection section;
-  record(index).state.store(static_cast<uint64_t>(state),
-                            std::memory_order_release);
+  Place(index).state.store(static_cast<uint64_t>(state),
+                           std::memory_order_release);
 }
 
 uint32_t ManifestWriter::InternTag(std::string_view tag) {

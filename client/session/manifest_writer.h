@@ -5,7 +5,8 @@
 // mark was raised before its place was used. Which places are free is known
 // only here, in private memory: the manifest is never read back.
 //
-// Threads: not thread-safe; the client's lock guards it (one writer).
+// Threads: not thread-safe; the client's lock guards it. Of what it wrote, a
+// thread's cache goes on writing the places and the cell that it was given.
 
 #ifndef VRAMPOOL_CLIENT_SESSION_MANIFEST_WRITER_H_
 #define VRAMPOOL_CLIENT_SESSION_MANIFEST_WRITER_H_
@@ -20,6 +21,7 @@
 
 #include "base/ids.h"
 #include "base/unique_fd.h"
+#include "client/session/manifest_cell.h"
 #include "client/session/shared_region.h"
 #include "client/session/status.h"
 #include "proto/shm/manifest.h"
@@ -55,6 +57,15 @@ class ManifestWriter {
   // REQUIRES: a record of Record() that was not erased since.
   void Erase(RecordIndex record);
 
+  // The record's place: a thread's cache goes on using it by itself.
+  shm::BlockRecord& Place(RecordIndex record);
+  // The place is free; the record in it has been taken back already.
+  void FreePlace(RecordIndex record);
+
+  // Counters for one more thread, until GiveCell().
+  ManifestCell TakeCell();
+  void GiveCell(const ManifestCell& cell);
+
   enum class Sharing { kPrivate, kShared };
   void SetSharing(RecordIndex record, Sharing sharing);
 
@@ -74,15 +85,14 @@ class ManifestWriter {
   // The session ends by the client's own will, and not by its death.
   void MarkClosed();
 
-  uint64_t live_blocks() const { return live_blocks_; }
-  uint64_t live_bytes() const { return live_bytes_; }
+  // Places in use: blocks that are live, or in a thread's cache.
+  uint64_t places_used() const { return records_used_ - free_records_.size(); }
 
  private:
   ManifestWriter(SharedRegion region);
 
   shm::ManifestHeader& header();
-  shm::Counters& counters();
-  shm::BlockRecord& record(RecordIndex index);
+  shm::Counters& counters(size_t cell);
 
   SharedRegion region_;
   uint64_t records_offset_ = 0;
@@ -92,8 +102,7 @@ class ManifestWriter {
   uint32_t holds_used_ = 0;
   std::vector<HoldIndex> free_holds_;
   std::map<std::string, uint32_t, std::less<>> tags_;
-  uint64_t live_blocks_ = 0;
-  uint64_t live_bytes_ = 0;
+  std::vector<shm::Counters*> free_cells_;
 };
 
 }  // namespace vrampool::client

@@ -146,6 +146,20 @@ uint64_t FakeStreams::living_events() const {
   return events_.size();
 }
 
+uint64_t FakeStreams::records_of_all() const {
+  MutexLock lock(mu_);
+  return records_of_all_;
+}
+
+// What the driver does to a stream that captures is a misuse.
+StreamKey FakeStreams::QuickKey(cudaStream_t stream) {
+  MutexLock lock(mu_);
+  const uint64_t id = IdOf(stream);
+  if (id == 0) return kUnknownStream;
+  if (streams_.at(id).is_capturing) ++misuses_;
+  return StreamKey{id + 1};
+}
+
 Result<StreamUse> FakeStreams::Identify(cudaStream_t stream) {
   MutexLock lock(mu_);
   const uint64_t id = IdOf(stream);
@@ -189,31 +203,55 @@ Status FakeStreams::Record(cuda::Event event, cudaStream_t stream) {
   if (is_failing_) return {VRAMPOOL_INTERNAL, "asked to fail"};
   ++records_;
   std::vector<Entry>& entries = streams_.at(id).entries;
-  events_[event] = {.stream = id, .length = entries.size()};
+  events_[event] = {{.stream = id, .length = entries.size()}};
+  return {};
+}
+
+Status FakeStreams::RecordAll(cuda::Event event) {
+  MutexLock lock(mu_);
+  const bool is_any_capturing =
+      std::any_of(streams_.begin(), streams_.end(),
+                  [](const auto& one) { return one.second.is_capturing; });
+  if (events_.count(event) == 0 || is_any_capturing) {
+    ++misuses_;
+    return {VRAMPOOL_INTERNAL, "not to be recorded"};
+  }
+  if (is_failing_) return {VRAMPOOL_INTERNAL, "asked to fail"};
+  ++records_of_all_;
+  std::vector<Place>& places = events_[event];
+  places.clear();
+  for (const auto& [id, stream] : streams_) {
+    places.push_back({.stream = id, .length = stream.entries.size()});
+  }
   return {};
 }
 
 bool FakeStreams::IsDone(cuda::Event event) {
   MutexLock lock(mu_);
   const auto found = events_.find(event);
-  if (found == events_.end() || found->second.stream == 0) {
+  if (found == events_.end() || found->second.empty()) {
     ++misuses_;
     return false;
   }
-  return IsPlaceDone(found->second);
+  for (const Place place : found->second) {
+    if (!IsPlaceDone(place)) return false;
+  }
+  return true;
 }
 
 Status FakeStreams::MakeWait(cudaStream_t stream, cuda::Event event) {
   MutexLock lock(mu_);
   const uint64_t id = IdOf(stream);
   const auto found = events_.find(event);
-  if (id == 0 || found == events_.end() || found->second.stream == 0 ||
+  if (id == 0 || found == events_.end() || found->second.empty() ||
       streams_.at(id).is_capturing) {
     ++misuses_;
     return {VRAMPOOL_INTERNAL, "not to be waited for"};
   }
   ++waits_;
-  streams_.at(id).entries.push_back({.wait = found->second});
+  for (const Place place : found->second) {
+    streams_.at(id).entries.push_back({.wait = place});
+  }
   return {};
 }
 

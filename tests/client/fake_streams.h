@@ -50,15 +50,18 @@ class FakeStreams final : public StreamEvents {
   void FailRecording(bool is_failing);
   uint64_t misuses() const;
   uint64_t records() const;
+  uint64_t records_of_all() const;
   uint64_t waits() const;
   uint64_t living_events() const;
 
+  StreamKey QuickKey(cudaStream_t stream) override;
   Result<StreamUse> Identify(cudaStream_t stream) override;
   Result<StreamUse> Announce(cudaStream_t stream) override;
   void Withdraw(cudaStream_t) override {}  // Its streams can always be asked.
   Result<cuda::Event> Create() override;
   void Destroy(cuda::Event event) override;
   Status Record(cuda::Event event, cudaStream_t stream) override;
+  Status RecordAll(cuda::Event event) override;
   bool IsDone(cuda::Event event) override;
   Status MakeWait(cudaStream_t stream, cuda::Event event) override;
   Status Synchronize() override;
@@ -89,12 +92,14 @@ class FakeStreams final : public StreamEvents {
   std::map<cudaStream_t, uint64_t> handles_ VRAMPOOL_GUARDED_BY(mu_);
   std::vector<cudaStream_t> free_handles_ VRAMPOOL_GUARDED_BY(mu_);
   std::map<uint64_t, Stream> streams_ VRAMPOOL_GUARDED_BY(mu_);  // By id.
-  std::map<cuda::Event, Place> events_ VRAMPOOL_GUARDED_BY(mu_);
+  // All places of an event's last recording.
+  std::map<cuda::Event, std::vector<Place>> events_ VRAMPOOL_GUARDED_BY(mu_);
   std::map<cuda::Graph, std::vector<Watch>> watches_ VRAMPOOL_GUARDED_BY(mu_);
   uint64_t next_ VRAMPOOL_GUARDED_BY(mu_) = 1;
   bool is_failing_ VRAMPOOL_GUARDED_BY(mu_) = false;
   uint64_t misuses_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t records_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  uint64_t records_of_all_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t waits_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };
 

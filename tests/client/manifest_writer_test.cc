@@ -95,7 +95,7 @@ TEST_F(ManifestWriterTest, FullManifestIsALimitAndErasedPlacesAreReused) {
     ASSERT_TRUE(writer->Record(Note(1)).ok());
   }
   EXPECT_EQ(writer->Record(Note(1)).status().code(), VRAMPOOL_LIMIT);
-  EXPECT_EQ(writer->live_blocks(), FakeDaemon::kRecords);
+  EXPECT_EQ(writer->places_used(), FakeDaemon::kRecords);
   writer->Erase(17);
   const auto again = writer->Record(Note(1));
   ASSERT_TRUE(again.ok());

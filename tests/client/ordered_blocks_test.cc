@@ -120,7 +120,7 @@ TEST_F(OrderedBlocksTest, FreeWithoutAnEventIsCoveredByALaterOne) {
 TEST_F(OrderedBlocksTest, HostMemoryIsEveryonesAtOnce) {
   const StreamUse none;
   Block* const block = rig_.blocks().Allocate(kMiB, 256, none)->block;
-  const auto going = rig_.blocks().BeginFree(block, none);
+  const auto going = rig_.blocks().BeginFree(block, none, true);
   EXPECT_FALSE(going.wants_event);
   rig_.blocks().Release(block);
   EXPECT_TRUE(rig_.IsAllEveryones());

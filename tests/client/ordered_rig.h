@@ -42,8 +42,24 @@ class OrderedRig {
   }
 
   void Free(Block* block, cudaStream_t stream) {
-    Record(blocks_.BeginFree(block, *streams_.Identify(stream)), stream);
+    Record(blocks_.BeginFree(block, *streams_.Identify(stream), is_eager_),
+           stream);
     blocks_.Release(block);
+  }
+
+  // From now on events are recorded when they are due, or for every free.
+  void SetEager(bool is_eager) { is_eager_ = is_eager; }
+
+  void RecordAll() {
+    if (!blocks_.HasUncovered() || blocks_.is_any_capturing()) return;
+    const uint64_t last = blocks_.last_number();
+    cuda::Event event = blocks_.TakeSpare();
+    if (event == nullptr) event = *streams_.Create();
+    if (streams_.RecordAll(event).ok()) {
+      blocks_.NoteAllRecorded(last, event);
+    } else {
+      blocks_.GiveSpare(event);
+    }
   }
 
   void Settle() {
@@ -80,6 +96,7 @@ class OrderedRig {
 
   FakeStreams streams_;
   OrderedBlocks blocks_;
+  bool is_eager_ = true;
 };
 
 }  // namespace vrampool::client

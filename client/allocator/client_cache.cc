@@ -1,0 +1,202 @@
+// The fast path, and what fills and empties the threads' caches behind it.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "client/allocator/client.h"
+#include "client/allocator/thread_head.h"
+
+namespace vrampool::client {
+
+constinit thread_local ThreadHead thread_head;
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// How long a block may lie unused in a cache, at most twice this.
+constexpr milliseconds kMaxScavengePeriod(500);
+
+// What this thread has in all clients.
+struct ThreadRecord {
+  struct Entry {
+    uint64_t client = 0;
+    std::shared_ptr<ThreadCache> cache;
+  };
+  std::vector<Entry> entries;
+
+  ~ThreadRecord() {
+    thread_head.client = 0;
+    thread_head.cache = nullptr;
+    thread_head.is_over = true;
+    for (const Entry& one : entries) one.cache->Abandon();
+  }
+};
+
+thread_local ThreadRecord thread_record;
+
+}  // namespace
+
+uint64_t Client::NewSerial() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+StreamKey Client::QuickKey(cudaStream_t stream) const {
+  return events_ == nullptr ? kNoStream : events_->QuickKey(stream);
+}
+
+void* Client::AllocateQuickly(uint64_t bytes, cudaStream_t stream,
+                              uint64_t call_site) {
+  const ThreadHead& head = thread_head;
+  if (head.client != serial_ || bytes == 0) return nullptr;
+  if (is_slow_.load(std::memory_order_acquire)) return nullptr;
+  const StreamKey key = QuickKey(stream);
+  if (key == kUnknownStream) return nullptr;
+  return head.cache->Allocate({.bytes = bytes,
+                               .stream = key,
+                               .call_site = call_site,
+                               .tag_version = head.tag_version});
+}
+
+bool Client::FreeQuickly(void* p, uint64_t bytes, cudaStream_t stream) {
+  const ThreadHead& head = thread_head;
+  if (head.client != serial_) return false;
+  if (is_slow_.load(std::memory_order_acquire)) return false;
+  const StreamKey key = QuickKey(stream);
+  if (key == kUnknownStream) return false;
+  const ThreadCache::Freed freed = head.cache->Free(
+      p, bytes, key, !has_streams_.load(std::memory_order_relaxed));
+  if (freed.is_first || freed.shed.count > 0) [[unlikely]] {
+    AfterFree(freed, stream);
+  }
+  return freed.is_done;
+}
+
+// Still inside the call of the free: the stream is alive.
+void Client::AfterFree(const ThreadCache::Freed& freed, cudaStream_t stream) {
+  const Result<StreamUse> use = IdentifyForFree(stream, true);
+  OrderedBlocks::Going going;
+  {
+    MutexLock lock(mu_);
+    if (freed.is_first) {
+      caches_.NoteWarm();
+      WakeMaintenance();  // It may be asleep for longer.
+    }
+    if (freed.shed.count > 0) {
+      going = slabs_.ReleaseCached(freed.shed, use.ok() ? *use : StreamUse());
+    }
+    NoteIdle();
+  }
+  RecordFree(going, stream);
+}
+
+bool Client::DrainCaches(ThreadCaches::Which which) {
+  if (!caches_.is_warm()) return false;
+  return ReleaseBatches(caches_.TakeOut(which, current_->manifest()));
+}
+
+// No event is recorded for these: their streams may have ended.
+bool Client::ReleaseBatches(const ThreadCaches::Batches& batches) {
+  for (const auto& [stream, blocks] : batches) {
+    StreamUse use;
+    use.key = stream;
+    (void)slabs_.ReleaseCached(blocks, use);
+  }
+  return !batches.empty();
+}
+
+void Client::CloseCaches() {
+  (void)ReleaseBatches(caches_.Close(current_->manifest()));
+}
+
+milliseconds Client::ScavengePeriod() const {
+  return std::clamp(milliseconds(settings_.idle_ms / 2), milliseconds(1),
+                    kMaxScavengePeriod);
+}
+
+// What no thread needed for a while goes back to where all can have it.
+void Client::Scavenge() {
+  MutexLock lock(mu_);
+  if (steady_clock::now() < scavenged_at_ + ScavengePeriod()) return;
+  (void)DrainCaches(ThreadCaches::Which::kUnused);
+  scavenged_at_ = steady_clock::now();
+}
+
+// This thread has a cache from here on, if it can have one.
+bool Client::JoinThread() {
+  ThreadHead& head = thread_head;
+  if (head.is_over) return false;
+  if (head.client == serial_) return true;
+  std::vector<ThreadRecord::Entry>& entries = thread_record.entries;
+  std::erase_if(entries, [](const ThreadRecord::Entry& one) {
+    return one.cache.use_count() == 1;  // Its client has gone.
+  });
+  for (const ThreadRecord::Entry& one : entries) {
+    if (one.client != serial_) continue;
+    head.client = serial_;
+    head.cache = one.cache.get();
+    return true;
+  }
+  entries.reserve(entries.size() + 1);
+  {
+    MutexLock lock(mu_);
+    entries.push_back({.client = serial_,
+                       .cache = caches_.Add(slabs_.blocks().table(),
+                                            static_cast<uint32_t>(::gettid()),
+                                            current_->manifest())});
+  }
+  head.client = serial_;
+  head.cache = entries.back().cache.get();
+  return true;
+}
+
+// After a call that went the slow way, so that the next need not. A want of
+// memory is no failure of the call.
+void Client::LearnFrom(const BlockRequest& request) {
+  if (!IsForCaches(request.use)) return;
+  NoteStream(request.use.key);
+  try {
+    if (!JoinThread()) return;
+    ThreadCache& cache = *thread_head.cache;
+    if (cache.HasTag(request.tag_version)) return;
+    MutexLock lock(mu_);
+    cache.SetTag(request.tag_version,
+                 current_->manifest().InternTag(TagOf(request)));
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+void Client::LearnStream(const StreamUse& use) {
+  if (!IsForCaches(use)) return;
+  NoteStream(use.key);
+  try {
+    if (JoinThread()) thread_head.cache->AddStream(use.key);
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+void Client::NoteStream(StreamKey key) {
+  if (key == kNoStream || has_streams_.load(std::memory_order_relaxed)) return;
+  StreamKey first = kNoStream;
+  if (!first_stream_.compare_exchange_strong(first, key) && first != key) {
+    has_streams_.store(true, std::memory_order_relaxed);
+  }
+}
+
+bool Client::IsForCaches(const StreamUse& use) const {
+  return !use.is_capturing && use.key != kUnknownStream &&
+         !is_slow_.load(std::memory_order_acquire);
+}
+
+std::string_view Client::TagOf(const BlockRequest& request) const {
+  return request.tag_version == 0 ? std::string_view(settings_.tag)
+                                  : request.tag;
+}
+
+}  // namespace vrampool::client

@@ -1,0 +1,109 @@
+// stream_cache.h - blocks that one thread freed on one stream, to be allocated
+// again by that thread on that stream: last in, first out.
+//
+// Small blocks lie in bins by their class, of which any serves any request; of
+// large ones the last few are kept, and serve a request that fills them.
+//
+// Threads: not thread-safe; the lock of the ThreadCache guards it.
+
+#ifndef VRAMPOOL_CLIENT_ALLOCATOR_STREAM_CACHE_H_
+#define VRAMPOOL_CLIENT_ALLOCATOR_STREAM_CACHE_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "client/allocator/block.h"
+#include "client/allocator/size_class.h"
+
+namespace vrampool::client {
+
+// Blocks in a row, by their next_cached.
+struct BlockList {
+  Block* first = nullptr;
+  uint32_t count = 0;
+
+  void Push(Block* block) {
+    block->next_cached = first;
+    first = block;
+    ++count;
+  }
+  Block* Pop() {
+    Block* const block = first;
+    first = block->next_cached;
+    --count;
+    return block;
+  }
+};
+
+class StreamCache {
+ public:
+  // Of the bytes of one bin, of all bins, of the large blocks (but for one).
+  static constexpr uint64_t kMaxBinBytes = uint64_t{512} << 10;
+  static constexpr uint64_t kMaxSmallBytes = uint64_t{32} << 20;
+  static constexpr uint64_t kMaxLargeBytes = uint64_t{256} << 20;
+  static constexpr uint32_t kMaxLarge = 8;
+
+  explicit StreamCache(StreamKey stream) : stream_(stream) {}
+
+  StreamKey stream() const { return stream_; }
+  bool is_empty() const { return bytes_ == 0; }
+  uint64_t bytes() const { return bytes_; }
+
+  // A block for `bytes` > 0, or null.
+  Block* Take(uint64_t bytes) {
+    if (bytes > kMaxSmall) return TakeLarge(bytes);
+    Bin& bin = bins_[SizeClassOf(bytes)];
+    if (bin.blocks.first == nullptr) return nullptr;
+    Block* const block = bin.blocks.Pop();
+    if (bin.blocks.count < bin.low) bin.low = bin.blocks.count;
+    bytes_ -= block->extent;
+    return block;
+  }
+
+  // Keeps the block. True: there are now more than should be kept; Shed() some.
+  bool Put(Block* block) {
+    bytes_ += block->extent;
+    if (block->size_class == kLargeClass) return PutLarge(block);
+    Bin& bin = bins_[block->size_class];
+    bin.blocks.Push(block);
+    return bin.blocks.count > MaxIn(block->size_class) ||
+           bytes_ - large_bytes_ > kMaxSmallBytes;
+  }
+
+  // Takes the oldest out, after Put() of a block of that class said so.
+  BlockList Shed(uint32_t size_class);
+  // What has not been needed since the last call.
+  BlockList TakeUnused();
+  BlockList TakeAll();
+
+ private:
+  struct Bin {
+    BlockList blocks;
+    uint32_t low = 0;  // The fewest since the last TakeUnused().
+  };
+
+  // At least a few, so that sheds are rare.
+  static constexpr uint32_t MaxIn(uint32_t size_class) {
+    const uint64_t fit = kMaxBinBytes / SizeOfClass(size_class);
+    return static_cast<uint32_t>(fit < 4 ? 4 : fit > 256 ? 256 : fit);
+  }
+
+  Block* TakeLarge(uint64_t bytes);
+  bool PutLarge(Block* block);
+  // Moves the `count` oldest of a bin, or of the large ones, to `out`.
+  void Drop(Bin& bin, uint32_t count, BlockList& out);
+  void DropLarge(uint32_t count, BlockList& out);
+
+  const StreamKey stream_;
+  uint64_t bytes_ = 0;
+  uint64_t large_bytes_ = 0;
+  uint32_t large_count_ = 0;
+  uint32_t large_low_ = 0;
+  std::array<Block*, kMaxLarge + 1> large_{};  // Oldest first.
+  std::array<Bin, kSizeClasses> bins_{};
+};
+
+}  // namespace vrampool::client
+
+#endif  // VRAMPOOL_CLIENT_ALLOCATOR_STREAM_CACHE_H_
