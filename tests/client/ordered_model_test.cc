@@ -29,6 +29,8 @@ class Program {
         rig_.streams().FinishUpTo(rig_.streams().End(Any()));
         return true;
       case 1:
+        if (random_() % 4 == 0) rig_.RecordAll();
+        if (random_() % 4 == 0) rig_.blocks().NoteWanted();
         rig_.Settle();
         return true;
       case 2: {  // The handle comes back; the work runs on.
@@ -39,6 +41,7 @@ class Program {
       }
       case 3:
         rig_.streams().FailRecording(random_() % 2 == 0);
+        rig_.SetEager(random_() % 3 == 0);
         return true;
       case 4:
       case 5:

@@ -49,6 +49,43 @@ TEST(StreamOrderTest, EventsOfTwoThreadsMayBeNotedInAnyOrder) {
   EXPECT_EQ(order.PinCover(kS, second), Event(2));
 }
 
+TEST(StreamOrderTest, AnEventOfAllStreamsCoversWhatCameBeforeIt) {
+  StreamOrder order;
+  const uint64_t first = order.Begin(kS);
+  const uint64_t other = order.Begin(kT);
+  EXPECT_TRUE(order.HasUncovered());
+  order.NoteAllRecorded(order.last_number(), Event(1));
+  EXPECT_FALSE(order.HasUncovered());
+  const uint64_t late = order.Begin(kS);
+  EXPECT_TRUE(order.IsCovered(kS, first));
+  EXPECT_TRUE(order.IsCovered(kT, other));
+  EXPECT_FALSE(order.IsCovered(kS, late));
+  EXPECT_EQ(order.PinCover(kT, other), Event(1));
+  order.Unpin(Event(1));
+  EXPECT_THAT(order.Answer(AnswersUpTo(order, Event(1))), ElementsAre(kS, kT));
+  EXPECT_TRUE(order.IsDone(kT, other));
+  EXPECT_FALSE(order.IsDone(kS, late));
+  EXPECT_EQ(order.TakeSpare(), Event(1));
+  order.CheckInvariants();
+}
+
+TEST(StreamOrderTest, EventsAreDueForABatchOfFreesOrWhenOneWasMissed) {
+  StreamOrder order;
+  for (uint64_t i = 1; i < StreamOrder::kFreesAnEvent; ++i) {
+    (void)order.Begin(kS);
+    EXPECT_FALSE(order.IsEventDue(kS));
+  }
+  const uint64_t last = order.Begin(kS);
+  EXPECT_TRUE(order.IsEventDue(kS));
+  order.NoteRecorded(kS, last, Event(1));
+  EXPECT_FALSE(order.IsEventDue(kS));
+  order.NoteWanted();
+  EXPECT_FALSE(order.IsEventDue(kS));
+  (void)order.Begin(kS);
+  order.NoteWanted();
+  EXPECT_TRUE(order.IsEventDue(kS));
+}
+
 TEST(StreamOrderTest, PinnedEventIsNotUsedAgainUntilUnpinned) {
   StreamOrder order;
   const uint64_t number = order.Begin(kS);

@@ -1,0 +1,271 @@
+// The fast path through a whole client: what it serves, what it leaves to the
+// slow way, and what empties the caches behind it.
+
+#include <atomic>
+#include <random>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "client/allocator/client.h"
+#include "client/allocator/thread_head.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/client/fake_daemon.h"
+#include "tests/client/fake_streams.h"
+
+namespace vrampool::client {
+namespace {
+
+using shm::BlockState;
+using ::testing::Each;
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+class ClientCacheTest : public ::testing::Test {
+ protected:
+  ~ClientCacheTest() override { EXPECT_EQ(streams_->misuses(), 0u); }
+
+  // With streams, or of memory of the host.
+  std::unique_ptr<Client> Open(bool has_streams = true) {
+    auto client = Client::Open(daemon_.MakeSettings(), daemon_.Channels(),
+                               has_streams ? streams_ : nullptr);
+    EXPECT_TRUE(client.ok()) << client.status().message();
+    return *std::move(client);
+  }
+  static void* Take(Client& client, uint64_t bytes, cudaStream_t stream) {
+    BlockRequest request;
+    request.bytes = bytes;
+    request.stream = stream;
+    const Result<void*> p = client.Allocate(request);
+    EXPECT_TRUE(p.ok()) << p.status().message();
+    return p.ok() ? *p : nullptr;
+  }
+  // From here on this thread's cache serves the stream.
+  static void WarmUp(Client& client, cudaStream_t stream) {
+    void* const p = Take(client, 256, stream);
+    EXPECT_TRUE(client.Free(p, 256, stream).ok());
+  }
+
+  TemporaryDirectory directory_;
+  FakeDaemon daemon_{directory_.path()};
+  const std::shared_ptr<FakeStreams> streams_ = std::make_shared<FakeStreams>();
+  const cudaStream_t s_ = streams_->Make();
+  const cudaStream_t t_ = streams_->Make();
+};
+
+TEST_F(ClientCacheTest, AWarmPairNeedsNoLockAndNoEvent) {
+  const auto client = Open();
+  WarmUp(*client, s_);
+  void* const p = Take(*client, 4000, s_);
+  ASSERT_TRUE(client->FreeQuickly(p, 4000, s_));
+  const uint64_t records = streams_->records();
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_EQ(client->AllocateQuickly(4000, s_, 0), p);
+    ASSERT_TRUE(client->FreeQuickly(p, 4000, s_));
+  }
+  EXPECT_EQ(streams_->records(), records);
+  EXPECT_EQ(client->ReadUsage().totals.live_bytes, 0u);
+  EXPECT_THAT(daemon_.RecordStates(), Each(BlockState::kFree));
+}
+
+TEST_F(ClientCacheTest, AFreedBlockIsNoLiveBlockAndCannotBeFreedAgain) {
+  const auto client = Open();
+  WarmUp(*client, s_);
+  void* const p = Take(*client, 4000, s_);
+  ASSERT_TRUE(client->FreeQuickly(p, 4000, s_));
+  EXPECT_EQ(client->Free(p, 4000, s_).code(), VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_EQ(client->Describe(p).status().code(), VRAMPOOL_NOT_FOUND);
+  Client::ShareRequest share;
+  share.buffers = {{p, 4000}};
+  EXPECT_EQ(client->Share(share).status().code(), VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_EQ(Take(*client, 4000, s_), p);
+}
+
+TEST_F(ClientCacheTest, SharedBlocksAreNotCached) {
+  const auto client = Open();
+  WarmUp(*client, s_);
+  void* const p = Take(*client, 4000, s_);
+  Client::ShareRequest share;
+  share.buffers = {{p, 4000}};
+  auto object = client->Share(share);
+  ASSERT_TRUE(object.ok()) << object.status().message();
+  EXPECT_FALSE(client->FreeQuickly(p, 4000, s_));
+  ASSERT_TRUE(client->Free(p, 4000, s_).ok());
+  EXPECT_NE(Take(*client, 4000, s_), p);
+  client->Close(*std::move(object));
+}
+
+TEST_F(ClientCacheTest, AnotherStreamDoesNotGetACachedBlock) {
+  const auto client = Open();
+  WarmUp(*client, s_);
+  WarmUp(*client, t_);
+  void* const p = Take(*client, 4000, s_);
+  const auto work = streams_->Enqueue(s_);
+  ASSERT_TRUE(client->FreeQuickly(p, 4000, s_));
+  EXPECT_EQ(client->AllocateQuickly(4000, t_, 0), nullptr);
+  void* const q = Take(*client, 4000, t_);
+  EXPECT_TRUE(q != p || streams_->IsOrderedAfter(t_, work));
+}
+
+// The stream has ended when its memory is wanted: an event of all streams.
+TEST_F(ClientCacheTest, CachedMemoryOfAStreamThatEndedIsFoundBeforeFailing) {
+  const auto client = Open();
+  daemon_.Change([](auto& ledger) { ledger.limit_bytes = 4 * kMiB; });
+  WarmUp(*client, s_);
+  void* const p = Take(*client, 3 * kMiB, s_);
+  const auto work = streams_->Enqueue(s_);
+  ASSERT_TRUE(client->FreeQuickly(p, 3 * kMiB, s_));
+  streams_->Destroy(s_);
+  EXPECT_EQ(streams_->records_of_all(), 0u);
+  (void)Take(*client, 3 * kMiB, t_);
+  EXPECT_TRUE(streams_->IsOrderedAfter(t_, work));
+  EXPECT_EQ(streams_->records_of_all(), 1u);
+}
+
+TEST_F(ClientCacheTest, AMissedEventIsRecordedWithTheStreamsNextCall) {
+  const auto client = Open();
+  WarmUp(*client, s_);
+  WarmUp(*client, t_);
+  void* const p = Take(*client, 4000, s_);
+  ASSERT_TRUE(client->FreeQuickly(p, 4000, s_));
+  (void)Take(*client, 2 * kMiB, t_);
+  (void)Take(*client, 2 * kMiB, t_);  // Misses what S has, and grows.
+  const uint64_t records = streams_->records();
+  (void)Take(*client, 300000, s_);
+  EXPECT_EQ(streams_->records(), records + 1);
+}
+
+TEST_F(ClientCacheTest, NobodyUsesACacheWhileACaptureIsAnnounced) {
+  const auto client = Open();
+  WarmUp(*client, s_);
+  void* const p = Take(*client, 4000, s_);
+  ASSERT_TRUE(client->BeginCapture(t_).ok());
+  streams_->BeginCapture(t_);
+  EXPECT_EQ(client->AllocateQuickly(256, s_, 0), nullptr);
+  EXPECT_FALSE(client->FreeQuickly(p, 4000, s_));
+  void* const captured = Take(*client, 4000, t_);
+  ASSERT_TRUE(client->Free(p, 4000, s_).ok());
+  streams_->EndCapture(t_);
+  ASSERT_TRUE(
+      client->EndCapture(t_, reinterpret_cast<cuda::Graph>(uintptr_t{16}))
+          .ok());
+  // The graph uses it as long as it lives.
+  EXPECT_FALSE(client->FreeQuickly(captured, 4000, t_));
+  ASSERT_TRUE(client->Free(captured, 4000, t_).ok());
+  EXPECT_NE(Take(*client, 4000, t_), captured);
+  void* const q = Take(*client, 4000, s_);
+  ASSERT_TRUE(client->FreeQuickly(q, 4000, s_));
+  EXPECT_EQ(client->AllocateQuickly(4000, s_, 0), q);
+  streams_->EndGraph(reinterpret_cast<cuda::Graph>(uintptr_t{16}));
+}
+
+TEST_F(ClientCacheTest, AThreadsCacheIsEmptiedAfterItsEnd) {
+  const auto client = Open(false);
+  std::thread thread([&] {
+    WarmUp(*client, nullptr);
+    void* const p = Take(*client, 3 * kMiB, nullptr);
+    ASSERT_TRUE(client->FreeQuickly(p, 3 * kMiB, nullptr));
+  });
+  thread.join();
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_TRUE(daemon_.ledger().leases.empty());
+  EXPECT_EQ(client->ReadUsage().totals.live_blocks, 0u);
+}
+
+TEST_F(ClientCacheTest, UnusedMemoryGoesBackByItself) {
+  Settings settings = daemon_.MakeSettings();
+  settings.idle_ms = 10;
+  auto client = Client::Open(settings, daemon_.Channels());
+  ASSERT_TRUE(client.ok());
+  WarmUp(**client, nullptr);
+  void* const p = Take(**client, 4000, nullptr);
+  ASSERT_TRUE((*client)->FreeQuickly(p, 4000, nullptr));
+  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.empty(); }));
+}
+
+// The manifest has 64 places in all; a cached block keeps its own.
+TEST_F(ClientCacheTest, CachedBlocksDoNotFillTheManifest) {
+  const auto client = Open(false);
+  WarmUp(*client, nullptr);
+  std::vector<void*> all;
+  for (uint64_t i = 0; i < FakeDaemon::kRecords; ++i) {
+    all.push_back(Take(*client, 256, nullptr));
+  }
+  for (void* const p : all) ASSERT_TRUE(client->Free(p, 256).ok());
+  for (uint64_t i = 0; i < FakeDaemon::kRecords; ++i) {
+    ASSERT_NE(Take(*client, 512, nullptr), nullptr) << i;
+  }
+}
+
+TEST_F(ClientCacheTest, TagsAndCallSitesAreRecordedOnTheFastPath) {
+  Settings settings = daemon_.MakeSettings();
+  settings.tag = "mine";
+  auto client = Client::Open(settings, daemon_.Channels());
+  ASSERT_TRUE(client.ok());
+  WarmUp(**client, nullptr);
+  WarmUp(**client, nullptr);  // The first free made the cache.
+  void* const p = (*client)->AllocateQuickly(200, nullptr, 4711);
+  ASSERT_NE(p, nullptr);
+  const auto layout = shm::LayoutFor(FakeDaemon::kRecords);
+  const auto* const record =
+      daemon_.InManifest<shm::BlockRecord>(layout.records_offset);
+  EXPECT_EQ(record->call_site, 4711u);
+  const auto* const tags = daemon_.InManifest<shm::Tag>(layout.tags_offset);
+  ASSERT_GE(record->tag, 1u);
+  EXPECT_STREQ(tags[record->tag - 1].text, "mine");
+}
+
+// What one thread allocates another frees, and everything adds up.
+TEST_F(ClientCacheTest, ThreadsThatFreeEachOthersBlocksLoseNothing) {
+  const auto client = Open(false);
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 2000;
+  std::atomic<void*> slots[8] = {};
+  std::atomic<int> failures{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937_64 random(static_cast<uint64_t>(t));
+      for (int i = 0; i < kRounds; ++i) {
+        auto* const p = static_cast<uint64_t*>(Take(*client, 4096, nullptr));
+        if (p == nullptr) {
+          ++failures;
+          return;
+        }
+        *p = random();
+        void* const other = slots[random() % 8].exchange(p);
+        if (other != nullptr && !client->Free(other, 4096).ok()) ++failures;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::set<void*> rest;
+  for (auto& slot : slots) rest.insert(slot.load());
+  rest.erase(nullptr);
+  EXPECT_EQ(client->ReadUsage().totals.live_blocks, rest.size());
+  for (void* const p : rest) EXPECT_TRUE(client->Free(p, 4096).ok());
+  EXPECT_EQ(failures.load(), 0);
+  EXPECT_EQ(client->ReadUsage().totals.live_bytes, 0u);
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_TRUE(daemon_.ledger().leases.empty());
+}
+
+TEST_F(ClientCacheTest, AThreadUsesSeveralClientsByTurns) {
+  const auto a = Open(false);
+  const auto b = Open(false);
+  WarmUp(*a, nullptr);
+  WarmUp(*b, nullptr);
+  for (int i = 0; i < 10; ++i) {
+    void* const p = Take(*a, 1000, nullptr);
+    void* const q = Take(*b, 1000, nullptr);
+    EXPECT_EQ(b->Free(p, 1000).code(), VRAMPOOL_INVALID_ARGUMENT);
+    EXPECT_TRUE(a->Free(p, 1000).ok());
+    EXPECT_TRUE(b->Free(q, 1000).ok());
+  }
+  EXPECT_EQ(a->ReadUsage().totals.live_blocks, 0u);
+  EXPECT_EQ(b->ReadUsage().totals.live_blocks, 0u);
+}
+
+}  // namespace
+}  // namespace vrampool::client
