@@ -29,7 +29,7 @@ class Program {
         rig_.streams().FinishUpTo(rig_.streams().End(Any()));
         return true;
       case 1:
-        if (random_() % 4 == 0) rig_.RecordAll();
+        if (random_() % 32 == 0) rig_.RecordAll();
         if (random_() % 4 == 0) rig_.blocks().NoteWanted();
         rig_.Settle();
         return true;

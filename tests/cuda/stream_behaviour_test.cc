@@ -55,6 +55,48 @@ TEST_F(StreamBehaviourTest, NullAndLegacyAreOneStreamAndPerThreadAnother) {
   EXPECT_NE(own, legacy);
 }
 
+TEST_F(StreamBehaviourTest, AnEventOfTheContextComesAfterAllStreams) {
+  cuda::Context context = nullptr;
+  ASSERT_EQ(gpu_.api().CtxGetCurrent(&context), cuda::kSuccess);
+  const TestEvent all(gpu_);
+  const TestEvent waited(gpu_);
+  {
+    const TestStream gone(gpu_);
+    gpu_.Spin(gone.get(), kKernel);
+    ASSERT_EQ(gpu_.test().CtxRecordEvent(context, all.get()), cuda::kSuccess);
+  }
+  EXPECT_EQ(gpu_.api().EventQuery(all.get()), cuda::kNotReady);
+  const TestStream other(gpu_);
+  ASSERT_EQ(gpu_.api().StreamWaitEvent(other.get(), all.get(), 0),
+            cuda::kSuccess);
+  ASSERT_EQ(gpu_.api().EventRecord(waited.get(), other.get()), cuda::kSuccess);
+  EXPECT_EQ(gpu_.api().EventQuery(waited.get()), cuda::kNotReady);
+  ASSERT_EQ(gpu_.api().EventSynchronize(waited.get()), cuda::kSuccess);
+  EXPECT_EQ(gpu_.api().EventQuery(all.get()), cuda::kSuccess);
+}
+
+TEST_F(StreamBehaviourTest, AnEventOfTheContextSpoilsEveryCapture) {
+  cuda::Context context = nullptr;
+  ASSERT_EQ(gpu_.api().CtxGetCurrent(&context), cuda::kSuccess);
+  const TestEvent all(gpu_);
+  for (const int mode :
+       {cuda::kModeGlobal, cuda::kModeThreadLocal, cuda::kModeRelaxed}) {
+    const TestStream stream(gpu_);
+    ASSERT_EQ(gpu_.test().StreamBeginCapture(stream.get(), mode),
+              cuda::kSuccess);
+    int own_mode = cuda::kModeRelaxed;
+    ASSERT_EQ(gpu_.api().ThreadExchangeStreamCaptureMode(&own_mode),
+              cuda::kSuccess);
+    EXPECT_EQ(gpu_.test().CtxRecordEvent(context, all.get()),
+              cuda::kStreamCaptureUnsupported);
+    ASSERT_EQ(gpu_.api().ThreadExchangeStreamCaptureMode(&own_mode),
+              cuda::kSuccess);
+    cuda::Graph graph = nullptr;
+    EXPECT_EQ(gpu_.test().StreamEndCapture(stream.get(), &graph),
+              cuda::kCaptureInvalidatedError);
+  }
+}
+
 TEST_F(StreamBehaviourTest, AnEventOfADestroyedStreamStaysUsable) {
   const TestEvent event(gpu_);
   const DeviceBuffer buffer(gpu_, 4096);

@@ -57,6 +57,7 @@ inline constexpr Result kNotFound = 500;
     (Stream stream, DevicePtr word, uint32_t value, unsigned flags))         \
   X(StreamWriteValue32, cuStreamWriteValue32_v2,                             \
     (Stream stream, DevicePtr word, uint32_t value, unsigned flags))         \
+  X(CtxRecordEvent, cuCtxRecordEvent, (Context context, Event event))        \
   X(StreamBeginCapture, cuStreamBeginCapture_v2, (Stream stream, int mode))  \
   X(StreamEndCapture, cuStreamEndCapture, (Stream stream, Graph * graph))    \
   X(StreamGetCaptureInfo, cuStreamGetCaptureInfo_v2,                         \

@@ -220,6 +220,14 @@ cuda::Result RefuseUnsafe() {
   return result;
 }
 
+cuda::Result RefuseWhileAnyCaptures() {
+  Streams& all = All();
+  const MutexLock lock(all.mu);
+  for (auto& [queue, capture] : all.capturing) capture->is_invalid = true;
+  return all.capturing.empty() ? cuda::kSuccess
+                               : cuda::kStreamCaptureUnsupported;
+}
+
 int ExchangeMode(int mode) { return std::exchange(t_mode, mode); }
 
 }  // namespace vrampool::fake_cuda

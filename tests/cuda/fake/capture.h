@@ -63,6 +63,8 @@ cuda::Result EndCapture(const NamedStream& stream, CUgraph_st** graph);
 void JoinCapture(const NamedStream& stream, const CapturePtr& capture);
 void Invalidate(const CapturePtr& capture);
 cuda::Result RefuseUnsafe();
+// For a call that no capture of the process survives, in whatever mode.
+cuda::Result RefuseWhileAnyCaptures();
 int ExchangeMode(int mode);
 
 }  // namespace vrampool::fake_cuda

@@ -135,6 +135,7 @@ Result cuCtxRecordEvent(Context context, Event event) {
   CUevent_st content;
   VRAMPOOL_FAKE_RETURN_IF_ERROR(Look(event, &content));
   if (content.shared != nullptr) return kInvalidValue;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(fake_cuda::RefuseWhileAnyCaptures());
   Remember(event, Engine::Get().AllSoFar(context->device), nullptr);
   return kSuccess;
 }
