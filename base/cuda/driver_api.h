@@ -119,6 +119,7 @@ inline constexpr unsigned kWaitValueGeq = 0;  // Cyclic: (int)(word - value).
 inline constexpr int kCaptureModeRelaxed = 2;
 inline constexpr int kCaptureNone = 0;
 inline constexpr int kCaptureActive = 1;
+inline constexpr int kCaptureInvalidated = 2;
 inline constexpr int kAttributeIntegrated = 18;
 inline constexpr int kAttributeVmm = 102;      // VIRTUAL_MEMORY_MANAGEMENT
 inline constexpr int kAttributePosixFd = 103;  // HANDLE_TYPE_POSIX_FD

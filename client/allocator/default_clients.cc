@@ -12,11 +12,13 @@
 #include "client/session/discovery.h"
 
 namespace vrampool::client {
+
+constinit std::atomic<vrampool_client*> default_client{nullptr};
+
 namespace {
 
 constexpr size_t kMaxDevices = 64;
 
-std::atomic<vrampool_client*> default_client{nullptr};
 // By this process's index of the GPU.
 std::array<std::atomic<vrampool_client*>, kMaxDevices> device_clients{};
 // All of them, each once, in the order of opening.
@@ -79,10 +81,6 @@ std::string DefaultUuid() {
 }
 
 }  // namespace
-
-vrampool_client* OpenedDefaultClient() {
-  return default_client.load(std::memory_order_acquire);
-}
 
 Result<vrampool_client*> DefaultClient() {
   vrampool_client* const ready = default_client.load(std::memory_order_acquire);

@@ -14,6 +14,8 @@
 #ifndef VRAMPOOL_CLIENT_ALLOCATOR_DEFAULT_CLIENTS_H_
 #define VRAMPOOL_CLIENT_ALLOCATOR_DEFAULT_CLIENTS_H_
 
+#include <atomic>
+
 #include "client/allocator/handles.h"
 #include "client/session/status.h"
 
@@ -22,8 +24,12 @@ namespace vrampool::client {
 // Configured by the environment alone. Errors of OpenClient().
 Result<vrampool_client*> DefaultClient();
 
+extern constinit std::atomic<vrampool_client*> default_client;
+
 // The same if it has been opened, else null. It may be of a fork's parent.
-vrampool_client* OpenedDefaultClient();
+inline vrampool_client* OpenedDefaultClient() {
+  return default_client.load(std::memory_order_acquire);
+}
 
 // That of the GPU which this process's CUDA calls `ordinal`. Also NotFound:
 // there is no such GPU.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "client/allocator/thread_head.h"
 #include "vrampool/vrampool.h"
 
 namespace vrampool::client {
@@ -14,11 +13,6 @@ namespace {
 constinit thread_local char last_message[1024] = {};
 
 }  // namespace
-
-vrampool_status ReportOk() {
-  thread_head.last_status = VRAMPOOL_OK;
-  return VRAMPOOL_OK;
-}
 
 vrampool_status Report(const Status& status) {
   if (status.ok()) return ReportOk();

@@ -12,13 +12,17 @@
 #include <exception>
 #include <utility>
 
+#include "client/allocator/thread_head.h"
 #include "client/session/status.h"
 
 namespace vrampool::client {
 
 // Notes how a call went, and gives its code back.
 vrampool_status Report(const Status& status);
-vrampool_status ReportOk();
+inline vrampool_status ReportOk() {
+  thread_head.last_status = VRAMPOOL_OK;
+  return VRAMPOOL_OK;
+}
 
 // Runs `body`, which gives a Status, and reports it. No exception leaves: the
 // only one expected is a want of memory.

@@ -63,6 +63,14 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
     takes_events =
         gpu_->api().StreamIsCapturing(stream, &status) == cuda::kSuccess;
   }
+  if (status == cuda::kCaptureInvalidated && !IsAnnounced(stream)) {
+    return Status(
+        VRAMPOOL_INVALID_ARGUMENT,
+        "the stream's capture is invalid: it was not announced when vrampool "
+        "was called on it, or something else spoilt it; end it, and call "
+        "vrampool_capture_begin before the next one, or set the option "
+        "detect_captures (VRAMPOOL_DETECT_CAPTURES=1)");
+  }
   if (status != cuda::kCaptureNone) return CapturingUse(stream);
   unsigned long long id = 0;
   if (error == cuda::kSuccess) error = gpu_->api().StreamGetId(stream, &id);
@@ -83,6 +91,11 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
                    .id = id,
                    .is_capturing = false,
                    .takes_events = takes_events};
+}
+
+bool GpuStreamEvents::IsAnnounced(cudaStream_t stream) {
+  MutexLock lock(mu_);
+  return announced_.count(stream) != 0;
 }
 
 StreamUse GpuStreamEvents::CapturingUse(cudaStream_t stream) {

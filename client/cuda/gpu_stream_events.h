@@ -40,6 +40,7 @@ class GpuStreamEvents final : public StreamEvents {
   // Of a stream that captures. The driver's answer to who it is would be an
   // error, and would spoil the capture.
   StreamUse CapturingUse(cudaStream_t stream) VRAMPOOL_EXCLUDES(mu_);
+  bool IsAnnounced(cudaStream_t stream) VRAMPOOL_EXCLUDES(mu_);
 
   using RecordAllFunction = cuda::Result (*)(cuda::Context, cuda::Event);
 

@@ -86,6 +86,18 @@ Status ChooseKind(vrampool_kind option, HandleKind& target) {
               "; choose CUDA_IPC, VMM_FD or HOST_FD"};
 }
 
+Status ChooseSwitch(int option, const char* variable, bool& target) {
+  std::string text;
+  Choose(nullptr, variable, text);
+  if (option < 0 && text.empty()) return {};
+  if (option < 0 && text != "0" && text != "1") {
+    return {VRAMPOOL_INVALID_ARGUMENT, std::string(variable) + "=\"" + text +
+                                           "\" is no switch; set it to 0 or 1"};
+  }
+  target = option < 0 ? text == "1" : option != 0;
+  return {};
+}
+
 // Options grow at their end: a program that was built against an older header
 // gives fewer of them.
 Status CopyGiven(const vrampool_options& options, vrampool_options& given) {
@@ -122,6 +134,9 @@ Result<Settings> ResolveSettings(const vrampool_options* options) {
   VRAMPOOL_RETURN_IF_ERROR(
       ChooseMs(given.idle_ms, "VRAMPOOL_IDLE_MS", settings.idle_ms));
   VRAMPOOL_RETURN_IF_ERROR(ChooseKind(given.kind, settings.kind));
+  VRAMPOOL_RETURN_IF_ERROR(ChooseSwitch(given.detect_captures,
+                                        "VRAMPOOL_DETECT_CAPTURES",
+                                        settings.detects_captures));
   return settings;
 }
 

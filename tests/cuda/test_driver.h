@@ -28,7 +28,6 @@ inline constexpr unsigned kTestStreamNonBlocking = 1;
 inline constexpr int kModeGlobal = 0;
 inline constexpr int kModeThreadLocal = 1;
 inline constexpr int kModeRelaxed = 2;
-inline constexpr int kCaptureInvalidated = 2;
 inline constexpr unsigned kTestWaitValueGeq = 0;
 inline constexpr Result kCaptureInvalidatedError = 901;
 inline constexpr Result kCaptureIsolation = 905;

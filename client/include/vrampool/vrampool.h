@@ -117,13 +117,17 @@ typedef struct vrampool_options {
   const char* framework; /* VRAMPOOL_FRAMEWORK: a label in reports; none */
   uint64_t slab_bytes;   /* VRAMPOOL_SLAB_SIZE ("64MiB"): what a lease asks for,
                             at least; 64 MiB */
-  int64_t wait_ms;    /* VRAMPOOL_WAIT_MS: how long an allocation may wait for
-                         room, or for a daemon that restarts; 0, fail at
-                         once */
-  int64_t idle_ms;    /* VRAMPOOL_IDLE_MS: after how long a slab without
-                         blocks goes back to the daemon; 1000 */
-  vrampool_kind kind; /* VRAMPOOL_KIND ("CUDA_IPC", "VMM_FD", "HOST_FD"): what
-                         allocations are made of; the daemon's default */
+  int64_t wait_ms;     /* VRAMPOOL_WAIT_MS: how long an allocation may wait for
+                          room, or for a daemon that restarts; 0, fail at
+                          once */
+  int64_t idle_ms;     /* VRAMPOOL_IDLE_MS: after how long a slab without
+                          blocks goes back to the daemon; 1000 */
+  vrampool_kind kind;  /* VRAMPOOL_KIND ("CUDA_IPC", "VMM_FD", "HOST_FD"): what
+                          allocations are made of; the daemon's default */
+  int detect_captures; /* VRAMPOOL_DETECT_CAPTURES ("0", "1"): 1, every
+                         allocation and free asks whether its stream captures
+                         a graph (50 ns), so that captures need not be
+                         announced; the allocator's caches are off. 0 */
 } vrampool_options;
 
 /* Sets `*options` to "everything from the environment". */
@@ -220,8 +224,16 @@ VRAMPOOL_API vrampool_status vrampool_quiesce(vrampool_client* client);
  *                     announced; end: it was not, or the stream still captures
  * When the end cannot be watched (another error), the memory is kept for good.
  *
- * A stream that captures and was not announced spoils nothing: what it
- * allocates and frees meanwhile is kept until the client is closed. */
+ * Asking an unannounced capturing stream who it is spoils its capture: an
+ * allocation or a free on it gives INVALID_ARGUMENT, and so does the capture's
+ * end. With the option detect_captures, and through vrampool_torch_malloc and
+ * vrampool_torch_free, it spoils nothing: what is allocated and freed
+ * meanwhile is kept until the client is closed.
+ *
+ * A program that captures graphs without telling vrampool, on streams that
+ * vrampool is not used on, wants detect_captures, too: before a request fails,
+ * and to give idle memory back, an event of all streams may be recorded
+ * (cuCtxRecordEvent), which spoils every capture under way. */
 VRAMPOOL_API vrampool_status vrampool_capture_begin(vrampool_client* client,
                                                     cudaStream_t stream);
 VRAMPOOL_API vrampool_status vrampool_capture_end(vrampool_client* client,
