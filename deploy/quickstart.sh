@@ -25,7 +25,7 @@ while (($# > 0)); do
     --host) use_host=1 ;;
     --bundle)
       (($# > 1)) || die "--bundle wants a folder (try --help)"
-      bundle=$(cd "$2" && pwd) || die "there is no folder $2"
+      bundle=$(cd "$2" 2>/dev/null && pwd) || die "there is no folder $2"
       shift
       ;;
     -h | --help)
@@ -189,7 +189,7 @@ if [[ -z $bundle ]]; then
   next "install all of it" "sudo cmake --install build/release"
   next "run every test that needs no GPU" "tests/run.sh"
 elif ((gpus > 0)); then
-  next "run the tests that need a GPU (README.md says what else they need)" \
+  next "run the tests that need a GPU (some need PyTorch, too)" \
     "VRAMPOOL_BUNDLE=$bundle tests/gpu/run.sh"
 fi
 if ((gpus > 0)); then
