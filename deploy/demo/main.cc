@@ -118,18 +118,20 @@ Plan MakePlan() {
   return plan;
 }
 
-// B opens what A shared, and writes to it; A sees what B wrote.
+// B opens what A shares, as soon as A does; when both have read it, B writes to
+// it, and A sees what B wrote.
 void ShareBetween(Child& producer, Pipe& token) {
-  Step("B opens A's memory by the token, verifies it, and writes to it");
-  const std::string shared = Hear(producer, "shared");
   Child consumer = StartRole(
-      {.command = {Self(), "--consume"}, .input_fd = token.read_end.get()},
+      {.command = {Self(), "--consume"}, .extra_fd = token.read_end.get()},
       "B");
   token.read_end.reset();
+  const std::string shared = Hear(producer, "shared");
   Tell("A (process " + std::to_string(producer.pid()) + ") wrote " + shared);
+  Step("B opens A's memory by the token, verifies it, and writes to it");
   const std::string read = Hear(consumer, "read");
   Tell("B (process " + std::to_string(consumer.pid()) + ") reads " + read);
   if (read != shared) Stop("B does not read what A wrote");
+  if (!consumer.WriteLine("write")) Stop("B has gone");
   const std::string written = Hear(consumer, "wrote");
   if (written == shared) Stop("B wrote nothing new");
   Tell("B wrote " + written);
@@ -234,7 +236,7 @@ int Main(int argc, char** argv) {
   if (role == "--produce" && argc == 3) {
     return RunProducer(std::strtoull(argv[2], nullptr, 10), 3);
   }
-  if (role == "--consume") return RunConsumer();
+  if (role == "--consume") return RunConsumer(3);
   if (role == "--ask-too-much") return RunGreedy();
   if (role == "--plan") return RunPlanner();
   if (role == "--kind" && argc == 3) {

@@ -75,6 +75,14 @@ bool WriteLine(int fd, std::string line) {
          static_cast<ssize_t>(line.size());
 }
 
+// Empty when nobody writes one.
+std::string ReadLine(int fd) {
+  std::string line;
+  char next = 0;
+  while (read(fd, &next, 1) == 1 && next != '\n') line.push_back(next);
+  return line;
+}
+
 }  // namespace
 
 int RunProducer(size_t size, int token_fd) {
@@ -104,14 +112,14 @@ int RunProducer(size_t size, int token_fd) {
   return Fail("A was to be killed, but its driver ended first");
 }
 
-int RunConsumer() {
+int RunConsumer(int token_fd) {
   Result<Client> client = Attach({.name = "consumer", .tag = "demo-b"});
   if (!client.ok()) return Fail("attach", client.status());
   const Result<std::unique_ptr<Worker>> made = WorkerOf(*client);
   if (!made.ok()) return Fail("info", made.status());
   Worker& worker = **made;
-  std::string token;
-  if (!std::getline(std::cin, token)) return Fail("no token came");
+  const std::string token = ReadLine(token_fd);
+  if (token.empty()) return Fail("no token came");
   Result<Object> object = client->OpenToken(token.c_str(), kContentsWaitMs);
   if (!object.ok()) return Fail("open", object.status());
   void* const data = object->data();
@@ -121,6 +129,10 @@ int RunConsumer() {
     return Fail("the bytes are not those that A wrote");
   }
   Say("read", checksum);
+  std::string line;
+  if (!std::getline(std::cin, line) || line != "write") {
+    return Fail("B was not told to write");
+  }
   worker.Fill(data, size, kConsumerSeed);
   Say("wrote", worker.Checksum(data, size));
   const Status closed = object->Close(worker.stream());

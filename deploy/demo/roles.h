@@ -22,9 +22,10 @@ inline constexpr char kProducerTag[] = "demo-a";
 // it only waits, for its end.
 int RunProducer(size_t size, int token_fd);
 
-// B: reads the token from standard input, opens the object, says "read
-// CHECKSUM"; writes to it, says "wrote CHECKSUM".
-int RunConsumer();
+// B: reads the token from the descriptor `token_fd` and opens the object, which
+// waits for its contents. Says "read CHECKSUM". At "write", writes to it and
+// says "wrote CHECKSUM".
+int RunConsumer(int token_fd);
 
 // C: asks for as much as its tenant's whole limit; expects to be refused. Says
 // "refused MESSAGE".
