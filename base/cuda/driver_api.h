@@ -24,6 +24,8 @@ struct CUstream_st;
 struct CUevent_st;
 struct CUgraph_st;
 struct CUuserObject_st;
+struct CUmod_st;
+struct CUfunc_st;
 
 namespace vrampool::cuda {
 
@@ -39,9 +41,11 @@ inline constexpr Result kNoDevice = 100;
 inline constexpr Result kInvalidDevice = 101;
 inline constexpr Result kInvalidContext = 201;
 inline constexpr Result kEccUncorrectable = 214;
+inline constexpr Result kInvalidPtx = 218;
 inline constexpr Result kNvlinkUncorrectable = 220;
 inline constexpr Result kContained = 226;
 inline constexpr Result kInvalidHandle = 400;
+inline constexpr Result kNotFound = 500;
 inline constexpr Result kNotReady = 600;
 inline constexpr Result kIllegalAddress = 700;
 inline constexpr Result kLaunchTimeout = 702;
@@ -65,6 +69,8 @@ using Stream = ::CUstream_st*;
 using Event = ::CUevent_st*;
 using Graph = ::CUgraph_st*;
 using UserObject = ::CUuserObject_st*;
+using Module = ::CUmod_st*;
+using Function = ::CUfunc_st*;
 
 // Stream handles with a meaning of their own.
 inline const Stream kLegacyStream =
@@ -188,6 +194,9 @@ using HostFunction = void (*)(void* user_data);
   X(MemcpyDtoH, cuMemcpyDtoH_v2, (void* to, DevicePtr from, size_t bytes))   \
   X(MemcpyHtoD, cuMemcpyHtoD_v2,                                             \
     (DevicePtr to, const void* from, size_t bytes))                          \
+  X(MemHostAlloc, cuMemHostAlloc,                                            \
+    (void** pointer, size_t bytes, unsigned flags))                          \
+  X(MemFreeHost, cuMemFreeHost, (void* pointer))                             \
   X(StreamGetId, cuStreamGetId, (Stream stream, unsigned long long* id))     \
   X(StreamIsCapturing, cuStreamIsCapturing, (Stream stream, int* status))    \
   X(StreamWaitEvent, cuStreamWaitEvent,                                      \
@@ -214,7 +223,15 @@ using HostFunction = void (*)(void* user_data);
   X(UserObjectRelease, cuUserObjectRelease,                                  \
     (UserObject object, unsigned count))                                     \
   X(GraphRetainUserObject, cuGraphRetainUserObject,                          \
-    (Graph graph, UserObject object, unsigned count, unsigned flags))
+    (Graph graph, UserObject object, unsigned count, unsigned flags))        \
+  X(ModuleLoadData, cuModuleLoadData, (Module * module, const void* image))  \
+  X(ModuleUnload, cuModuleUnload, (Module module))                           \
+  X(ModuleGetFunction, cuModuleGetFunction,                                  \
+    (Function * function, Module module, const char* name))                  \
+  X(LaunchKernel, cuLaunchKernel,                                            \
+    (Function function, unsigned grid_x, unsigned grid_y, unsigned grid_z,   \
+     unsigned block_x, unsigned block_y, unsigned block_z,                   \
+     unsigned shared_bytes, Stream stream, void** parameters, void** extra))
 
 // The driver's functions. Null members only before Load().
 struct DriverApi {

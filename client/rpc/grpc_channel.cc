@@ -24,8 +24,12 @@ class GrpcChannel final : public ControlChannel {
     grpc::ChannelArguments arguments;
     // A daemon that was restarted is tried again soon, not after minutes.
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
-    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20);
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
+    // Despite its name: how long one attempt to connect may take. A busy daemon
+    // must not be taken for one that is away; where there is none, connecting
+    // fails at once.
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
+                     static_cast<int>(kCallLimit.count()));
     // The environment of the process is no business of a local socket, and two
     // sessions must never share a connection.
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

@@ -67,9 +67,7 @@ std::optional<Child> Child::Start(const Options& options) {
   // Not 0 to 3: Become() writes over those before it has read them all.
   const UniqueFd child_output(
       fcntl(output.write_end.get(), F_DUPFD_CLOEXEC, 10));
-  const int given =
-      options.input_fd >= 0 ? options.input_fd : input.read_end.get();
-  const UniqueFd child_input(fcntl(given, F_DUPFD_CLOEXEC, 10));
+  const UniqueFd child_input(fcntl(input.read_end.get(), F_DUPFD_CLOEXEC, 10));
   if (!child_output.is_valid() || !child_input.is_valid()) return std::nullopt;
   const pid_t pid = fork();
   if (pid < 0) return std::nullopt;

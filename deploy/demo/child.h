@@ -37,8 +37,7 @@ class Child {
  public:
   struct Options {
     std::vector<std::string> command;  // A path, and its arguments.
-    int input_fd = -1;  // Becomes its standard input; -1: a pipe from Write().
-    int extra_fd = -1;  // Becomes its descriptor 3; -1: none.
+    int extra_fd = -1;                 // Becomes its descriptor 3; -1: none.
   };
 
   // Nothing when there is no process or pipe to be had.

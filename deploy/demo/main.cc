@@ -1,12 +1,15 @@
 // main.cc - three processes share memory through a vrampool daemon, and one of
 // them dies.
 //
-//   VRAMPOOL_DIR=/run/vrampool vrampool_demo
+//   VRAMPOOL_DIR=/run/vrampool vrampool_demo [--kind KIND]
 //
-// Runs against the daemon of VRAMPOOL_DIR (a host device) as a user who is one
-// of its admins. Every step is checked; the first that is not as promised ends
-// the demo with status 1.
+// Runs against the daemon of VRAMPOOL_DIR as a user who is one of its admins,
+// with memory of the kind (cuda_ipc, vmm_fd or host_fd; default: VRAMPOOL_KIND,
+// or the daemon's first). Memory of a GPU is filled and read by the GPU. Every
+// step is checked; the first that is not as promised ends the demo with status
+// 1.
 
+#include <cctype>
 #include <cinttypes>
 #include <csignal>
 #include <cstdio>
@@ -99,25 +102,36 @@ PoolView LookAtPool(const Tool& tool) {
   return *pool;
 }
 
-uint64_t PlanSize() {
+struct Plan {
+  uint64_t size = 0;
+  std::string kind;
+  std::string device;
+};
+
+Plan MakePlan() {
   Child planner = StartRole({.command = {Self(), "--plan"}}, "the planner");
-  const std::string size = Hear(planner, "size");
+  Plan plan;
+  plan.size = std::strtoull(Hear(planner, "size").c_str(), nullptr, 10);
+  plan.kind = Hear(planner, "kind");
+  plan.device = Hear(planner, "device");
   ExpectOrderlyEnd(planner, "the planner");
-  return std::strtoull(size.c_str(), nullptr, 10);
+  return plan;
 }
 
-// B opens what A shared, and writes to it; A sees what B wrote.
+// B opens what A shares, as soon as A does; when both have read it, B writes to
+// it, and A sees what B wrote.
 void ShareBetween(Child& producer, Pipe& token) {
-  Step("B opens A's memory by the token, verifies it, and writes to it");
-  const std::string shared = Hear(producer, "shared");
   Child consumer = StartRole(
-      {.command = {Self(), "--consume"}, .input_fd = token.read_end.get()},
+      {.command = {Self(), "--consume"}, .extra_fd = token.read_end.get()},
       "B");
   token.read_end.reset();
+  const std::string shared = Hear(producer, "shared");
   Tell("A (process " + std::to_string(producer.pid()) + ") wrote " + shared);
+  Step("B opens A's memory by the token, verifies it, and writes to it");
   const std::string read = Hear(consumer, "read");
   Tell("B (process " + std::to_string(consumer.pid()) + ") reads " + read);
   if (read != shared) Stop("B does not read what A wrote");
+  if (!consumer.WriteLine("write")) Stop("B has gone");
   const std::string written = Hear(consumer, "wrote");
   if (written == shared) Stop("B wrote nothing new");
   Tell("B wrote " + written);
@@ -179,12 +193,15 @@ int RunDemo() {
   Step("The pool before");
   const PoolView before = LookAtPool(tool);
   Show(tool, "tenants");
-  const uint64_t size = PlanSize();
-  Step("A allocates " + FormatBytes(Bytes(size)) + ", fills and shares it");
+  const Plan plan = MakePlan();
+  Step("A allocates " + FormatBytes(Bytes(plan.size)) + " of kind " +
+       plan.kind + ", fills and shares it");
+  Tell("on " + plan.device +
+       (plan.kind == "HOST_FD" ? ", by the CPU" : ", by kernels on the GPU"));
   Pipe token = MakePipe();
   if (!token.write_end.is_valid()) Stop("no pipe to be had");
   Child producer =
-      StartRole({.command = {Self(), "--produce", std::to_string(size)},
+      StartRole({.command = {Self(), "--produce", std::to_string(plan.size)},
                  .extra_fd = token.write_end.get()},
                 "A");
   token.write_end.reset();
@@ -194,24 +211,41 @@ int RunDemo() {
   KillAndAccount(tool, producer);
   AwaitWhole(tool, before.available_bytes());
   Show(tool, "tenants");
-  std::printf("\ndemo passed\n");
+  std::printf("\ndemo passed with memory of kind %s\n", plan.kind.c_str());
   return 0;
+}
+
+int Usage(const char* program) {
+  std::fprintf(
+      stderr, "usage: [VRAMPOOL_DIR=DIR] %s [--kind cuda_ipc|vmm_fd|host_fd]\n",
+      program);
+  return 2;
+}
+
+// The roles find it in their environment. An unknown one they refuse.
+void ChooseKind(std::string kind) {
+  for (char& letter : kind) {
+    letter =
+        static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
+  }
+  setenv("VRAMPOOL_KIND", kind.c_str(), 1);
 }
 
 int Main(int argc, char** argv) {
   const std::string role = argc > 1 ? argv[1] : "";
-  if (role.empty()) {
-    std::signal(SIGPIPE, SIG_IGN);  // A child that died is found by its status.
-    return RunDemo();
-  }
   if (role == "--produce" && argc == 3) {
     return RunProducer(std::strtoull(argv[2], nullptr, 10), 3);
   }
-  if (role == "--consume") return RunConsumer();
+  if (role == "--consume") return RunConsumer(3);
   if (role == "--ask-too-much") return RunGreedy();
   if (role == "--plan") return RunPlanner();
-  std::fprintf(stderr, "usage: [VRAMPOOL_DIR=DIR] %s\n", argv[0]);
-  return 2;
+  if (role == "--kind" && argc == 3) {
+    ChooseKind(argv[2]);
+  } else if (argc > 1) {
+    return Usage(argv[0]);
+  }
+  std::signal(SIGPIPE, SIG_IGN);  // A child that died is found by its status.
+  return RunDemo();
 }
 
 }  // namespace

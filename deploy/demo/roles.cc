@@ -6,15 +6,18 @@
 #include <cinttypes>
 #include <cstdio>
 #include <iostream>
+#include <memory>
 #include <string>
 
 #include "deploy/demo/pattern.h"
+#include "deploy/demo/worker.h"
 #include "vrampool/vrampool.hpp"
 
 namespace vrampool::demo {
 namespace {
 
 constexpr size_t kWantedBytes = size_t{256} << 20;
+constexpr uint64_t kContentsWaitMs = 30'000;
 constexpr uint64_t kProducerSeed = 1;
 constexpr uint64_t kConsumerSeed = 1'000'003;
 
@@ -42,10 +45,22 @@ Result<Client> Attach(const Labels& labels) {
   return Client::Open(&options);
 }
 
-// The roles read and write with the CPU.
-bool IsHostMemory(const Client& client) {
+// For the memory that the client allocates.
+Result<std::unique_ptr<Worker>> WorkerOf(const Client& client) {
   const Result<vrampool_info> info = client.Info();
-  return info.ok() && info->kind == VRAMPOOL_KIND_HOST_FD;
+  if (!info.ok()) return info.status();
+  return Worker::For(*info);
+}
+
+const char* KindName(vrampool_kind kind) {
+  switch (kind) {
+    case VRAMPOOL_KIND_CUDA_IPC:
+      return "CUDA_IPC";
+    case VRAMPOOL_KIND_VMM_FD:
+      return "VMM_FD";
+    default:
+      return "HOST_FD";
+  }
 }
 
 void Say(const char* verb, uint64_t checksum) {
@@ -60,47 +75,68 @@ bool WriteLine(int fd, std::string line) {
          static_cast<ssize_t>(line.size());
 }
 
+// Empty when nobody writes one.
+std::string ReadLine(int fd) {
+  std::string line;
+  char next = 0;
+  while (read(fd, &next, 1) == 1 && next != '\n') line.push_back(next);
+  return line;
+}
+
 }  // namespace
 
 int RunProducer(size_t size, int token_fd) {
   Result<Client> client = Attach({.name = "producer", .tag = kProducerTag});
   if (!client.ok()) return Fail("attach", client.status());
-  if (!IsHostMemory(*client)) return Fail("the demo needs a host device");
-  void* const data = client->Allocate(size);
+  const Result<std::unique_ptr<Worker>> made = WorkerOf(*client);
+  if (!made.ok()) return Fail("info", made.status());
+  Worker& worker = **made;
+  void* const data = client->Allocate(size, worker.stream());
   if (data == nullptr) return Fail("allocate", Status::Last());
-  FillPattern(data, size, kProducerSeed);
-  Result<Object> object = client->Share({{data, size}});
+  worker.Fill(data, size, kProducerSeed);
+  // A GPU may still be at it: openers wait for that, this process does not.
+  Client::ShareOptions in_order;
+  in_order.stream = worker.stream();
+  Result<Object> object = client->Share({{data, size}}, in_order);
   if (!object.ok()) return Fail("share", object.status());
   const Result<std::string> token = object->Token();
   if (!token.ok()) return Fail("token", token.status());
-  Say("shared", Checksum(data, size));
   if (!WriteLine(token_fd, *token)) return Fail("passing the token on");
   close(token_fd);
+  Say("shared", worker.Checksum(data, size));
   std::string line;
   while (std::getline(std::cin, line)) {
     if (line != "look") return Fail("an order that A does not know");
-    Say("sees", Checksum(data, size));
+    Say("sees", worker.Checksum(data, size));
   }
   return Fail("A was to be killed, but its driver ended first");
 }
 
-int RunConsumer() {
+int RunConsumer(int token_fd) {
   Result<Client> client = Attach({.name = "consumer", .tag = "demo-b"});
   if (!client.ok()) return Fail("attach", client.status());
-  std::string token;
-  if (!std::getline(std::cin, token)) return Fail("no token came");
-  Result<Object> object = client->OpenToken(token.c_str());
+  const Result<std::unique_ptr<Worker>> made = WorkerOf(*client);
+  if (!made.ok()) return Fail("info", made.status());
+  Worker& worker = **made;
+  const std::string token = ReadLine(token_fd);
+  if (token.empty()) return Fail("no token came");
+  Result<Object> object = client->OpenToken(token.c_str(), kContentsWaitMs);
   if (!object.ok()) return Fail("open", object.status());
   void* const data = object->data();
   const size_t size = object->size();
-  const uint64_t checksum = Checksum(data, size);
+  const uint64_t checksum = worker.Checksum(data, size);
   if (checksum != PatternChecksum(size, kProducerSeed)) {
     return Fail("the bytes are not those that A wrote");
   }
   Say("read", checksum);
-  FillPattern(data, size, kConsumerSeed);
-  Say("wrote", Checksum(data, size));
-  return 0;
+  std::string line;
+  if (!std::getline(std::cin, line) || line != "write") {
+    return Fail("B was not told to write");
+  }
+  worker.Fill(data, size, kConsumerSeed);
+  Say("wrote", worker.Checksum(data, size));
+  const Status closed = object->Close(worker.stream());
+  return closed.ok() ? 0 : Fail("close", closed);
 }
 
 int RunGreedy() {
@@ -130,7 +166,8 @@ int RunPlanner() {
   const uint64_t half = budget->limit_bytes / 2 / granule * granule;
   const uint64_t size = std::min<uint64_t>(kWantedBytes, half);
   if (size == 0) return Fail("the tenant's limit leaves nothing to share");
-  std::printf("size %" PRIu64 "\n", size);
+  std::printf("size %" PRIu64 "\nkind %s\ndevice %s\n", size,
+              KindName(info->kind), info->device_uuid);
   return 0;
 }
 

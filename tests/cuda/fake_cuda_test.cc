@@ -30,6 +30,7 @@ constexpr char kConfig[] =
     "total_bytes=1073741824\n"
     "context_bytes=16777216\n"
     "name0=Fake A\n"
+    "uuid0=GPU-fa4ec0da-0000-4000-8000-000000000001\n"
     "uuid1=MIG-fa4ec0da-0000-4000-8000-000000000002\n"
     "mig1=1\n";
 

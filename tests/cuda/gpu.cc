@@ -5,24 +5,17 @@
 #include <cstdlib>
 
 #include "base/cuda/driver.h"
+#include "deploy/demo/kernels.h"
 #include "tests/cuda/kernels.h"
 
 namespace vrampool::testing {
 namespace {
-
-constexpr unsigned kThreads = 256;
-constexpr unsigned kMostBlocks = 1024;
 
 const cuda::DriverApi& Api() {
   const cuda::LoadedDriver& driver = cuda::LoadDriver();
   if (driver.api != nullptr) return *driver.api;
   std::fprintf(stderr, "%s\n", driver.problem.c_str());
   std::_Exit(1);
-}
-
-unsigned BlocksFor(uint64_t words) {
-  const uint64_t blocks = (words + kThreads - 1) / kThreads;
-  return static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks);
 }
 
 }  // namespace
@@ -32,14 +25,17 @@ Gpu::Gpu(int ordinal) : api_(Api()) {
   Expect(api_.DeviceGet(&device_, ordinal), "finding the GPU");
   Expect(api_.DevicePrimaryCtxRetain(&context_, device_), "making a context");
   MakeCurrent();
-  Expect(test().ModuleLoadData(&module_, cuda::kTestKernels),
+  Expect(kernels_.emplace(api_).Load(cuda::kTestKernels),
          "loading the kernels");
+  Expect(demo_kernels_.emplace(api_).Load(demo::kKernels),
+         "loading the demo's kernels");
 }
 
 Gpu::~Gpu() {
   // After a broken context every call fails, and nothing is left to give back.
   (void)api_.CtxSetCurrent(context_);
-  (void)test().ModuleUnload(module_);
+  kernels_.reset();
+  demo_kernels_.reset();
   (void)api_.DevicePrimaryCtxRelease(device_);
 }
 
@@ -55,59 +51,45 @@ void Gpu::Expect(cuda::Result result, const char* doing) const {
   std::_Exit(1);
 }
 
-void Gpu::Launch(cuda::Stream stream, const char* kernel, unsigned blocks,
-                 void** parameters) const {
-  cuda::Function function = nullptr;
-  Expect(test().ModuleGetFunction(&function, module_, kernel), kernel);
-  Expect(test().LaunchKernel(function, blocks, 1, 1, kThreads, 1, 1, 0, stream,
-                             parameters, nullptr),
-         kernel);
-}
-
 void Gpu::Spin(cuda::Stream stream, std::chrono::nanoseconds time) const {
-  auto ns = static_cast<uint64_t>(time.count());
-  void* parameters[] = {&ns};
-  Launch(stream, "vrampool_spin", 1, parameters);
+  Expect(kernels_->Run({.stream = stream, .kernel = "vrampool_spin"},
+                       static_cast<uint64_t>(time.count())),
+         "spinning");
 }
 
 void Gpu::Fill(cuda::Stream stream, Words to, uint32_t value) const {
-  void* parameters[] = {&to.at, &to.count, &value};
-  Launch(stream, "vrampool_fill", BlocksFor(to.count), parameters);
+  Expect(kernels_->Run(
+             {.stream = stream, .kernel = "vrampool_fill", .items = to.count},
+             to.at, to.count, value),
+         "filling");
 }
 
 void Gpu::FillUntil(cuda::Stream stream, Words to, uint32_t value,
                     cuda::DevicePtr stop) const {
-  void* parameters[] = {&to.at, &to.count, &value, &stop};
-  Launch(stream, "vrampool_fill_until", 1, parameters);
-}
-
-template <typename Run>
-uint64_t Gpu::Accumulate(cuda::Stream stream, const Run& run) const {
-  // Host memory: asking must not need the legacy stream, which waits.
-  void* sum = nullptr;
-  Expect(test().MemHostAlloc(&sum, sizeof(uint64_t), 0), "making a sum");
-  auto* const word = static_cast<uint64_t*>(sum);
-  *word = 0;
-  run(reinterpret_cast<cuda::DevicePtr>(sum));
-  Synchronize(stream);
-  const uint64_t result = *word;
-  Expect(test().MemFreeHost(sum), "freeing the sum");
-  return result;
+  Expect(kernels_->Run({.stream = stream, .kernel = "vrampool_fill_until"},
+                       to.at, to.count, value, stop),
+         "filling until told to stop");
 }
 
 uint64_t Gpu::CountMismatches(cuda::Stream stream, Words from,
                               uint32_t value) const {
-  return Accumulate(stream, [&](cuda::DevicePtr out) {
-    void* parameters[] = {&from.at, &from.count, &value, &out};
-    Launch(stream, "vrampool_mismatches", BlocksFor(from.count), parameters);
-  });
+  uint64_t count = 0;
+  Expect(kernels_->Sum({.stream = stream,
+                        .kernel = "vrampool_mismatches",
+                        .items = from.count},
+                       &count, from.at, from.count, value),
+         "counting mismatches");
+  return count;
 }
 
 uint64_t Gpu::Checksum(cuda::Stream stream, Words from) const {
-  return Accumulate(stream, [&](cuda::DevicePtr out) {
-    void* parameters[] = {&from.at, &from.count, &out};
-    Launch(stream, "vrampool_checksum", BlocksFor(from.count), parameters);
-  });
+  uint64_t sum = 0;
+  Expect(demo_kernels_->Sum({.stream = stream,
+                             .kernel = demo::kChecksumKernel,
+                             .items = from.count},
+                            &sum, from.at, from.count),
+         "summing up");
+  return sum;
 }
 
 void Gpu::Synchronize(cuda::Stream stream) const {
@@ -208,7 +190,7 @@ void VmmBuffer::Free() {
 
 HostFlag::HostFlag(const Gpu& gpu) : gpu_(gpu) {
   void* word = nullptr;
-  gpu_.Expect(gpu_.test().MemHostAlloc(&word, sizeof(uint32_t), 0),
+  gpu_.Expect(gpu_.api().MemHostAlloc(&word, sizeof(uint32_t), 0),
               "making a flag");
   word_ = static_cast<uint32_t*>(word);
   *word_ = 0;
@@ -216,7 +198,7 @@ HostFlag::HostFlag(const Gpu& gpu) : gpu_(gpu) {
 
 HostFlag::~HostFlag() {
   Set();  // Freeing waits for all work.
-  (void)gpu_.test().MemFreeHost(word_);
+  (void)gpu_.api().MemFreeHost(word_);
 }
 
 void HostFlag::Set() { std::atomic_ref<uint32_t>(*word_).store(1); }

@@ -1,4 +1,5 @@
-// gpu.h - one GPU, its streams, events and the kernels of kernels.h, for tests.
+// gpu.h - one GPU, its streams, events and kernels (those of kernels.h and of
+// deploy/demo/kernels.h), for tests.
 //
 // Works on whatever driver base/cuda/driver.h opens, the real one and the fake.
 // A call that fails here is no finding but a broken test: it ends the process
@@ -18,8 +19,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "base/cuda/driver_api.h"
+#include "base/cuda/kernel_module.h"
 #include "tests/cuda/test_driver.h"
 
 namespace vrampool::testing {
@@ -64,15 +67,11 @@ class Gpu {
   size_t FreeBytes() const;
 
  private:
-  void Launch(cuda::Stream stream, const char* kernel, unsigned blocks,
-              void** parameters) const;
-  template <typename Run>
-  uint64_t Accumulate(cuda::Stream stream, const Run& run) const;
-
   const cuda::DriverApi& api_;
   cuda::Device device_ = 0;
   cuda::Context context_ = nullptr;
-  cuda::Module module_ = nullptr;
+  std::optional<cuda::KernelModule> kernels_;
+  std::optional<cuda::KernelModule> demo_kernels_;
 };
 
 // Does not wait for the default stream, nor that for it.

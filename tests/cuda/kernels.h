@@ -4,8 +4,6 @@
 //   vrampool_fill(ptr, u64 words, u32 value)   32-bit words
 //   vrampool_mismatches(ptr, u64 words, u32 value, ptr u64 out)
 //                                              adds the number of other words
-//   vrampool_checksum(ptr, u64 words, ptr u64 out)
-//                                              adds word * (index + 1) mod 2^64
 //   vrampool_fill_until(ptr, u64 words, u32 value, ptr u32 stop)
 //                                              again and again until *stop != 0
 //
@@ -98,42 +96,6 @@ again:
   bra again;
 done:
   atom.global.add.u64 %r10, [%r8], %r9;
-  ret;
-}
-
-.visible .entry vrampool_checksum(.param .u64 data, .param .u64 words,
-                                  .param .u64 out)
-{
-  .reg .pred %p<2>;
-  .reg .b32 %w<7>;
-  .reg .b64 %r<13>;
-  ld.param.u64 %r1, [data];
-  cvta.to.global.u64 %r1, %r1;
-  ld.param.u64 %r2, [words];
-  ld.param.u64 %r8, [out];
-  cvta.to.global.u64 %r8, %r8;
-  mov.u32 %w2, %ctaid.x;
-  mov.u32 %w3, %ntid.x;
-  mov.u32 %w4, %tid.x;
-  mov.u32 %w5, %nctaid.x;
-  mul.wide.u32 %r3, %w2, %w3;
-  cvt.u64.u32 %r4, %w4;
-  add.u64 %r3, %r3, %r4;
-  mul.wide.u32 %r5, %w5, %w3;
-  mov.u64 %r9, 0;
-again:
-  setp.ge.u64 %p1, %r3, %r2;
-  @%p1 bra done;
-  shl.b64 %r6, %r3, 2;
-  add.u64 %r7, %r1, %r6;
-  ld.volatile.global.u32 %w6, [%r7];
-  cvt.u64.u32 %r10, %w6;
-  add.u64 %r11, %r3, 1;
-  mad.lo.u64 %r9, %r10, %r11, %r9;
-  add.u64 %r3, %r3, %r5;
-  bra again;
-done:
-  atom.global.add.u64 %r12, [%r8], %r9;
   ret;
 }
 

@@ -11,15 +11,11 @@
 
 #include "base/cuda/driver_api.h"
 
-struct CUmod_st;
-struct CUfunc_st;
 struct CUgraphExec_st;
 struct CUgraphNode_st;
 
 namespace vrampool::cuda {
 
-using Module = ::CUmod_st*;
-using Function = ::CUfunc_st*;
 using GraphExec = ::CUgraphExec_st*;
 using GraphNode = ::CUgraphNode_st*;
 
@@ -34,49 +30,37 @@ inline constexpr Result kCaptureIsolation = 905;
 inline constexpr Result kCaptureImplicit = 906;
 inline constexpr Result kCapturedEvent = 907;
 inline constexpr Result kCaptureWrongThread = 908;
-inline constexpr Result kNotFound = 500;
 
 // X(member, symbol, parameter types), as in driver_api.h.
-#define VRAMPOOL_CUDA_TEST_FUNCTIONS(X)                                      \
-  X(ModuleLoadData, cuModuleLoadData, (Module * module, const void* image))  \
-  X(ModuleUnload, cuModuleUnload, (Module module))                           \
-  X(ModuleGetFunction, cuModuleGetFunction,                                  \
-    (Function * function, Module module, const char* name))                  \
-  X(LaunchKernel, cuLaunchKernel,                                            \
-    (Function function, unsigned grid_x, unsigned grid_y, unsigned grid_z,   \
-     unsigned block_x, unsigned block_y, unsigned block_z,                   \
-     unsigned shared_bytes, Stream stream, void** parameters, void** extra)) \
-  X(LaunchHostFunc, cuLaunchHostFunc,                                        \
-    (Stream stream, HostFunction function, void* user_data))                 \
-  X(StreamCreate, cuStreamCreate, (Stream * stream, unsigned flags))         \
-  X(StreamDestroy, cuStreamDestroy_v2, (Stream stream))                      \
-  X(StreamQuery, cuStreamQuery, (Stream stream))                             \
-  X(StreamSynchronize, cuStreamSynchronize, (Stream stream))                 \
-  X(StreamWaitValue32, cuStreamWaitValue32_v2,                               \
-    (Stream stream, DevicePtr word, uint32_t value, unsigned flags))         \
-  X(StreamWriteValue32, cuStreamWriteValue32_v2,                             \
-    (Stream stream, DevicePtr word, uint32_t value, unsigned flags))         \
-  X(CtxRecordEvent, cuCtxRecordEvent, (Context context, Event event))        \
-  X(StreamBeginCapture, cuStreamBeginCapture_v2, (Stream stream, int mode))  \
-  X(StreamEndCapture, cuStreamEndCapture, (Stream stream, Graph * graph))    \
-  X(StreamGetCaptureInfo, cuStreamGetCaptureInfo_v2,                         \
-    (Stream stream, int* status, uint64_t* id, Graph* graph,                 \
-     const GraphNode** dependencies, size_t* count))                         \
-  X(ThreadExchangeStreamCaptureMode, cuThreadExchangeStreamCaptureMode,      \
-    (int* mode))                                                             \
-  X(GraphCreate, cuGraphCreate, (Graph * graph, unsigned flags))             \
-  X(GraphInstantiate, cuGraphInstantiateWithFlags,                           \
-    (GraphExec * exec, Graph graph, unsigned long long flags))               \
-  X(GraphLaunch, cuGraphLaunch, (GraphExec exec, Stream stream))             \
-  X(GraphDestroy, cuGraphDestroy, (Graph graph))                             \
-  X(GraphExecDestroy, cuGraphExecDestroy, (GraphExec exec))                  \
-  X(MemsetD8Async, cuMemsetD8Async,                                          \
-    (DevicePtr pointer, unsigned char value, size_t count, Stream stream))   \
-  X(MemsetD32Async, cuMemsetD32Async,                                        \
-    (DevicePtr pointer, unsigned value, size_t count, Stream stream))        \
-  X(MemHostAlloc, cuMemHostAlloc,                                            \
-    (void** pointer, size_t bytes, unsigned flags))                          \
-  X(MemFreeHost, cuMemFreeHost, (void* pointer))
+#define VRAMPOOL_CUDA_TEST_FUNCTIONS(X)                                     \
+  X(LaunchHostFunc, cuLaunchHostFunc,                                       \
+    (Stream stream, HostFunction function, void* user_data))                \
+  X(StreamCreate, cuStreamCreate, (Stream * stream, unsigned flags))        \
+  X(StreamDestroy, cuStreamDestroy_v2, (Stream stream))                     \
+  X(StreamQuery, cuStreamQuery, (Stream stream))                            \
+  X(StreamSynchronize, cuStreamSynchronize, (Stream stream))                \
+  X(StreamWaitValue32, cuStreamWaitValue32_v2,                              \
+    (Stream stream, DevicePtr word, uint32_t value, unsigned flags))        \
+  X(StreamWriteValue32, cuStreamWriteValue32_v2,                            \
+    (Stream stream, DevicePtr word, uint32_t value, unsigned flags))        \
+  X(CtxRecordEvent, cuCtxRecordEvent, (Context context, Event event))       \
+  X(StreamBeginCapture, cuStreamBeginCapture_v2, (Stream stream, int mode)) \
+  X(StreamEndCapture, cuStreamEndCapture, (Stream stream, Graph * graph))   \
+  X(StreamGetCaptureInfo, cuStreamGetCaptureInfo_v2,                        \
+    (Stream stream, int* status, uint64_t* id, Graph* graph,                \
+     const GraphNode** dependencies, size_t* count))                        \
+  X(ThreadExchangeStreamCaptureMode, cuThreadExchangeStreamCaptureMode,     \
+    (int* mode))                                                            \
+  X(GraphCreate, cuGraphCreate, (Graph * graph, unsigned flags))            \
+  X(GraphInstantiate, cuGraphInstantiateWithFlags,                          \
+    (GraphExec * exec, Graph graph, unsigned long long flags))              \
+  X(GraphLaunch, cuGraphLaunch, (GraphExec exec, Stream stream))            \
+  X(GraphDestroy, cuGraphDestroy, (Graph graph))                            \
+  X(GraphExecDestroy, cuGraphExecDestroy, (GraphExec exec))                 \
+  X(MemsetD8Async, cuMemsetD8Async,                                         \
+    (DevicePtr pointer, unsigned char value, size_t count, Stream stream))  \
+  X(MemsetD32Async, cuMemsetD32Async,                                       \
+    (DevicePtr pointer, unsigned value, size_t count, Stream stream))
 
 // Members are null where the loaded driver lacks the function.
 struct TestDriverApi {

@@ -3,7 +3,7 @@
 #
 #   tests/gpu/run.sh [STEP...]
 #
-# Steps: driver conformance client torch kill figures. Needs the folder
+# Steps: driver conformance client demo torch kill figures. Needs the folder
 # that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default build/gpu-bundle) and,
 # for the steps torch, kill and figures, Python with PyTorch and pytest. Nothing
 # else may use the GPU meanwhile. Logs and figures.json go to $OUT (default
@@ -24,6 +24,7 @@ bin=$VRAMPOOL_BUNDLE/bin
 run_driver() { "$bin/driver_behaviour_test"; }
 run_conformance() { "$bin/device_conformance_test"; }
 run_client() { "$bin/client_gpu_test" && "$bin/gpu_order_test"; }
+run_demo() { tests/gpu/quickstart_test.sh "$VRAMPOOL_BUNDLE"; }
 run_torch() { pytest_of torch_test.py; }
 run_kill() { pytest_of kill_test.py; }
 run_figures() { pytest_of figures_test.py; }
@@ -34,7 +35,7 @@ pytest_of() {
 
 steps=("$@")
 ((${#steps[@]} > 0)) ||
-  steps=(driver conformance client torch kill figures)
+  steps=(driver conformance client demo torch kill figures)
 passed=0 failed=0
 for step in "${steps[@]}"; do
   declare -F "run_$step" >/dev/null || {

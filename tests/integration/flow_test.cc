@@ -222,6 +222,20 @@ TEST_F(Flow, APendingObjectIsOpenedWhenItIsReady) {
   EXPECT_EQ(consumer->Quit(), 0);
 }
 
+TEST_F(Flow, ADaemonThatIsSlowToAnswerTheFirstCallIsWaitedFor) {
+  StartDaemon("64MiB", "");
+  const auto client = StartClient();
+  daemon_->process().Signal(SIGSTOP);
+  client->Begin("allocate a 4194304");
+  // Long enough for one who takes a slow daemon for none.
+  EXPECT_EQ(client->process().ReadLine(absl::Milliseconds(500)).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  daemon_->process().Signal(SIGCONT);
+  const Answer granted = client->Finish();
+  EXPECT_TRUE(granted.ok()) << granted;
+  EXPECT_EQ(client->Quit(), 0);
+}
+
 TEST_F(Flow, AStoppedDaemonLeavesItsClientsTheirMemory) {
   StartDaemon("64MiB", "");
   const auto client = StartClient();

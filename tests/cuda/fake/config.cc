@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -48,20 +49,26 @@ cuda::Uuid ParseUuid(const std::string& text) {
   return uuid;
 }
 
-std::string DefaultUuid(int device) {
+// Devices of another directory are others, to daemons too, which serve a device
+// once on a machine.
+std::string DefaultUuid(const std::string& directory, int device) {
+  const uint64_t place = std::hash<std::string>()(directory);
   char text[64];
-  std::snprintf(text, sizeof(text), "GPU-fa4ec0da-0000-4000-8000-%012x",
-                device + 1);
+  std::snprintf(text, sizeof(text), "GPU-fa4ec0da-%04x-4000-8000-%08x%04x",
+                static_cast<unsigned>(place >> 48),
+                static_cast<unsigned>(place & 0xffffffffu),
+                static_cast<unsigned>(device + 1));
   return text;
 }
 
-void ConfigureDevice(const Values& values, int index, DeviceEntry& device) {
+void ConfigureDevice(const std::string& directory, const Values& values,
+                     int index, DeviceEntry& device) {
   const std::string number = std::to_string(index);
   const auto text = [&](const std::string& name, std::string otherwise) {
     const auto found = values.find(name + number);
     return found == values.end() ? otherwise : found->second;
   };
-  device.uuid = ParseUuid(text("uuid", DefaultUuid(index)));
+  device.uuid = ParseUuid(text("uuid", DefaultUuid(directory, index)));
   const std::string name = text("name", "Fake GPU");
   std::strncpy(device.name, name.c_str(), sizeof(device.name) - 1);
   device.total_bytes = Number(values, "total_bytes" + number,
@@ -77,7 +84,7 @@ void Configure(const std::string& directory, SharedState& state) {
   state.device_count = static_cast<uint32_t>(
       std::min<uint64_t>(Number(values, "devices", 1), kMaxDevices));
   for (uint32_t i = 0; i < state.device_count; ++i) {
-    ConfigureDevice(values, static_cast<int>(i), state.devices[i]);
+    ConfigureDevice(directory, values, static_cast<int>(i), state.devices[i]);
   }
   state.context_bytes = Number(values, "context_bytes", 0);
   const char* const settings[kSettings] = {"dirty", "non_isolating", "orphans"};

@@ -23,7 +23,8 @@
 //   total_bytes=8589934592       of each
 //   context_bytes=0              what a context costs
 //   name0= uuid0=GPU-... mig0=0  of device 0, and so on; a MIG device's uuid
-//                                starts with MIG-
+//                                starts with MIG-; by default it is another in
+//                                every directory
 //   dirty=0 non_isolating=0 orphans=0    as the Setting below
 //
 // The functions are looked up by name (cuda::FindDriverSymbol) because the real

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <thread>
 
+#include "deploy/demo/kernels.h"
+#include "deploy/demo/pattern.h"
 #include "tests/cuda/fake/process.h"
 
 namespace vrampool::fake_cuda {
@@ -80,6 +82,19 @@ Work Checksum(void** parameters) {
   };
 }
 
+Work Pattern(void** parameters) {
+  return [address = Argument<uint64_t>(parameters, 0),
+          words = Argument<uint64_t>(parameters, 1),
+          seed = Argument<uint64_t>(parameters, 2)] {
+    EachWord(address, 2 * words, Access::kReadWrite,
+             [seed](Word half, uint64_t index) {
+               const uint64_t word = demo::PatternWord(seed, index / 2);
+               half.store(static_cast<uint32_t>(word >> (32 * (index % 2))),
+                          std::memory_order_relaxed);
+             });
+  };
+}
+
 Work FillUntil(void** parameters) {
   return [address = Argument<uint64_t>(parameters, 0),
           words = Argument<uint64_t>(parameters, 1),
@@ -100,13 +115,17 @@ CUfunc_st g_kernels[] = {
     {"vrampool_spin", &Spin},
     {"vrampool_fill", &Fill},
     {"vrampool_mismatches", &Mismatches},
-    {"vrampool_checksum", &Checksum},
     {"vrampool_fill_until", &FillUntil},
+    {demo::kPatternKernel, &Pattern},
+    {demo::kChecksumKernel, &Checksum},
 };
 
 }  // namespace
 
-CUfunc_st* FindKernel(const char* name) {
+CUfunc_st* FindKernel(const std::string& ptx, const char* name) {
+  if (ptx.find(std::string(".entry ") + name + "(") == std::string::npos) {
+    return nullptr;
+  }
   for (CUfunc_st& kernel : g_kernels) {
     if (std::strcmp(kernel.name, name) == 0) return &kernel;
   }

@@ -1,4 +1,5 @@
-// kernel.h - what the test module's kernels do, on the CPU (../kernels.h).
+// kernel.h - what the kernels of ../kernels.h and deploy/demo/kernels.h do, on
+// the CPU. They are known by their names; nothing reads their instructions.
 //
 // Threads: thread-safe.
 
@@ -6,6 +7,7 @@
 #define VRAMPOOL_TESTS_CUDA_FAKE_KERNEL_H_
 
 #include <cstdint>
+#include <string>
 
 #include "tests/cuda/fake/engine.h"
 
@@ -18,7 +20,8 @@ struct CUfunc_st {
 
 namespace vrampool::fake_cuda {
 
-CUfunc_st* FindKernel(const char* name);  // Null: none of that name.
+// Null: the module's text has no kernel of that name, or not one of ours.
+CUfunc_st* FindKernel(const std::string& ptx, const char* name);
 
 // Work that breaks the process when its addresses do not allow it.
 Work FillBytes(uint64_t address, unsigned char value, uint64_t bytes);

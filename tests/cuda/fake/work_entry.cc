@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstring>
 #include <functional>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -12,8 +13,9 @@
 #include "tests/cuda/fake/kernel.h"
 #include "tests/cuda/fake/process.h"
 
-// Nothing of a module's image is used: its kernels are known by name.
-struct CUmod_st {};
+struct CUmod_st {
+  std::string ptx;
+};
 
 namespace vrampool::cuda {
 namespace {
@@ -89,7 +91,9 @@ Result cuModuleLoadData(Module* module, const void* image) {
   Context context = nullptr;
   VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
   if (image == nullptr) return kInvalidValue;
-  *module = new CUmod_st();
+  std::string ptx = static_cast<const char*>(image);
+  if (ptx.find(".version") == std::string::npos) return kInvalidPtx;
+  *module = new CUmod_st{std::move(ptx)};
   return kSuccess;
 }
 
@@ -100,10 +104,12 @@ Result cuModuleUnload(Module module) {
   return kSuccess;
 }
 
-Result cuModuleGetFunction(Function* function, Module, const char* name) {
+Result cuModuleGetFunction(Function* function, Module module,
+                           const char* name) {
   Context context = nullptr;
   VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
-  *function = fake_cuda::FindKernel(name);
+  if (module == nullptr) return kInvalidHandle;
+  *function = fake_cuda::FindKernel(module->ptx, name);
   return *function == nullptr ? kNotFound : kSuccess;
 }
 
