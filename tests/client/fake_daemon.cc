@@ -170,13 +170,22 @@ class FakeChannel final : public ControlChannel {
     const std::lock_guard living(life_->mu);
     if (!life_->is_alive) return Away();
     MutexLock lock(daemon_.mu_);
-    const uint64_t object = static_cast<uint64_t>(call.object);
-    daemon_.ledger_.ready[object] = outcome;
-    daemon_.ledger_.pending.erase(object);
-    daemon_.SetSlot(call.object, outcome == ReadyOutcome::kComplete
-                                     ? shm::ObjectState::kLive
-                                     : shm::ObjectState::kBroken);
+    FakeDaemon::Ledger& ledger = daemon_.ledger_;
+    ++ledger.ready_calls;
     daemon_.changed_.NotifyAll();
+    if (ledger.unheard_readies > 0) {
+      --ledger.unheard_readies;
+      return Away();
+    }
+    const uint64_t object = static_cast<uint64_t>(call.object);
+    ledger.ready.emplace(object, outcome);
+    if (ledger.pending.count(object) > 0) {
+      daemon_.SettleLocked(call.object, outcome);
+    }
+    if (ledger.lost_readies > 0) {
+      --ledger.lost_readies;
+      return Refuse(CallCode::kDeadlineExceeded, CallReason::kNone, "lost");
+    }
     return {};
   }
 
@@ -184,6 +193,13 @@ class FakeChannel final : public ControlChannel {
   CallOutcome Open(const OpenCall& call, OpenReply& reply) override {
     const std::lock_guard living(life_->mu);
     if (!life_->is_alive) return Away();
+    std::function<void()> hook;
+    const CallOutcome outcome = OpenNow(call, reply, hook);
+    if (hook) hook();
+    return outcome;
+  }
+  CallOutcome OpenNow(const OpenCall& call, OpenReply& reply,
+                      std::function<void()>& hook) {
     MutexLock lock(daemon_.mu_);
     FakeDaemon::Ledger& ledger = daemon_.ledger_;
     const auto object = ledger.objects.find(static_cast<uint64_t>(call.object));
@@ -191,7 +207,8 @@ class FakeChannel final : public ControlChannel {
       return Refuse(CallCode::kNotFound, CallReason::kObjectUnknown,
                     "no such object");
     }
-    if (ledger.pending.count(object->first) > 0) {
+    reply.is_pending = ledger.pending.count(object->first) > 0;
+    if (reply.is_pending && !call.takes_pending) {
       return Refuse(CallCode::kDeadlineExceeded, CallReason::kWaitedOut,
                     "not ready");
     }
@@ -215,6 +232,7 @@ class FakeChannel final : public ControlChannel {
     }
     std::memcpy(reply.metadata, "schema", 6);
     reply.metadata_size = 6;
+    hook = daemon_.on_opened_;
     return {};
   }
 
@@ -386,6 +404,34 @@ void FakeDaemon::SendObjectEnded(ObjectId object) {
   const attach::ObjectEnded body{.object_id = static_cast<uint64_t>(object)};
   MutexLock lock(mu_);
   SendPacket(attach::MessageType::kObjectEnded, &body, sizeof(body), {});
+}
+
+void FakeDaemon::SendObjectSettled(ObjectId object) {
+  MutexLock lock(mu_);
+  SendSettledLocked(object);
+}
+
+void FakeDaemon::SendSettledLocked(ObjectId object) {
+  const attach::ObjectSettled body{.object_id = static_cast<uint64_t>(object)};
+  SendPacket(attach::MessageType::kObjectSettled, &body, sizeof(body), {});
+}
+
+void FakeDaemon::Settle(ObjectId object, ReadyOutcome outcome) {
+  MutexLock lock(mu_);
+  SettleLocked(object, outcome);
+}
+
+void FakeDaemon::SettleLocked(ObjectId object, ReadyOutcome outcome) {
+  ledger_.pending.erase(static_cast<uint64_t>(object));
+  SetSlot(object, outcome == ReadyOutcome::kComplete
+                      ? shm::ObjectState::kLive
+                      : shm::ObjectState::kBroken);
+  SendSettledLocked(object);
+}
+
+void FakeDaemon::OnOpened(std::function<void()> hook) {
+  MutexLock lock(mu_);
+  on_opened_ = std::move(hook);
 }
 
 void FakeDaemon::SendFarewell(attach::FarewellCode code,

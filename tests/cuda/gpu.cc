@@ -39,6 +39,7 @@ Gpu::Gpu(int ordinal) : api_(Api()) {
 Gpu::~Gpu() {
   // After a broken context every call fails, and nothing is left to give back.
   (void)api_.CtxSetCurrent(context_);
+  for (uint64_t* const sum : sums_) (void)test().MemFreeHost(sum);
   (void)test().ModuleUnload(module_);
   (void)api_.DevicePrimaryCtxRelease(device_);
 }
@@ -83,16 +84,28 @@ void Gpu::FillUntil(cuda::Stream stream, Words to, uint32_t value,
 
 template <typename Run>
 uint64_t Gpu::Accumulate(cuda::Stream stream, const Run& run) const {
-  // Host memory: asking must not need the legacy stream, which waits.
-  void* sum = nullptr;
-  Expect(test().MemHostAlloc(&sum, sizeof(uint64_t), 0), "making a sum");
-  auto* const word = static_cast<uint64_t*>(sum);
-  *word = 0;
+  uint64_t* const sum = TakeSum();
+  *sum = 0;
   run(reinterpret_cast<cuda::DevicePtr>(sum));
   Synchronize(stream);
-  const uint64_t result = *word;
-  Expect(test().MemFreeHost(sum), "freeing the sum");
+  const uint64_t result = *sum;
+  const MutexLock lock(mu_);
+  sums_.push_back(sum);
   return result;
+}
+
+// Host memory: asking must not need the legacy stream, which waits. Kept,
+// because freeing it waits, too.
+uint64_t* Gpu::TakeSum() const {
+  const MutexLock lock(mu_);
+  if (!sums_.empty()) {
+    uint64_t* const sum = sums_.back();
+    sums_.pop_back();
+    return sum;
+  }
+  void* sum = nullptr;
+  Expect(test().MemHostAlloc(&sum, sizeof(uint64_t), 0), "making a sum");
+  return static_cast<uint64_t*>(sum);
 }
 
 uint64_t Gpu::CountMismatches(cuda::Stream stream, Words from,
@@ -219,6 +232,8 @@ HostFlag::~HostFlag() {
   (void)gpu_.test().MemFreeHost(word_);
 }
 
-void HostFlag::Set() { std::atomic_ref<uint32_t>(*word_).store(1); }
+void HostFlag::Store(uint32_t value) {
+  std::atomic_ref<uint32_t>(*word_).store(value);
+}
 
 }  // namespace vrampool::testing

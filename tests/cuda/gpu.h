@@ -18,8 +18,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "base/cuda/driver_api.h"
+#include "base/mutex.h"
 #include "tests/cuda/test_driver.h"
 
 namespace vrampool::testing {
@@ -55,7 +57,7 @@ class Gpu {
   void FillUntil(cuda::Stream stream, Words to, uint32_t value,
                  cuda::DevicePtr stop) const;
 
-  // Both wait for the stream. The sum is that of word i * (i + 1).
+  // Both wait for the stream, and for no other. The sum is that of word i * (i + 1).
   uint64_t CountMismatches(cuda::Stream stream, Words from,
                            uint32_t value) const;
   uint64_t Checksum(cuda::Stream stream, Words from) const;
@@ -68,11 +70,15 @@ class Gpu {
               void** parameters) const;
   template <typename Run>
   uint64_t Accumulate(cuda::Stream stream, const Run& run) const;
+  uint64_t* TakeSum() const;
 
   const cuda::DriverApi& api_;
   cuda::Device device_ = 0;
   cuda::Context context_ = nullptr;
   cuda::Module module_ = nullptr;
+
+  mutable Mutex mu_;
+  mutable std::vector<uint64_t*> sums_;  // Not in use now.
 };
 
 // Does not wait for the default stream, nor that for it.
@@ -163,7 +169,8 @@ class HostFlag {
   cuda::DevicePtr at() const {
     return reinterpret_cast<cuda::DevicePtr>(word_);
   }
-  void Set();
+  void Set() { Store(1); }
+  void Store(uint32_t value);
 
  private:
   const Gpu& gpu_;

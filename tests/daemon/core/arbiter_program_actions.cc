@@ -187,7 +187,7 @@ void ArbiterProgram::Do(const OpenByToken& action) {
                     .secret = shared.grant.secret};
   if (action.damage == 1) token.epoch = Epoch{99};
   if (action.damage == 2) token.secret[15] ^= 1;
-  const bool takes_pending = (action.damage & 4) != 0;
+  const bool takes_pending = action.damage >= 64;
   const auto grant = arbiter().Open(
       session, {.token = token, .name = "", .takes_pending = takes_pending},
       world_->now);
