@@ -20,7 +20,6 @@ constexpr milliseconds kLinkEndLimit(50);
 
 }  // namespace
 
-
 // Nothing on memory of the host, which has no streams.
 Result<std::optional<GpuOrder::Recorded>> Client::RecordContents(
     const ShareRequest& request) {
@@ -71,8 +70,8 @@ Status Client::StateOf(const HeldObject& object) {
             "the object's producer died, or its work failed, before the "
             "contents were complete: they are undefined; close it"};
   }
-  const bool is_given_up = object.gate != nullptr &&
-                           object.gate->state() == Gate::State::kGivenUp;
+  const bool is_given_up =
+      object.gate != nullptr && object.gate->state() == Gate::State::kGivenUp;
   if (is_given_up || (shm::SlotState(word) == shm::ObjectState::kPending &&
                       !object.session->is_live())) {
     return {VRAMPOOL_UNAVAILABLE,

@@ -5,8 +5,9 @@
 // added, asleep in the driver (the events are of the kind that blocks), and
 // then does what belongs to each. An event behind a slow one is seen late. That
 // can delay, but nothing can be stuck by it where no stream waits at a gate: no
-// work of the GPU waits for this thread, because what it waits for was recorded,
-// and so enqueued, before. (With gates there are several: see gpu_order.h.)
+// work of the GPU waits for this thread, because what it waits for was
+// recorded, and so enqueued, before. (With gates there are several: see
+// gpu_order.h.)
 //
 // Threads: thread-safe. What is done runs on the thread itself, without a lock.
 

@@ -49,10 +49,10 @@ Result<GateWords*> GateWords::Of(const std::shared_ptr<const GpuContext>& gpu) {
   const GpuContext::Scope scope(*gpu);
   VRAMPOOL_RETURN_IF_ERROR(scope.status());
   void* memory = nullptr;
-  VRAMPOOL_RETURN_IF_ERROR(gpu->StatusOf(
-      gpu->api().MemHostAlloc(&memory, kWords * sizeof(uint32_t),
-                              cuda::kHostAllocPortable),
-      "making words for streams to wait for"));
+  VRAMPOOL_RETURN_IF_ERROR(
+      gpu->StatusOf(gpu->api().MemHostAlloc(&memory, kWords * sizeof(uint32_t),
+                                            cuda::kHostAllocPortable),
+                    "making words for streams to wait for"));
   words.reset(new GateWords(gpu, static_cast<uint32_t*>(memory)));
   return words.get();
 }

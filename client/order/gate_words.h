@@ -8,8 +8,8 @@
 //
 // The words of a context are allocated once, by the first call that needs them,
 // and kept for the life of the process, as is the context: the GPU may get to a
-// wait long after whoever enqueued it has gone. When the process exits in order,
-// all words are opened before the driver is taken down.
+// wait long after whoever enqueued it has gone. When the process exits in
+// order, all words are opened before the driver is taken down.
 //
 // Threads: thread-safe. Nothing here may be called in a forked child.
 

@@ -65,8 +65,7 @@ EventThread& GpuOrder::LaneOf(uint64_t stream) {
   if (lanes_.size() == kMaxLanes) {
     return *lanes_[stream % kMaxLanes].thread;
   }
-  Result<std::unique_ptr<EventThread>> thread =
-      EventThread::Start(gpu_, pool_);
+  Result<std::unique_ptr<EventThread>> thread = EventThread::Start(gpu_, pool_);
   if (!thread.ok()) return *first_;
   lanes_.push_back({.stream = stream, .thread = *std::move(thread)});
   return *lanes_.back().thread;

@@ -108,11 +108,16 @@ uint64_t* Gpu::TakeSum() const {
   return static_cast<uint64_t*>(sum);
 }
 
+void Gpu::AddMismatches(cuda::Stream stream, Words from, uint32_t value,
+                        cuda::DevicePtr sum) const {
+  void* parameters[] = {&from.at, &from.count, &value, &sum};
+  Launch(stream, "vrampool_mismatches", BlocksFor(from.count), parameters);
+}
+
 uint64_t Gpu::CountMismatches(cuda::Stream stream, Words from,
                               uint32_t value) const {
   return Accumulate(stream, [&](cuda::DevicePtr out) {
-    void* parameters[] = {&from.at, &from.count, &value, &out};
-    Launch(stream, "vrampool_mismatches", BlocksFor(from.count), parameters);
+    AddMismatches(stream, from, value, out);
   });
 }
 

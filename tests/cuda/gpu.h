@@ -56,8 +56,12 @@ class Gpu {
   // Until the word at `stop` is not zero.
   void FillUntil(cuda::Stream stream, Words to, uint32_t value,
                  cuda::DevicePtr stop) const;
+  // Adds the number of other words to the 64 bits at `sum`.
+  void AddMismatches(cuda::Stream stream, Words from, uint32_t value,
+                     cuda::DevicePtr sum) const;
 
-  // Both wait for the stream, and for no other. The sum is that of word i * (i + 1).
+  // Both wait for the stream, and for no other. The sum is that of word i * (i
+  // + 1).
   uint64_t CountMismatches(cuda::Stream stream, Words from,
                            uint32_t value) const;
   uint64_t Checksum(cuda::Stream stream, Words from) const;

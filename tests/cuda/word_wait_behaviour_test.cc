@@ -115,9 +115,8 @@ TEST_F(WordWaitBehaviourTest, AProcessWhoseStreamWaitsCanBeKilled) {
 TEST_F(WordWaitBehaviourTest, WordsCanBeMadeWhileWorkRuns) {
   Wait(stream_, word_, 1);
   void* memory = nullptr;
-  EXPECT_EQ(
-      gpu_.api().MemHostAlloc(&memory, 4096, cuda::kHostAllocPortable),
-      cuda::kSuccess);
+  EXPECT_EQ(gpu_.api().MemHostAlloc(&memory, 4096, cuda::kHostAllocPortable),
+            cuda::kSuccess);
   EXPECT_FALSE(IsIdle(stream_));
   word_.Set();
   EXPECT_EQ(gpu_.test().MemFreeHost(memory), cuda::kSuccess);

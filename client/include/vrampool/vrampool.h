@@ -388,12 +388,13 @@ VRAMPOOL_API vrampool_status vrampool_open_name(vrampool_client* client,
 /* As the two above, for work on `stream`, without waiting for the contents. A
  * pending object is opened at once: what is enqueued on `stream` from now on
  * begins when its contents are complete, and so does what waits for that by
- * events. No thread waits. Streams that do not wait must not use the object yet.
+ * events. No thread waits. Streams that do not wait must not use the object
+ * yet.
  *
  * The wait always ends. If the producer dies, its work fails or the daemon goes
  * away, the stream goes on; what it finds in the object is undefined then, and
- * vrampool_object_status() says so. Ask it before you trust or pass on what came
- * of the contents, once the stream has done its work.
+ * vrampool_object_status() says so. Ask it before you trust or pass on what
+ * came of the contents, once the stream has done its work.
  *
  * An object whose contents are complete is opened as by the calls above, and so
  * is every object where streams cannot wait: on memory of the host, where

@@ -26,9 +26,8 @@ class GateTest : public ::testing::Test {
     daemon_.emplace(directory_.path(), 1,
                     FakeDaemon::Device{.uuid = *GpuContext::UuidOf(0),
                                        .kind = HandleKind::kCudaIpc});
-    daemon_->Change([](auto& ledger) {
-      ledger.slab_bytes[kSlab] = uint64_t{2} << 20;
-    });
+    daemon_->Change(
+        [](auto& ledger) { ledger.slab_bytes[kSlab] = uint64_t{2} << 20; });
     auto client = Client::Open(daemon_->MakeSettings(), daemon_->Channels());
     EXPECT_TRUE(client.ok()) << client.status().message();
     client_ = *std::move(client);

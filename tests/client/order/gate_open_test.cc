@@ -1,4 +1,5 @@
-// Opening pending objects for a stream: what waits, and what ends the wait well.
+// Opening pending objects for a stream: what waits, and what ends the wait
+// well.
 
 #include "base/cuda/driver.h"
 #include "client/order/gate_words.h"
