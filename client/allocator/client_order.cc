@@ -15,6 +15,8 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr int kReadyTries = 5;
+// No more are begun after this: the end of the client waits for the last one.
+constexpr milliseconds kReadyLimit(15000);
 // After a reply was lost; within it the link says if the daemon has gone.
 constexpr milliseconds kLinkEndLimit(50);
 
@@ -53,7 +55,10 @@ void Client::AwaitContents(const SessionPtr& session, ObjectId object,
 void Client::FinishContents(const SessionPtr& session, ObjectId object,
                             ReadyOutcome outcome) {
   const ObjectCall call{.epoch = session->epoch(), .object = object};
-  for (int tries = 0; tries < kReadyTries && session->is_live(); ++tries) {
+  const TimePoint give_up = steady_clock::now() + kReadyLimit;
+  for (int tries = 0; tries < kReadyTries && session->is_live() &&
+                      steady_clock::now() < give_up;
+       ++tries) {
     const CallOutcome said = session->MakeRaw(
         [&](ControlChannel& channel) { return channel.Ready(call, outcome); });
     if (!said.may_be_lost()) return;

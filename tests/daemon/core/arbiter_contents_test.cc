@@ -75,6 +75,16 @@ TEST_F(ArbiterContentsTest, WhoTakesAPendingObjectHasItAtOnceAndIsTold) {
   EXPECT_EQ(world().known.size(), 1u);
 }
 
+TEST_F(ArbiterContentsTest, APendingObjectIsTakenByItsName) {
+  const ShareGrant share = SharePending(a_, lease_, "model");
+  const OpenRequest by_name{
+      .token = std::nullopt, .name = "model", .takes_pending = true};
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(
+      const OpenGrant grant, arbiter().Open(peer_, by_name, world().now));
+  EXPECT_TRUE(grant.is_pending);
+  EXPECT_EQ(grant.object, share.object);
+}
+
 TEST_F(ArbiterContentsTest, ALiveObjectIsTakenAsItIsAndNobodyIsTold) {
   const ShareGrant share = Share(a_, lease_);
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(const OpenGrant grant,
