@@ -1,6 +1,9 @@
 // Opening pending objects for a stream: what waits, and what ends the wait
 // well.
 
+#include <deque>
+#include <vector>
+
 #include "base/cuda/driver.h"
 #include "client/order/gate_words.h"
 #include "gmock/gmock.h"
@@ -12,6 +15,20 @@ namespace {
 
 class GateOpenTest : public GateTest {
  protected:
+  static constexpr uint64_t kBytes = 4096;
+
+  void* MakeBlock() {
+    BlockRequest request;
+    request.bytes = kBytes;
+    return *client_->Allocate(request);
+  }
+  Held Share(void* block, cuda::Stream stream) {
+    Client::ShareRequest request;
+    request.buffers = {{block, kBytes}};
+    request.stream = stream;
+    return *client_->Share(std::move(request));
+  }
+
   const fake_cuda::Functions fake_ =
       fake_cuda::FindFunctions(cuda::FindDriverSymbol);
 };
@@ -173,22 +190,32 @@ TEST_F(GateOpenTest, WordsAreUsedAgainAndTheirNumberIsLimited) {
   client_->Close(std::move(object));
 }
 
+TEST_F(GateOpenTest, MoreStreamsThanThreadsComeToTheirEnd) {
+  void* const block = MakeBlock();
+  Held pending = OpenOn(MakePending(10), stream_);
+  std::deque<testing::TestStream> streams;
+  for (size_t i = 0; i < 2 * GpuOrder::kMaxLanes; ++i) {
+    streams.emplace_back(gpu_);
+    Held behind = OpenOn(pending->token, streams.back().get());
+    Held shared = Share(block, streams.back().get());
+    ASSERT_TRUE(client_->CloseOn(behind, streams.back().get()).ok());
+    ASSERT_TRUE(client_->CloseOn(shared, streams.back().get()).ok());
+  }
+  EXPECT_TRUE(daemon_->ledger().ready.empty());
+  const uint64_t id = static_cast<uint64_t>(pending->token.object);
+  Complete(pending);
+  EXPECT_TRUE(daemon_->Await([id](auto& l) { return l.holds.at(id) == 1; }));
+  client_->Close(std::move(pending));
+}
+
 TEST_F(GateOpenTest, WhatIsSharedBehindAGateHoldsBackNoOtherStream) {
-  BlockRequest request;
-  request.bytes = 4096;
-  void* const block = *client_->Allocate(request);
-  const auto share = [&](cuda::Stream stream) {
-    Client::ShareRequest one;
-    one.buffers = {{block, 4096}};
-    one.stream = stream;
-    return *client_->Share(std::move(one));
-  };
+  void* const block = MakeBlock();
   const auto is_ready = [](uint64_t id) {
     return [id](const FakeDaemon::Ledger& l) { return l.ready.count(id) > 0; };
   };
   Held pending = OpenOn(MakePending(10), stream_);
-  Held behind = share(stream_);
-  Held aside = share(other_);
+  Held behind = Share(block, stream_);
+  Held aside = Share(block, other_);
   const auto behind_id = static_cast<uint64_t>(behind->token.object);
   const auto aside_id = static_cast<uint64_t>(aside->token.object);
   EXPECT_TRUE(daemon_->Await(is_ready(aside_id)));

@@ -79,8 +79,8 @@ TEST_F(ArbiterContentsTest, APendingObjectIsTakenByItsName) {
   const ShareGrant share = SharePending(a_, lease_, "model");
   const OpenRequest by_name{
       .token = std::nullopt, .name = "model", .takes_pending = true};
-  VRAMPOOL_ASSERT_OK_AND_ASSIGN(
-      const OpenGrant grant, arbiter().Open(peer_, by_name, world().now));
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const OpenGrant grant,
+                                arbiter().Open(peer_, by_name, world().now));
   EXPECT_TRUE(grant.is_pending);
   EXPECT_EQ(grant.object, share.object);
 }
