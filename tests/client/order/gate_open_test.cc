@@ -191,18 +191,16 @@ TEST_F(GateOpenTest, WordsAreUsedAgainAndTheirNumberIsLimited) {
 }
 
 TEST_F(GateOpenTest, MoreStreamsThanThreadsComeToTheirEnd) {
-  void* const block = MakeBlock();
-  Held pending = OpenOn(MakePending(10), stream_);
+  const Token token = MakePending(10);
+  Held pending = OpenOn(token, stream_);
   std::deque<testing::TestStream> streams;
   for (size_t i = 0; i < 2 * GpuOrder::kMaxLanes; ++i) {
     streams.emplace_back(gpu_);
-    Held behind = OpenOn(pending->token, streams.back().get());
-    Held shared = Share(block, streams.back().get());
+    Held behind = OpenOn(token, streams.back().get());
     ASSERT_TRUE(client_->CloseOn(behind, streams.back().get()).ok());
-    ASSERT_TRUE(client_->CloseOn(shared, streams.back().get()).ok());
   }
-  EXPECT_TRUE(daemon_->ledger().ready.empty());
-  const uint64_t id = static_cast<uint64_t>(pending->token.object);
+  EXPECT_EQ(HoldsOf(token), 2 * GpuOrder::kMaxLanes + 1);
+  const uint64_t id = static_cast<uint64_t>(token.object);
   Complete(pending);
   EXPECT_TRUE(daemon_->Await([id](auto& l) { return l.holds.at(id) == 1; }));
   client_->Close(std::move(pending));
