@@ -1,6 +1,5 @@
 #include "client/order/gate_book.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -104,17 +103,15 @@ void GateBook::EndSession(LinkSerial session) {
 
 void GateBook::End(std::chrono::steady_clock::time_point deadline) {
   MutexLock lock(mu_);
-  while (HasWanted()) {
-    if (!opened_.WaitUntil(lock, deadline)) break;
-  }
   is_over_ = true;
   const std::vector<Gate*> shut(shut_.begin(), shut_.end());
-  for (Gate* const gate : shut) Open(*gate, Gate::State::kGivenUp);
-}
-
-bool GateBook::HasWanted() const {
-  return std::any_of(shut_.begin(), shut_.end(),
-                     [](const Gate* gate) { return gate->is_wanted_; });
+  for (Gate* const gate : shut) {
+    if (!gate->is_wanted_) Open(*gate, Gate::State::kGivenUp);
+  }
+  while (!shut_.empty()) {
+    if (!opened_.WaitUntil(lock, deadline)) break;
+  }
+  while (!shut_.empty()) Open(**shut_.begin(), Gate::State::kGivenUp);
 }
 
 bool GateBook::has_shut() const {

@@ -81,8 +81,8 @@ class GateBook : public std::enable_shared_from_this<GateBook> {
   void Look(LinkSerial session);
   // The session has ended: opens all its gates.
   void EndSession(LinkSerial session);
-  // Waits until `deadline` for gates that are wanted; then opens all that are
-  // still shut. From now on none stays shut.
+  // Opens the gates that nobody wants, waits until `deadline` for the others,
+  // then opens these. From the beginning of the call no new gate stays shut.
   void End(std::chrono::steady_clock::time_point deadline);
 
   bool has_shut() const;
@@ -94,7 +94,6 @@ class GateBook : public std::enable_shared_from_this<GateBook> {
   void LookAt(Gate& gate) VRAMPOOL_REQUIRES(mu_);
   void Open(Gate& gate, Gate::State why) VRAMPOOL_REQUIRES(mu_);
   void Leave(Gate& gate);
-  bool HasWanted() const VRAMPOOL_REQUIRES(mu_);
 
   const std::shared_ptr<const GpuContext> gpu_;
 

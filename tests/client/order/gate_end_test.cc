@@ -75,11 +75,15 @@ TEST_F(GateEndTest, AClientThatIsClosedWaitsForNoObjectThatIsOpen) {
 TEST_F(GateEndTest, AClientThatIsClosedWaitsForObjectsThatWereClosedBefore) {
   const Token token = MakePending(10);
   Held object = OpenOn(token, stream_);
+  const Gate* const gate = object->gate.get();
   std::byte* const data = object->buffers[0].data;
   Look look;
   Read(stream_, object, look);
   ASSERT_TRUE(client_->CloseOn(object, stream_).ok());
+  const Held unwanted = OpenOn(MakePending(11), other_);
   std::thread closing([this] { client_.reset(); });
+  gpu_.Synchronize(other_);  // The end has begun.
+  EXPECT_EQ(gate->state(), Gate::State::kShut);
   *data = kContents;
   daemon_->Settle(token.object, ReadyOutcome::kComplete);
   closing.join();
