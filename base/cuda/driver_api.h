@@ -121,6 +121,7 @@ inline constexpr unsigned kEventInterprocess = 4;
 inline constexpr unsigned kUserObjectNoDestructorSync = 1;
 inline constexpr unsigned kGraphUserObjectMove = 1;
 inline constexpr unsigned kStreamNonBlocking = 1;
+inline constexpr unsigned kHostAllocPortable = 1;
 inline constexpr unsigned kWaitValueGeq = 0;  // Cyclic: (int)(word - value).
 inline constexpr int kCaptureModeRelaxed = 2;
 inline constexpr int kCaptureNone = 0;
@@ -154,6 +155,8 @@ using HostFunction = void (*)(void* user_data);
   X(MemGetInfo, cuMemGetInfo_v2, (size_t * free, size_t * total))            \
   X(MemAlloc, cuMemAlloc_v2, (DevicePtr * pointer, size_t bytes))            \
   X(MemFree, cuMemFree_v2, (DevicePtr pointer))                              \
+  X(MemHostAlloc, cuMemHostAlloc,                                            \
+    (void** pointer, size_t bytes, unsigned flags))                          \
   X(MemGetAddressRange, cuMemGetAddressRange_v2,                             \
     (DevicePtr * base, size_t * bytes, DevicePtr pointer))                   \
   X(IpcGetMemHandle, cuIpcGetMemHandle,                                      \

@@ -11,8 +11,8 @@
 // Locks: mu_, which guards everything here that changes. It is never held
 // across an RPC, a greeting, a mapping or a call to CUDA. Threads of its own:
 // one reads the attach socket (AttachLink) and never makes a call that waits
-// for it; one (maintenance) gives slabs back; on a GPU one (GpuOrder's) waits
-// for events.
+// for it; one (maintenance) gives slabs back; on a GPU one or more (GpuOrder's)
+// wait for events.
 //
 // Threads: thread-safe. Nothing here may be called in a forked child.
 
@@ -52,7 +52,8 @@ class Client final : private LinkEvents {
   static Result<std::unique_ptr<Client>> Open(
       Settings settings, ChannelFactory factory,
       std::shared_ptr<StreamEvents> events = nullptr);
-  // How long the end of a client waits for work of the GPU that the shares and
+  // How long the end of a client waits for objects that closes in the order of
+  // a stream still wait for, and then for work of the GPU that the shares and
   // closes before it depend on; afterwards it goes on as if the process died.
   static constexpr std::chrono::seconds kOrderLimit{10};
 
@@ -115,10 +116,14 @@ class Client final : private LinkEvents {
   };
   Result<std::unique_ptr<HeldObject>> Share(ShareRequest request);
   Status Ready(HeldObject& object);
-  Result<std::unique_ptr<HeldObject>> OpenToken(const Token& token,
-                                                uint64_t wait_ms);
-  Result<std::unique_ptr<HeldObject>> OpenName(const std::string& name,
-                                               uint64_t wait_ms);
+  // For `stream`, if there is one, also when the object is pending: the stream
+  // then waits for it. Memory of the host has no streams.
+  Result<std::unique_ptr<HeldObject>> OpenToken(
+      const Token& token, uint64_t wait_ms,
+      std::optional<cuda::Stream> stream = std::nullopt);
+  Result<std::unique_ptr<HeldObject>> OpenName(
+      const std::string& name, uint64_t wait_ms,
+      std::optional<cuda::Stream> stream = std::nullopt);
   // OK, or Broken or Unavailable as in vrampool_object_status(). No RPC.
   static Status StateOf(const HeldObject& object);
   // Stays valid until the object is closed.
@@ -154,6 +159,7 @@ class Client final : private LinkEvents {
                      SlabParcel parcel) override;
   void OnReclaim(LinkSerial session, uint64_t bytes) override;
   void OnObjectEnded(LinkSerial session, ObjectId object) override;
+  void OnPacket(LinkSerial session) override;
   void OnLinkEnded(LinkSerial session) override;
 
   // Growth (client_growth.cc).
@@ -221,8 +227,10 @@ class Client final : private LinkEvents {
   std::unique_ptr<HeldObject> OpenHere(const Token& token);
   std::unique_ptr<HeldObject> TryHoldHere(const Token& token, bool& must_report)
       VRAMPOOL_REQUIRES(mu_);
-  Result<std::unique_ptr<HeldObject>> OpenByCall(OpenCall call,
-                                                 TimePoint deadline);
+  using Opened = Result<std::unique_ptr<HeldObject>>;
+  Opened OpenFor(OpenCall call, TimePoint deadline,
+                 std::optional<cuda::Stream> stream);
+  Opened OpenByCall(OpenCall call, TimePoint deadline, bool& is_pending);
   Result<std::unique_ptr<HeldObject>> Assemble(const SessionPtr& session,
                                                const OpenReply& reply);
   Status FillBuffers(const OpenReply& reply, HeldObject& held);
@@ -232,11 +240,14 @@ class Client final : private LinkEvents {
   void Unpin(const HeldObject& object);
 
   // The GPU's order (client_order.cc).
-  Result<cuda::Event> RecordContents(const ShareRequest& request);
+  Result<std::optional<GpuOrder::Recorded>> RecordContents(
+      const ShareRequest& request);
   void AwaitContents(const SessionPtr& session, ObjectId object,
-                     cuda::Event event);
-  static void FinishContents(Session& session, ObjectId object,
-                             ReadyOutcome outcome);
+                     const GpuOrder::Recorded& recorded);
+  void FinishContents(const SessionPtr& session, ObjectId object,
+                      ReadyOutcome outcome);
+  Status CheckStream(std::optional<cuda::Stream> stream) const;
+  void EndGates();
   void StopOrder();
 
   const Settings settings_;
@@ -248,6 +259,8 @@ class Client final : private LinkEvents {
   std::shared_ptr<StreamEvents> events_;  // Shared with tests alone.
   std::shared_ptr<GraphEnds> graph_ends_;
   std::unique_ptr<GpuOrder> order_;  // Null on memory of the host.
+  // Its gates, for the threads of links, which begin before it is there.
+  std::atomic<GateBook*> gates_{nullptr};
   std::thread maintenance_;
 
   Mutex mu_;

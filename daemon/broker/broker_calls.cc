@@ -199,7 +199,8 @@ absl::Status BrokerImpl::Ready(SessionId session, ObjectId object,
     status = arbiter_.Ready(session, object, outcome, clock_.Now(), effects);
     Absorb(effects);
   }
-  // Failed contents end an object that nobody holds, and perhaps its slab.
+  // Those who expect the object are told. Failed contents end an object that
+  // nobody holds, and perhaps its slab.
   Dispatch(std::move(effects));
   return status;
 }

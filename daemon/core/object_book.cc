@@ -1,6 +1,7 @@
 #include "daemon/core/object_book.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -126,15 +127,17 @@ Object* ObjectBook::FindByName(TenantId tenant, std::string_view name) {
   return found == names_.end() ? nullptr : Find(found->second);
 }
 
-void ObjectBook::MarkReady(Object& object) {
+std::set<SessionId> ObjectBook::MarkReady(Object& object) {
   object.phase = ObjectPhase::kLive;
   Publish(object);
+  return std::exchange(object.expecting, {});
 }
 
-void ObjectBook::MarkBroken(Object& object) {
+std::set<SessionId> ObjectBook::MarkBroken(Object& object) {
   TakeName(object);
   object.phase = ObjectPhase::kBroken;
   Publish(object);
+  return std::exchange(object.expecting, {});
 }
 
 void ObjectBook::TakeName(Object& object) {
@@ -154,11 +157,12 @@ void ObjectBook::AddHold(Object& object, SessionId session) {
 void ObjectBook::DropHold(Object& object, SessionId session) {
   const auto found = object.holds.find(session);
   VRAMPOOL_CHECK(found != object.holds.end());
-  if (--found->second == 0) object.holds.erase(found);
+  if (--found->second == 0) DropAllHolds(object, session);
 }
 
 void ObjectBook::DropAllHolds(Object& object, SessionId session) {
   object.holds.erase(session);
+  object.expecting.erase(session);
 }
 
 bool ObjectBook::TryEnd(Object& object,
@@ -208,6 +212,10 @@ void ObjectBook::CheckInvariants() const {
     }
     if (MetadataBytes(*object) > 0) {
       metadata[object->tenant] += MetadataBytes(*object);
+    }
+    for (const SessionId session : object->expecting) {
+      VRAMPOOL_CHECK(object->phase == ObjectPhase::kPending);
+      VRAMPOOL_CHECK(object->holds.contains(session));
     }
   }
   VRAMPOOL_CHECK(named == names_.size());

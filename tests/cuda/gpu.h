@@ -20,9 +20,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/cuda/driver_api.h"
 #include "base/cuda/kernel_module.h"
+#include "base/mutex.h"
 #include "tests/cuda/test_driver.h"
 
 namespace vrampool::testing {
@@ -57,8 +59,12 @@ class Gpu {
   // Until the word at `stop` is not zero.
   void FillUntil(cuda::Stream stream, Words to, uint32_t value,
                  cuda::DevicePtr stop) const;
+  // Adds the number of other words to the 64 bits at `sum`.
+  void AddMismatches(cuda::Stream stream, Words from, uint32_t value,
+                     cuda::DevicePtr sum) const;
 
-  // Both wait for the stream. The sum is that of word i * (i + 1).
+  // Both wait for the stream, and for no other. The sum is that of word i * (i
+  // + 1).
   uint64_t CountMismatches(cuda::Stream stream, Words from,
                            uint32_t value) const;
   uint64_t Checksum(cuda::Stream stream, Words from) const;
@@ -67,11 +73,18 @@ class Gpu {
   size_t FreeBytes() const;
 
  private:
+  template <typename Run>
+  uint64_t Accumulate(cuda::Stream stream, const Run& run) const;
+  uint64_t* TakeSum() const;
+
   const cuda::DriverApi& api_;
   cuda::Device device_ = 0;
   cuda::Context context_ = nullptr;
   std::optional<cuda::KernelModule> kernels_;
   std::optional<cuda::KernelModule> demo_kernels_;
+
+  mutable Mutex mu_;
+  mutable std::vector<uint64_t*> sums_;  // Not in use now.
 };
 
 // Does not wait for the default stream, nor that for it.
@@ -162,7 +175,8 @@ class HostFlag {
   cuda::DevicePtr at() const {
     return reinterpret_cast<cuda::DevicePtr>(word_);
   }
-  void Set();
+  void Set() { Store(1); }
+  void Store(uint32_t value);
 
  private:
   const Gpu& gpu_;

@@ -40,6 +40,12 @@ cuda::Result Helper::Run(const OrderPacket& order, int fd) {
   if (order.order <= Order::kStop) return RunWork(order);
   if (order.order <= Order::kFreeVmm) return RunVmm(order, fd);
   if (order.order <= Order::kAwaitEvent) return RunEvent(order);
+  if (order.order == Order::kAwaitWord) {
+    gpu_.Expect(gpu_.api().StreamWaitValue32(stream_.get(), stop_.at(), 1,
+                                             cuda::kWaitValueGeq),
+                "waiting for a word");
+    return gpu_.test().StreamQuery(stream_.get());
+  }
   answer_.value = gpu_.FreeBytes();
   return cuda::kSuccess;
 }

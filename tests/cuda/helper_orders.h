@@ -30,6 +30,7 @@ enum class Order : int {
   kOpenEvent,    // handle
   kRecordEvent,  // On the helper's stream.
   kAwaitEvent,   // The stream waits for it, and the helper for the stream.
+  kAwaitWord,    // The stream waits for a word for ever; its state is answered.
   kFreeBytes,    // Answers what cuMemGetInfo says.
 };
 

@@ -3,9 +3,9 @@
 #
 #   tests/gpu/run.sh [STEP...]
 #
-# Steps: driver conformance client demo torch kill figures. Needs the folder
+# Steps: driver conformance client demo torch kill handoff figures. Needs the folder
 # that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default build/gpu-bundle) and,
-# for the steps torch, kill and figures, Python with PyTorch and pytest. Nothing
+# for the steps torch, kill, handoff and figures, Python with PyTorch and pytest. Nothing
 # else may use the GPU meanwhile. Logs and figures.json go to $OUT (default
 # build/gpu-results); the last line is "N passed, N failed" over all steps.
 set -euo pipefail
@@ -27,6 +27,7 @@ run_client() { "$bin/client_gpu_test" && "$bin/gpu_order_test"; }
 run_demo() { tests/gpu/quickstart_test.sh "$VRAMPOOL_BUNDLE"; }
 run_torch() { pytest_of torch_test.py; }
 run_kill() { pytest_of kill_test.py; }
+run_handoff() { pytest_of handoff_test.py; }
 run_figures() { pytest_of figures_test.py; }
 pytest_of() {
   PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -x -p no:cacheprovider \
@@ -35,7 +36,7 @@ pytest_of() {
 
 steps=("$@")
 ((${#steps[@]} > 0)) ||
-  steps=(driver conformance client demo torch kill figures)
+  steps=(driver conformance client demo torch kill handoff figures)
 passed=0 failed=0
 for step in "${steps[@]}"; do
   declare -F "run_$step" >/dev/null || {
