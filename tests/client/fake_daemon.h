@@ -83,8 +83,10 @@ class FakeDaemon {
     std::vector<uint64_t> lease_sizes;       // Asked for, in order.
     std::vector<uint64_t> unmapped;          // Slabs reported.
     std::vector<uint64_t> mapped;            // Slabs sent, less those returned.
-    uint64_t lost_replies = 0;    // So many leases are granted without a reply.
-    uint64_t released_holds = 0;  // HoldReleased messages.
+    uint64_t lost_replies = 0;   // So many leases are granted without a reply.
+    uint64_t empty_handles = 0;  // So many slabs cannot be mapped.
+    bool ends_with_handle = false;  // It goes with the next slab's handle.
+    uint64_t released_holds = 0;    // HoldReleased messages.
     uint64_t returned_leases = 0;
     uint64_t sessions = 0;
   };
