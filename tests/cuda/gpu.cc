@@ -81,33 +81,29 @@ void Gpu::FillUntil(cuda::Stream stream, Words to, uint32_t value,
   Launch(stream, "vrampool_fill_until", 1, parameters);
 }
 
-template <typename Run>
-uint64_t Gpu::Accumulate(cuda::Stream stream, const Run& run) const {
-  // Host memory: asking must not need the legacy stream, which waits.
-  void* sum = nullptr;
-  Expect(test().MemHostAlloc(&sum, sizeof(uint64_t), 0), "making a sum");
-  auto* const word = static_cast<uint64_t*>(sum);
-  *word = 0;
-  run(reinterpret_cast<cuda::DevicePtr>(sum));
-  Synchronize(stream);
-  const uint64_t result = *word;
-  Expect(test().MemFreeHost(sum), "freeing the sum");
-  return result;
+void Gpu::AddMismatches(cuda::Stream stream, Words from, uint32_t value,
+                        cuda::DevicePtr sum) const {
+  void* parameters[] = {&from.at, &from.count, &value, &sum};
+  Launch(stream, "vrampool_mismatches", BlocksFor(from.count), parameters);
 }
 
+// The sum is in host memory: asking must not need the legacy stream, which
+// waits.
 uint64_t Gpu::CountMismatches(cuda::Stream stream, Words from,
                               uint32_t value) const {
-  return Accumulate(stream, [&](cuda::DevicePtr out) {
-    void* parameters[] = {&from.at, &from.count, &value, &out};
-    Launch(stream, "vrampool_mismatches", BlocksFor(from.count), parameters);
-  });
+  const HostSum sum(*this);
+  AddMismatches(stream, from, value, sum.at());
+  Synchronize(stream);
+  return sum.Get();
 }
 
 uint64_t Gpu::Checksum(cuda::Stream stream, Words from) const {
-  return Accumulate(stream, [&](cuda::DevicePtr out) {
-    void* parameters[] = {&from.at, &from.count, &out};
-    Launch(stream, "vrampool_checksum", BlocksFor(from.count), parameters);
-  });
+  const HostSum sum(*this);
+  cuda::DevicePtr out = sum.at();
+  void* parameters[] = {&from.at, &from.count, &out};
+  Launch(stream, "vrampool_checksum", BlocksFor(from.count), parameters);
+  Synchronize(stream);
+  return sum.Get();
 }
 
 void Gpu::Synchronize(cuda::Stream stream) const {
@@ -204,6 +200,22 @@ void VmmBuffer::Free() {
   (void)gpu_.api().MemAddressFree(at_, bytes_);
   (void)gpu_.api().MemRelease(memory_);
   at_ = 0;
+}
+
+HostSum::HostSum(const Gpu& gpu) : gpu_(gpu) {
+  void* sum = nullptr;
+  gpu_.Expect(gpu_.test().MemHostAlloc(&sum, sizeof(uint64_t), 0),
+              "making a sum");
+  sum_ = static_cast<uint64_t*>(sum);
+  *sum_ = 0;
+}
+
+HostSum::~HostSum() {
+  gpu_.Expect(gpu_.test().MemFreeHost(sum_), "freeing a sum");
+}
+
+uint64_t HostSum::Get() const {
+  return std::atomic_ref<uint64_t>(*sum_).load();
 }
 
 HostFlag::HostFlag(const Gpu& gpu) : gpu_(gpu) {

@@ -241,7 +241,7 @@ class KillTheOpener : public KillEverywhere {
 void KillTheOpener::Run(const std::string& operation) {
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(
       const auto producer,
-      ClientProcess::Start(daemon_->directory(), {"VRAMPOOL_SLAB_SIZE=2MiB"}));
+      ClientProcess::Start(*daemon_, {"VRAMPOOL_SLAB_SIZE=2MiB"}));
   ASSERT_TRUE(producer->Do("allocate block 4096").ok());
   const Answer shared = producer->Do("share block object");
   ASSERT_TRUE(shared.ok()) << shared;
