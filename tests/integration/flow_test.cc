@@ -1,8 +1,8 @@
 // What several processes do with one daemon: quotas, waiting, reclaiming,
 // objects that outlive their producer, fork, and an orderly stop.
 
+#include <csignal>
 #include <memory>
-#include <sstream>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -65,6 +65,26 @@ TEST_P(Flow, AWaiterGetsWhatADeadOneHeld) {
   holder->process().Kill();
   const Answer granted = waiter->Finish();
   EXPECT_TRUE(granted.ok()) << granted;
+  EXPECT_EQ(waiter->Quit(), 0);
+}
+
+TEST_P(Flow, WhatADeadClientsChildStillHasIsGivenToNobody) {
+  StartDaemon("8MiB", "");
+  const auto holder = StartClient();
+  ASSERT_TRUE(holder->Do("allocate a 8388608").ok());
+  const Answer left = holder->Do("leave_child");
+  ASSERT_TRUE(left.ok()) << left;
+  holder->process().Kill();
+  const auto waiter = StartClient("60000");
+  waiter->Begin("allocate b 8388608");
+  AwaitWaiters(1);
+  const auto impatient = StartClient();
+  EXPECT_EQ(impatient->Do("room 2097152 500").status, "TIMEOUT");
+  EXPECT_FALSE(waiter->IsAnswered());
+  ASSERT_EQ(kill(std::stoi(left.text), SIGKILL), 0);
+  const Answer granted = waiter->Finish();
+  EXPECT_TRUE(granted.ok()) << granted;
+  EXPECT_EQ(impatient->Quit(), 0);
   EXPECT_EQ(waiter->Quit(), 0);
 }
 

@@ -20,7 +20,7 @@ constexpr int kClients = 3;
 class Restart : public ::testing::TestWithParam<Served> {
  protected:
   // A GPU's daemon tries its driver out each time.
-  static int restarts() { return IsGpu(GetParam()) ? 15 : 50; }
+  static int restarts() { return IsGpu(GetParam()) ? 10 : 50; }
 };
 
 INSTANTIATE_TEST_SUITE_P(Devices, Restart, EveryDevice(), DeviceName());

@@ -12,6 +12,7 @@
 //   unlink PUBLIC                  trim                quiesce
 //   usage (live blocks, slabs, rpcs, attachments)      room BYTES WAIT_MS
 //   budget                         fork (what a forked child's allocation says)
+//   leave_child (the process of a forked child that stays)
 //
 // On a GPU everything is in the order of one stream. The commands above wait
 // for the work on it, but for close; these do not, and on memory of the host
@@ -75,6 +76,7 @@ class ToldClient {
   std::string Usage(Words&);
   std::string Budget(Words&);
   std::string Fork(Words&);
+  static std::string LeaveChild();
 
   static std::string Told(const Status& status, const std::string& value = "") {
     if (status.ok()) return "OK " + value;
@@ -122,6 +124,7 @@ std::string ToldClient::Do(const std::string& command) {
       {"usage", [&](Words& words) { return Usage(words); }},
       {"budget", [&](Words& words) { return Budget(words); }},
       {"fork", [&](Words& words) { return Fork(words); }},
+      {"leave_child", [&](Words&) { return LeaveChild(); }},
   };
   Words words(command);
   std::string verb;
@@ -262,6 +265,18 @@ std::string ToldClient::Fork(Words&) {
   }
   const auto code = static_cast<vrampool_status>(WEXITSTATUS(status));
   return std::string("OK ") + vrampool_status_name(code);
+}
+
+// If nobody ends it, it ends after a while.
+std::string ToldClient::LeaveChild() {
+  constexpr unsigned kSeconds = 120;
+  const pid_t child = fork();
+  if (child < 0) return "INTERNAL fork";
+  if (child == 0) {
+    alarm(kSeconds);
+    while (true) pause();
+  }
+  return "OK " + std::to_string(child);
 }
 
 int Main() {
