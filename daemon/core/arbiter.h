@@ -126,6 +126,11 @@ class Arbiter {
   // the caller may wait for Effects::objects_changed and ask again.
   absl::StatusOr<OpenGrant> Open(SessionId session, const OpenRequest& request,
                                  absl::Time now);
+  // The object that Open() speaks of, and whether it will never be ready: it is
+  // broken, or has ended before.
+  std::optional<ObjectId> ObjectOf(SessionId session,
+                                   const OpenRequest& request) const;
+  bool IsNeverReady(ObjectId object) const;
   // As Open by name, without taking a hold.
   absl::Status Exists(SessionId session, std::string_view name) const;
   absl::Status Close(SessionId session, ObjectId object, absl::Time now,
