@@ -67,12 +67,6 @@ size_t Exchange::shared() {
   return shared_.size();
 }
 
-// BROKEN is also what an opener hears that waits while the object becomes
-// complete and ends at once, or loses its name.
-bool Load::IsEndedMeanwhile(const Status& status) {
-  return status.code() == VRAMPOOL_BROKEN;
-}
-
 std::string Load::Judge(const char* what, const Status& status) {
   last_ = status.code();
   if (status.ok() || options_.expected.count(status.code()) > 0) return "";
@@ -218,7 +212,6 @@ std::string Load::Open() {
   if (!ticket) return "";
   Result<Object> object =
       client_.OpenToken(ticket->token.c_str(), kContentsWaitMs);
-  if (IsEndedMeanwhile(object.status())) return "";
   if (!object.ok()) return Judge("open", object.status());
   ++opened_;
   if (random_() % 4 != 0) {
@@ -233,7 +226,6 @@ std::string Load::OpenByName() {
   const uint64_t number = random_() % kNames;
   Result<Object> object = client_.OpenName(NameOf(number).c_str(), kNameWaitMs);
   if (object.status().code() == VRAMPOOL_TIMEOUT) return "";
-  if (IsEndedMeanwhile(object.status())) return "";
   if (!object.ok()) return Judge("open by name", object.status());
   ++met_;
   return LookAndClose(*std::move(object), SeedOfName(number));

@@ -111,7 +111,6 @@ class Load {
   std::string OpenByName();
   std::string CloseOne();
   std::string Judge(const char* what, const Status& status);
-  static bool IsEndedMeanwhile(const Status& status);
   std::string GiveBack(const Exchange::Block& block);
   std::string Publish(Exchange::Block block, const std::string& name);
   std::string LookAndClose(Object object, uint64_t seed);
