@@ -24,7 +24,9 @@ class GrpcChannel final : public ControlChannel {
     grpc::ChannelArguments arguments;
     // A daemon that was restarted is tried again soon, not after minutes.
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
-    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20);
+    // What one attempt may take, whatever its name says: a daemon that gets
+    // little of the machine is not away. One that is, is known at once.
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
     // The environment of the process is no business of a local socket, and two
     // sessions must never share a connection.
