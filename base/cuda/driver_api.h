@@ -155,8 +155,6 @@ using HostFunction = void (*)(void* user_data);
   X(MemGetInfo, cuMemGetInfo_v2, (size_t * free, size_t * total))            \
   X(MemAlloc, cuMemAlloc_v2, (DevicePtr * pointer, size_t bytes))            \
   X(MemFree, cuMemFree_v2, (DevicePtr pointer))                              \
-  X(MemHostAlloc, cuMemHostAlloc,                                            \
-    (void** pointer, size_t bytes, unsigned flags))                          \
   X(MemGetAddressRange, cuMemGetAddressRange_v2,                             \
     (DevicePtr * base, size_t * bytes, DevicePtr pointer))                   \
   X(IpcGetMemHandle, cuIpcGetMemHandle,                                      \

@@ -277,11 +277,17 @@ Result<SlabKey> Client::ObtainSlab(const SessionPtr& session,
     case Arrival::kParcel:
       break;
   }
-  VRAMPOOL_ASSIGN_OR_RETURN(
-      SlabMapping mapping,
-      SlabMapping::Map(std::move(parcel), reply.size_bytes, gpu_));
+  Result<SlabMapping> mapping =
+      SlabMapping::Map(std::move(parcel), reply.size_bytes, gpu_);
+  if (!mapping.ok()) {
+    // A CUDA_IPC handle of a daemon that has died opens nothing.
+    AwaitLinkEnd(session, TimePoint::max());
+    if (session->is_live()) return std::move(mapping).status();
+    return Status(VRAMPOOL_UNAVAILABLE,
+                  "the daemon went away before its slab was mapped; try again");
+  }
   MutexLock lock(mu_);
-  Slab& slab = slabs_.AddOpened(session, reply.slab, std::move(mapping));
+  Slab& slab = slabs_.AddOpened(session, reply.slab, *std::move(mapping));
   if (session != current_) slabs_.RetireSession(*session);
   changed_.NotifyAll();
   return slab.key;

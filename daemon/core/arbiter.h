@@ -129,6 +129,11 @@ class Arbiter {
   // told through Effects::known what has become of it.
   absl::StatusOr<OpenGrant> Open(SessionId session, const OpenRequest& request,
                                  absl::Time now);
+  // The object that Open() speaks of, and whether it will never be ready: it is
+  // broken, or has ended before.
+  std::optional<ObjectId> ObjectOf(SessionId session,
+                                   const OpenRequest& request) const;
+  bool IsNeverReady(ObjectId object) const;
   // As Open by name, without taking a hold.
   absl::Status Exists(SessionId session, std::string_view name) const;
   absl::Status Close(SessionId session, ObjectId object, absl::Time now,

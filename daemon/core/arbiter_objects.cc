@@ -191,6 +191,24 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
   return grant;
 }
 
+std::optional<ObjectId> Arbiter::ObjectOf(SessionId id,
+                                          const OpenRequest& request) const {
+  if (request.token.has_value()) return request.token->object;
+  const absl::StatusOr<const Session*> session = FindLive(id);
+  if (!session.ok()) return std::nullopt;
+  const Object* const object = const_cast<ObjectBook&>(objects_).FindByName(
+      (*session)->tenant, request.name);
+  if (object == nullptr) return std::nullopt;
+  return object->id;
+}
+
+bool Arbiter::IsNeverReady(ObjectId object) const {
+  const auto found = objects_.objects().find(object);
+  return found != objects_.objects().end()
+             ? found->second->phase == ObjectPhase::kBroken
+             : objects_.HasEndedUnready(object);
+}
+
 absl::Status Arbiter::Exists(SessionId id, std::string_view name) const {
   VRAMPOOL_ASSIGN_OR_RETURN(const Session* const session, FindLive(id));
   if (is_stopping_) {

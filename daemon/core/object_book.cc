@@ -64,6 +64,7 @@ absl::Status ObjectBook::CanAdd(TenantId tenant,
 uint64_t ObjectBook::TakeSlot() {
   if (free_slots_.empty()) {
     generations_.push_back(1);
+    has_ended_unready_.push_back(false);
     return generations_.size() - 1;
   }
   const uint64_t slot = free_slots_.back();
@@ -99,6 +100,7 @@ void ObjectBook::Restore(std::vector<Object> objects,
                          std::vector<uint64_t> generations) {
   VRAMPOOL_CHECK(objects_.empty() && generations_.empty());
   generations_ = std::move(generations);
+  has_ended_unready_.resize(generations_.size());
   std::vector<bool> is_used(generations_.size());
   for (Object& object : objects) {
     is_used[ObjectSlot(object.id)] = true;
@@ -182,6 +184,7 @@ bool ObjectBook::TryEnd(Object& object,
   }
   table_.Store(slot, MakeSlotWord(generation + 1, ObjectState::kFree));
   generations_[slot] = generation + 1;
+  has_ended_unready_[slot] = object.phase != ObjectPhase::kLive;
   // A slot whose generations are used up is never used again.
   if (generation + 1 < kMaxObjectGeneration) free_slots_.push_back(slot);
   uint64_t& metadata = metadata_bytes_[object.tenant];
@@ -189,6 +192,13 @@ bool ObjectBook::TryEnd(Object& object,
   if (metadata == 0) metadata_bytes_.erase(object.tenant);
   objects_.erase(object.id);
   return true;
+}
+
+bool ObjectBook::HasEndedUnready(ObjectId id) const {
+  const uint64_t slot = ObjectSlot(id);
+  return slot < generations_.size() &&
+         generations_[slot] == ObjectGeneration(id) + 1 &&
+         has_ended_unready_[slot];
 }
 
 void ObjectBook::Publish(const Object& object) {

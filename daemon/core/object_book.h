@@ -116,6 +116,10 @@ class ObjectBook {
   // ended; `object` is then gone.
   bool TryEnd(Object& object, const std::vector<SessionId>& sessions);
 
+  // The object has ended without ever having been live. False also when nobody
+  // knows any more, because another has ended in its slot since.
+  bool HasEndedUnready(ObjectId id) const;
+
   const std::map<ObjectId, std::unique_ptr<Object>>& objects() const {
     return objects_;
   }
@@ -135,6 +139,7 @@ class ObjectBook {
   std::map<TenantId, uint64_t> metadata_bytes_;
   std::vector<uint64_t>
       generations_;  // By slot: of its present or next object.
+  std::vector<bool> has_ended_unready_;  // By slot: its last that has ended.
   std::vector<uint64_t> free_slots_;
 };
 

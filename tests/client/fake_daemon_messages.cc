@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <cstring>
+#include <utility>
 
 #include "tests/client/fake_daemon.h"
 
@@ -32,13 +33,19 @@ void FakeDaemon::SendPacket(attach::MessageType type, const void* body,
 
 void FakeDaemon::SendSlab(uint64_t slab, uint64_t size) {
   UniqueFd& file = files_[slab];
-  if (!file.is_valid()) file = MakeSealedFile(size);
+  if (!file.is_valid()) {
+    const bool is_empty = ledger_.empty_handles > 0;
+    if (is_empty) --ledger_.empty_handles;
+    file = MakeSealedFile(is_empty ? 0 : size);
+  }
   attach::SlabHandle handle{};
   handle.slab_id = slab;
   handle.size_bytes = size;
   handle.kind = static_cast<uint32_t>(HandleKind::kHostFd);
   SendPacket(attach::MessageType::kSlabHandle, &handle, sizeof(handle),
              {file.get()});
+  if (!std::exchange(ledger_.ends_with_handle, false)) return;
+  (void)::shutdown(connection_.get(), SHUT_RDWR);
 }
 
 void FakeDaemon::SendReclaim() {

@@ -220,6 +220,22 @@ void VmmBuffer::Free() {
   at_ = 0;
 }
 
+HostSum::HostSum(const Gpu& gpu) : gpu_(gpu) {
+  void* sum = nullptr;
+  gpu_.Expect(gpu_.api().MemHostAlloc(&sum, sizeof(uint64_t), 0),
+              "making a sum");
+  sum_ = static_cast<uint64_t*>(sum);
+  *sum_ = 0;
+}
+
+HostSum::~HostSum() {
+  gpu_.Expect(gpu_.api().MemFreeHost(sum_), "freeing a sum");
+}
+
+uint64_t HostSum::Get() const {
+  return std::atomic_ref<uint64_t>(*sum_).load();
+}
+
 HostFlag::HostFlag(const Gpu& gpu) : gpu_(gpu) {
   void* word = nullptr;
   gpu_.Expect(gpu_.api().MemHostAlloc(&word, sizeof(uint32_t), 0),

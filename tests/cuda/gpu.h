@@ -53,7 +53,7 @@ class Gpu {
   // Ends the process unless `result` is kSuccess.
   void Expect(cuda::Result result, const char* doing) const;
 
-  // Each enqueues one kernel and returns.
+  // Each enqueues one kernel and returns. A Words must not be empty.
   void Spin(cuda::Stream stream, std::chrono::nanoseconds time) const;
   void Fill(cuda::Stream stream, Words to, uint32_t value) const;
   // Until the word at `stop` is not zero.
@@ -162,6 +162,24 @@ class VmmBuffer {
   cuda::MemHandle memory_ = 0;
   cuda::DevicePtr at_ = 0;
   bool is_mapped_ = false;
+};
+
+// A number in host memory that kernels add to: no driver call is needed to look
+// at it.
+class HostSum {
+ public:
+  explicit HostSum(const Gpu& gpu);
+  ~HostSum();
+  HostSum(const HostSum&) = delete;
+  HostSum& operator=(const HostSum&) = delete;
+
+  cuda::DevicePtr at() const { return reinterpret_cast<cuda::DevicePtr>(sum_); }
+  // Of all that has been added by work that was waited for.
+  uint64_t Get() const;
+
+ private:
+  const Gpu& gpu_;
+  uint64_t* sum_ = nullptr;
 };
 
 // A word in host memory that kernels read: no driver call is needed to set it.

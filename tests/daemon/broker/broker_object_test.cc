@@ -130,6 +130,34 @@ TEST_F(ObjectTest, AnOpenIsServedWhenTheObjectBecomesReady) {
   EXPECT_THAT(named.get(), IsOk());
 }
 
+TEST_F(ObjectTest, WhoWaitsForANameThatIsTakenOffWaitsForTheNextOfThatName) {
+  const auto share = [&](const std::string& name) {
+    ShareRequest request;
+    request.buffers = {{.slab = grant_.slab.id, .offset = 0, .size = KiB(4)}};
+    request.name = name;
+    request.is_pending = true;
+    return broker_->Share(producer_.id, std::move(request));
+  };
+  ASSERT_THAT(share("soon"), IsOk());
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const ShareGrant other, share("other"));
+  OpenRequest open;
+  open.name = "soon";
+  auto opened =
+      InBackground([&] { return broker_->Open(opener_.id, open, Late()); });
+  ASSERT_THAT(broker_->Unlink(producer_.id, "soon"), IsOk());
+  // It looks, and finds nobody of the name.
+  ASSERT_THAT(
+      broker_->Ready(producer_.id, other.object, ReadyOutcome::kComplete),
+      IsOk());
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const ShareGrant next, share("soon"));
+  ASSERT_THAT(
+      broker_->Ready(producer_.id, next.object, ReadyOutcome::kComplete),
+      IsOk());
+  const absl::StatusOr<OpenGrant> grant = opened.get();
+  ASSERT_THAT(grant, IsOk());
+  EXPECT_EQ(grant->object, next.object);
+}
+
 TEST_F(ObjectTest, AHoldInAManifestKeepsTheObjectUntilItIsReleased) {
   MapInOpener();
   const ShareGrant object = Share(producer_, grant_);

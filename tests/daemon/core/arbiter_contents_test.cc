@@ -53,6 +53,21 @@ TEST_F(ArbiterContentsTest, WhatIsCompleteDoesNotFailAnyMore) {
   EXPECT_THAT(Open(peer_, share), IsOk());
 }
 
+TEST_F(ArbiterContentsTest, WhatEndedIsToldFromWhatWasNeverReady) {
+  const ShareGrant complete = SharePending(a_, lease_);
+  const ShareGrant dropped = SharePending(a_, lease_);
+  EXPECT_FALSE(arbiter().IsNeverReady(complete.object));
+  EXPECT_THAT(Ready(a_, complete.object), IsOk());
+  EXPECT_THAT(Close(a_, complete.object), IsOk());
+  EXPECT_THAT(Close(a_, dropped.object), IsOk());
+  EXPECT_FALSE(arbiter().IsNeverReady(complete.object));
+  EXPECT_TRUE(arbiter().IsNeverReady(dropped.object));
+  // Others end in the same slots: nobody knows any more.
+  EXPECT_THAT(Close(a_, SharePending(a_, lease_).object), IsOk());
+  EXPECT_THAT(Close(a_, SharePending(a_, lease_).object), IsOk());
+  EXPECT_FALSE(arbiter().IsNeverReady(complete.object));
+}
+
 TEST_F(ArbiterContentsTest, FailedWorkEndsANamedObjectThatNobodyHolds) {
   const ShareGrant share = SharePending(a_, lease_, "model");
   EXPECT_THAT(Close(a_, share.object), IsOk());
