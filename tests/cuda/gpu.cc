@@ -75,6 +75,12 @@ void Gpu::Fill(cuda::Stream stream, Words to, uint32_t value) const {
   Launch(stream, "vrampool_fill", BlocksFor(to.count), parameters);
 }
 
+void Gpu::AddMismatches(cuda::Stream stream, Words from, uint32_t value,
+                        cuda::DevicePtr sum) const {
+  void* parameters[] = {&from.at, &from.count, &value, &sum};
+  Launch(stream, "vrampool_mismatches", BlocksFor(from.count), parameters);
+}
+
 void Gpu::FillUntil(cuda::Stream stream, Words to, uint32_t value,
                     cuda::DevicePtr stop) const {
   void* parameters[] = {&to.at, &to.count, &value, &stop};
@@ -98,8 +104,7 @@ uint64_t Gpu::Accumulate(cuda::Stream stream, const Run& run) const {
 uint64_t Gpu::CountMismatches(cuda::Stream stream, Words from,
                               uint32_t value) const {
   return Accumulate(stream, [&](cuda::DevicePtr out) {
-    void* parameters[] = {&from.at, &from.count, &value, &out};
-    Launch(stream, "vrampool_mismatches", BlocksFor(from.count), parameters);
+    AddMismatches(stream, from, value, out);
   });
 }
 

@@ -30,6 +30,10 @@ struct Words {
   uint64_t count = 0;
 };
 
+inline Words WordsAt(const void* at, size_t bytes) {
+  return {.at = reinterpret_cast<cuda::DevicePtr>(at), .count = bytes / 4};
+}
+
 class Gpu {
  public:
   // Initialises the driver, retains the primary context of the device and makes
@@ -54,6 +58,10 @@ class Gpu {
   // Until the word at `stop` is not zero.
   void FillUntil(cuda::Stream stream, Words to, uint32_t value,
                  cuda::DevicePtr stop) const;
+
+  // Adds the number of other words to the u64 at `sum`.
+  void AddMismatches(cuda::Stream stream, Words from, uint32_t value,
+                     cuda::DevicePtr sum) const;
 
   // Both wait for the stream. The sum is that of word i * (i + 1).
   uint64_t CountMismatches(cuda::Stream stream, Words from,
