@@ -202,7 +202,7 @@ class Client final : private LinkEvents {
   void GiveBack(SlabSet::Departures taken);
   void GiveBackOne(Slab slab);
   void ReturnLease(Session& session, LeaseId lease, ReturnedAs as);
-  Status AwaitLeft();
+  Status AwaitLeft(MutexLock& lock) VRAMPOOL_REQUIRES(mu_);
   void Reinstate(SlabName slab);
   void AwaitReinstated(SlabName slab);
   void StopThreads();

@@ -189,7 +189,8 @@ Status Client::Trim() {
     idle = TakeIdle(SlabSet::Which::kAll);
   }
   GiveBack(std::move(idle));
-  return AwaitLeft();
+  MutexLock lock(mu_);
+  return AwaitLeft(lock);
 }
 
 Status Client::Quiesce() {
@@ -197,17 +198,21 @@ Status Client::Quiesce() {
   SlabSet::Departures unused;
   {
     MutexLock lock(mu_);
+    // A slab that another thread is parking must be parked for the daemon, too,
+    // before the daemon hears that it was unmapped: the other way round it
+    // would take the slab for mapped until this process ends.
+    VRAMPOOL_RETURN_IF_ERROR(AwaitLeft(lock));
     unused = slabs_.TakeUnused();
     NoteLeaving(unused);
   }
   GiveBack(std::move(unused));
-  return AwaitLeft();
+  MutexLock lock(mu_);
+  return AwaitLeft(lock);
 }
 
 // Waits for what other threads are giving back.
-Status Client::AwaitLeft() {
+Status Client::AwaitLeft(MutexLock& lock) {
   const TimePoint deadline = steady_clock::now() + kTrimLimit;
-  MutexLock lock(mu_);
   while (!leaving_.empty()) {
     if (!changed_.WaitUntil(lock, deadline)) {
       return {VRAMPOOL_TIMEOUT,
