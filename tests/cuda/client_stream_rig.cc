@@ -81,7 +81,10 @@ uint64_t CountLost(const Gpu& gpu, Gate& gate, const Race& race) {
   return gpu.CountMismatches(race.reader, race.mine, kNew);
 }
 
-ClientRig::ClientRig(vrampool_kind kind) : kind_(kind), client_(Open()) {}
+ClientRig::ClientRig(vrampool_kind kind) : kind_(kind), client_(Open()) {
+  EXPECT_EQ(client_.Budget()->limit_bytes, kQuota)
+      << "give the daemon this limit for every tenant";
+}
 
 ClientRig::~ClientRig() {
   client_.Close();
