@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "python"))
 import broker  # noqa: E402  Found by the line above.
@@ -31,7 +32,10 @@ def fake_devices(count):
     where = str(memory) if os.access(memory, os.W_OK) else None
     folder = tempfile.mkdtemp(prefix="vrampool-fake-", dir=where)
     try:
-        (pathlib.Path(folder) / "config").write_text(f"devices={count}\n")
+        # Names of their own: a GPU has one daemon on the whole machine.
+        (pathlib.Path(folder) / "config").write_text(
+            f"devices={count}\n" + "".join(
+                f"uuid{i}=GPU-{uuid.uuid4()}\n" for i in range(count)))
         os.environ["VRAMPOOL_FAKE_CUDA_DIR"] = folder
         yield
     finally:
