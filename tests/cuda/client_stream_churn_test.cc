@@ -3,6 +3,7 @@
 // the fill, and gives it back on a stream of its own. Nobody waits for the GPU
 // before the end.
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <random>
@@ -143,7 +144,7 @@ class Churn {
       return;
     }
     // Now and then a stream is late, so that what it freed is not done with.
-    if (random() % 8 == 0) gpu_.Spin(stream, std::chrono::milliseconds(2));
+    if (random() % 4 == 0) gpu_.Spin(stream, std::chrono::milliseconds(5));
     gpu_.Fill(stream, WordsAt(block.at, block.bytes), block.value);
     block.filled = std::make_shared<TestEvent>(gpu_);
     gpu_.Expect(gpu_.api().EventRecord(block.filled->get(), stream),
