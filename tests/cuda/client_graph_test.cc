@@ -41,7 +41,7 @@ class TestGraph {
   cuda::GraphExec exec_ = nullptr;
 };
 
-class ClientGraphTest : public ClientStreamTest {
+class ClientGraphTest : public StreamTest {
  protected:
   struct Block {
     void* at;

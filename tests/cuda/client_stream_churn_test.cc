@@ -188,7 +188,7 @@ class Churn {
   uint64_t taken_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };
 
-class StreamChurnTest : public ClientStreamTest {};
+class StreamChurnTest : public StreamTest {};
 VRAMPOOL_INSTANTIATE_FOR_KINDS(StreamChurnTest);
 
 TEST(StreamChurnControl, OverMemoryWithoutAnOrderFillsAreOverwritten) {

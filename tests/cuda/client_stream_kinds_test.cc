@@ -72,10 +72,9 @@ constexpr Pair kPairs[] = {
     {"PerThreadAndNull", Kind::kPerThread, Kind::kNull},
 };
 
-class StreamKindTest
-    : public ClientStreamTestOf<std::tuple<vrampool_kind, Pair>> {
+class StreamKindTest : public StreamTestOf<std::tuple<vrampool_kind, Pair>> {
  protected:
-  StreamKindTest() : ClientStreamTestOf(std::get<0>(GetParam())) {}
+  StreamKindTest() : StreamTestOf(std::get<0>(GetParam())) {}
   const Pair& pair() const { return std::get<1>(GetParam()); }
 };
 
@@ -108,7 +107,7 @@ TEST_P(StreamKindTest, TheReaderDoesNotMeetTheLateWriter) {
   Give(given, kSlab, writer.get());
 }
 
-class DefaultStreamTest : public ClientStreamTest {};
+class DefaultStreamTest : public StreamTest {};
 VRAMPOOL_INSTANTIATE_FOR_KINDS(DefaultStreamTest);
 
 TEST_P(DefaultStreamTest, NullAndLegacyAreOneStream) {

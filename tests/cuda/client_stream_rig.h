@@ -104,14 +104,14 @@ class ClientRig {
 
 // The same for a suite whose parameter is the kind, or has it.
 template <typename Parameter>
-class ClientStreamTestOf : public ::testing::TestWithParam<Parameter>,
-                           protected ClientRig {
+class StreamTestOf : public ::testing::TestWithParam<Parameter>,
+                     protected ClientRig {
  protected:
   using ClientRig::ClientRig;
 };
-class ClientStreamTest : public ClientStreamTestOf<vrampool_kind> {
+class StreamTest : public StreamTestOf<vrampool_kind> {
  protected:
-  ClientStreamTest() : ClientStreamTestOf(GetParam()) {}
+  StreamTest() : StreamTestOf(GetParam()) {}
 };
 
 std::string KindText(vrampool_kind kind);  // "CudaIpc"

@@ -10,7 +10,7 @@
 namespace vrampool::testing {
 namespace {
 
-class StreamRoomTest : public ClientStreamTest {};
+class StreamRoomTest : public StreamTest {};
 VRAMPOOL_INSTANTIATE_FOR_KINDS(StreamRoomTest);
 
 // Shown to be able to fail: without the wait that the client enqueues, `reader`

@@ -8,9 +8,10 @@
 namespace vrampool::testing {
 namespace {
 
-VRAMPOOL_INSTANTIATE_FOR_KINDS(ClientStreamTest);
+class StreamReuseTest : public StreamTest {};
+VRAMPOOL_INSTANTIATE_FOR_KINDS(StreamReuseTest);
 
-TEST(ClientStreamControl, OverMemoryOfBothTheReaderSeesTheLateWriter) {
+TEST(StreamReuseControl, OverMemoryOfBothTheReaderSeesTheLateWriter) {
   const Gpu gpu;
   uint64_t lost = 0;
   // On a busy machine the reader may be the later one.
@@ -28,7 +29,7 @@ TEST(ClientStreamControl, OverMemoryOfBothTheReaderSeesTheLateWriter) {
 
 // Shown to be able to fail: with an allocator in which a stream's own pieces
 // are not its own before their event is done, another address comes.
-TEST_P(ClientStreamTest, TheStreamThatFreedHasTheMemoryAgainAtOnce) {
+TEST_P(StreamReuseTest, TheStreamThatFreedHasTheMemoryAgainAtOnce) {
   const TestStream stream(gpu_);
   Gate gate(gpu_);
   void* const first = Take(kMiB, stream.get());
@@ -47,7 +48,7 @@ TEST_P(ClientStreamTest, TheStreamThatFreedHasTheMemoryAgainAtOnce) {
 
 // A whole slab, so that the memory of another one has to be leased meanwhile;
 // and a part, so that the rest of the slab is cut.
-TEST_P(ClientStreamTest, NoOtherStreamHasItBeforeItsWriterIsDone) {
+TEST_P(StreamReuseTest, NoOtherStreamHasItBeforeItsWriterIsDone) {
   for (const uint64_t bytes : {kSlab, kMiB}) {
     const TestStream writer(gpu_);
     const TestStream reader(gpu_);
@@ -66,7 +67,7 @@ TEST_P(ClientStreamTest, NoOtherStreamHasItBeforeItsWriterIsDone) {
   }
 }
 
-TEST_P(ClientStreamTest, ItIsEveryonesWhenTheWriterIsDone) {
+TEST_P(StreamReuseTest, ItIsEveryonesWhenTheWriterIsDone) {
   const TestStream writer(gpu_);
   const TestStream reader(gpu_);
   void* const given = Take(kSlab, writer.get());
@@ -79,7 +80,7 @@ TEST_P(ClientStreamTest, ItIsEveryonesWhenTheWriterIsDone) {
 }
 
 // What one part of a block waits for, all that is cut from it waits for.
-TEST_P(ClientStreamTest, ABlockOfSeveralFreedOnesWaitsForEachOfThem) {
+TEST_P(StreamReuseTest, ABlockOfSeveralFreedOnesWaitsForEachOfThem) {
   const TestStream late(gpu_);
   const TestStream done(gpu_);
   const TestStream reader(gpu_);
@@ -104,7 +105,7 @@ TEST_P(ClientStreamTest, ABlockOfSeveralFreedOnesWaitsForEachOfThem) {
 
 // The handle's value is not the stream: fails with an allocator that tells
 // streams apart by their handles.
-TEST_P(ClientStreamTest, AHandleThatCameBackIsAnotherStream) {
+TEST_P(StreamReuseTest, AHandleThatCameBackIsAnotherStream) {
   int came_back = 0;
   for (int i = 0; i < 50 && came_back < 3; ++i) {
     Gate gate(gpu_);
@@ -131,7 +132,7 @@ TEST_P(ClientStreamTest, AHandleThatCameBackIsAnotherStream) {
   EXPECT_GT(came_back, 0) << "the driver never gave a handle's value again";
 }
 
-TEST_P(ClientStreamTest, WhatOneThreadAllocatesAnotherFrees) {
+TEST_P(StreamReuseTest, WhatOneThreadAllocatesAnotherFrees) {
   const TestStream writer(gpu_);
   const TestStream reader(gpu_);
   Gate gate(gpu_);
@@ -155,7 +156,7 @@ TEST_P(ClientStreamTest, WhatOneThreadAllocatesAnotherFrees) {
 
 // Freed on another stream than it was used on: that stream has been made to
 // wait for the first, as the interface asks, and the memory follows it.
-TEST_P(ClientStreamTest, TheStreamOfTheFreeCountsNotThatOfTheAllocation) {
+TEST_P(StreamReuseTest, TheStreamOfTheFreeCountsNotThatOfTheAllocation) {
   const TestStream writer(gpu_);
   const TestStream freer(gpu_);
   const TestStream reader(gpu_);

@@ -19,7 +19,7 @@ using ::testing::StartsWith;
 
 constexpr uint64_t kWaitMs = 60000;
 
-class ProducerDeathTest : public ClientStreamTest {
+class ProducerDeathTest : public StreamTest {
  protected:
   // One that has shared kSlab as "weights"; its token.
   std::unique_ptr<ChildProcess> StartProducer() {
