@@ -81,6 +81,7 @@ class Churn {
   Churn(const Gpu& gpu, Source& source)
       : gpu_(gpu), source_(source), sum_(gpu, sizeof(uint64_t)) {
     gpu_.Expect(gpu_.api().MemsetD32(sum_.at(), 0, 2), "clearing the sum");
+    gpu_.Synchronize(nullptr);  // The streams below do not wait for it.
     for (int i = 0; i < kStreams; ++i) {
       streams_.push_back(std::make_unique<TestStream>(gpu));
     }

@@ -32,6 +32,7 @@ int Run(const char* name, size_t bytes) {
   // Memory of its own: nobody else can stop the kernel.
   DeviceBuffer stop(gpu, sizeof(uint32_t));
   gpu.Expect(gpu.api().MemsetD32(stop.at(), 0, 1), "clearing a word");
+  gpu.Synchronize(nullptr);  // The kernel's stream does not wait for it.
   gpu.FillUntil(stream.get(), WordsAt(block, bytes), 0xdeadbeef, stop.at());
   Client::ShareOptions options;
   options.name = name;
