@@ -91,11 +91,12 @@ ClientRig::~ClientRig() {
   EXPECT_TRUE(Eventually([] { return ChargedBytes() == 0; }));
 }
 
-Client ClientRig::Open() const {
+Client ClientRig::Open(int64_t idle_ms) const {
   vrampool_options options;
   vrampool_options_init(&options);
   options.kind = kind();
   options.slab_bytes = kSlab;
+  options.idle_ms = idle_ms;
   Result<Client> opened = Client::Open(&options);
   EXPECT_TRUE(opened.ok()) << opened.status().message();
   return *std::move(opened);

@@ -86,7 +86,8 @@ class ClientRig {
   explicit ClientRig(vrampool_kind kind);
   ~ClientRig();
 
-  Client Open() const;
+  // `idle_ms`: after how long an idle slab goes back.
+  Client Open(int64_t idle_ms = 1000) const;
   vrampool_kind kind() const { return kind_; }
 
   // Fails the test where there is no memory.

@@ -145,6 +145,20 @@ TEST_P(StreamRoomTest, QuiesceLeavesNothingOfWhatIsJustBeingParked) {
   }
 }
 
+// Memory of the client's own that is on its way to the daemon makes the quota
+// look used up for a moment, which nobody is to hear of.
+TEST_P(StreamRoomTest, WhatIsJustGoingBackIsNoReasonToRefuse) {
+  const TestStream stream(gpu_);
+  Client hasty = Open(/*idle_ms=*/0);
+  for (int i = 0; i < 100; ++i) {
+    void* const p = hasty.Allocate(kQuota, stream.get());
+    ASSERT_NE(p, nullptr) << vrampool_last_error_message() << " in round " << i;
+    hasty.Deallocate(p, kQuota, stream.get());
+    // At the moment when another thread begins to give it back.
+    while (hasty.Usage()->leased_bytes != 0) std::this_thread::yield();
+  }
+}
+
 // Quiesce is the one call that waits: what it unmaps, no work may touch.
 TEST_P(StreamRoomTest, QuiesceReturnsWhenTheWorkIsDone) {
   const TestStream writer(gpu_);
