@@ -205,10 +205,13 @@ class Client final : private LinkEvents {
   void NoteIdle() VRAMPOOL_REQUIRES(mu_);
   SlabSet::Departures TakeIdle(SlabSet::Which which) VRAMPOOL_REQUIRES(mu_);
   void NoteLeaving(const SlabSet::Departures& taken) VRAMPOOL_REQUIRES(mu_);
+  void NoteGone(SlabName slab) VRAMPOOL_REQUIRES(mu_);
   void GiveBack(SlabSet::Departures taken);
   void GiveBackOne(Slab slab);
   void ReturnLease(Session& session, LeaseId lease, ReturnedAs as);
-  Status AwaitLeft();
+  Status AwaitLeft(MutexLock& lock) VRAMPOOL_REQUIRES(mu_);
+  uint64_t CountGone();
+  bool AwaitLeaving(uint64_t gone_before);
   void Reinstate(SlabName slab);
   void AwaitReinstated(SlabName slab);
   void StopThreads();
@@ -284,6 +287,7 @@ class Client final : private LinkEvents {
   std::map<SlabName, SlabParcel> parcels_ VRAMPOOL_GUARDED_BY(mu_);
   // Slabs being unmapped and given back right now.
   std::multiset<SlabName> leaving_ VRAMPOOL_GUARDED_BY(mu_);
+  uint64_t gone_ VRAMPOOL_GUARDED_BY(mu_) = 0;  // That were, and are back.
   // Slabs that the daemon goes on taking for mapped here, because a call that
   // opened an object in them crossed our report.
   std::set<SlabName> withdrawn_ VRAMPOOL_GUARDED_BY(mu_);

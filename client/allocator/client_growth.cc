@@ -128,19 +128,23 @@ Result<void*> Client::GrowIn(const SessionPtr& session,
   const auto usual = CheckedRoundUp(settings_.slab, granule);
   if (!exact || !usual) return NoSuchSize(request);
   const uint64_t preferred = std::max(exact->count(), usual->count());
+  const uint64_t gone_before = CountGone();
   Result<void*> first =
       LeaseAndCut(session, preferred, steady_clock::now(), request);
   if (first.ok() || !IsForWantOfRoom(first.status())) return first;
   VRAMPOOL_ASSIGN_OR_RETURN(const Block* across, CutAcross(request));
   if (across != nullptr) return AddressOf(across);
-  // What we keep in reserve counts against us, too.
+  // What was on its way back counted against us, and so does what we keep in
+  // reserve.
+  const bool was_leaving = AwaitLeaving(gone_before);
   SlabSet::Departures idle;
   {
     MutexLock lock(mu_);
     idle = TakeIdle(SlabSet::Which::kAll);
     ++waiting_growths_;
   }
-  const bool is_worth_trying = !idle.is_empty() || preferred > exact->count() ||
+  const bool is_worth_trying = !idle.is_empty() || was_leaving ||
+                               preferred > exact->count() ||
                                steady_clock::now() < deadline;
   GiveBack(std::move(idle));
   if (is_worth_trying) {

@@ -35,6 +35,10 @@ struct Words {
   uint64_t count = 0;
 };
 
+inline Words WordsAt(const void* at, size_t bytes) {
+  return {.at = reinterpret_cast<cuda::DevicePtr>(at), .count = bytes / 4};
+}
+
 class Gpu {
  public:
   // Initialises the driver, retains the primary context of the device and makes
