@@ -87,7 +87,7 @@ class FakeDaemon {
     uint64_t lost_readies = 0;  // So many calls of Ready are heard, likewise.
     uint64_t unheard_readies = 0;  // Before that: so many are not even heard.
     uint64_t ready_calls = 0;
-    uint64_t empty_handles = 0;  // So many slabs cannot be mapped.
+    uint64_t empty_handles = 0;     // So many slabs cannot be mapped.
     bool ends_with_handle = false;  // It goes with the next slab's handle.
     uint64_t released_holds = 0;    // HoldReleased messages.
     uint64_t returned_leases = 0;

@@ -65,12 +65,6 @@ void Gpu::Fill(cuda::Stream stream, Words to, uint32_t value) const {
          "filling");
 }
 
-void Gpu::AddMismatches(cuda::Stream stream, Words from, uint32_t value,
-                        cuda::DevicePtr sum) const {
-  void* parameters[] = {&from.at, &from.count, &value, &sum};
-  Launch(stream, "vrampool_mismatches", BlocksFor(from.count), parameters);
-}
-
 void Gpu::FillUntil(cuda::Stream stream, Words to, uint32_t value,
                     cuda::DevicePtr stop) const {
   Expect(kernels_->Run({.stream = stream, .kernel = "vrampool_fill_until"},

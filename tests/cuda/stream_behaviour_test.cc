@@ -250,7 +250,9 @@ TEST_F(StreamBehaviourTest, ALaunchUnderWayKeepsItsGraphsUserObject) {
     ASSERT_EQ(gpu_.test().GraphDestroy(graph), cuda::kSuccess);
     const int destroyed_first = destroyed;
     was_under_way = gpu_.test().StreamQuery(launching.get()) == cuda::kNotReady;
-    if (was_under_way) EXPECT_EQ(destroyed_first, 0);
+    if (was_under_way) {
+      EXPECT_EQ(destroyed_first, 0);
+    }
     gpu_.Synchronize(launching.get());
     destroyed.wait(0);
     EXPECT_EQ(destroyed, 1);

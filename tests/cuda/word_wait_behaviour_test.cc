@@ -119,7 +119,7 @@ TEST_F(WordWaitBehaviourTest, WordsCanBeMadeWhileWorkRuns) {
             cuda::kSuccess);
   EXPECT_FALSE(IsIdle(stream_));
   word_.Set();
-  EXPECT_EQ(gpu_.test().MemFreeHost(memory), cuda::kSuccess);
+  EXPECT_EQ(gpu_.api().MemFreeHost(memory), cuda::kSuccess);
 }
 
 }  // namespace
