@@ -121,6 +121,7 @@ inline constexpr unsigned kEventInterprocess = 4;
 inline constexpr unsigned kUserObjectNoDestructorSync = 1;
 inline constexpr unsigned kGraphUserObjectMove = 1;
 inline constexpr unsigned kStreamNonBlocking = 1;
+inline constexpr unsigned kHostAllocPortable = 1;
 inline constexpr unsigned kWaitValueGeq = 0;  // Cyclic: (int)(word - value).
 inline constexpr int kCaptureModeRelaxed = 2;
 inline constexpr int kCaptureNone = 0;

@@ -1,6 +1,7 @@
 // The C interface: objects.
 
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "base/status_macros.h"
@@ -72,17 +73,20 @@ Result<Client::ShareRequest> RequestOf(const vrampool_buffer* buffers,
   return request;
 }
 
+using MaybeStream = std::optional<cudaStream_t>;
+
 // By token, checked and parsed.
 Result<std::unique_ptr<HeldObject>> OpenByToken(vrampool_client* client,
                                                 const char* token,
-                                                uint64_t wait_ms) {
+                                                uint64_t wait_ms,
+                                                MaybeStream stream) {
   const auto parsed = ParseToken(token);
   if (!parsed) {
     return Invalid(
         "this is no object token of this version, or it was damaged on the "
         "way; pass on exactly what vrampool_object_token() wrote");
   }
-  return client->client->OpenToken(*parsed, wait_ms);
+  return client->client->OpenToken(*parsed, wait_ms, stream);
 }
 
 Result<vrampool_object*> Wrap(Result<std::unique_ptr<HeldObject>> held) {
@@ -91,7 +95,7 @@ Result<vrampool_object*> Wrap(Result<std::unique_ptr<HeldObject>> held) {
                              .held = *std::move(held)};
 }
 
-// What the two calls that open have in common; `open` does it.
+// What the calls that open have in common; `open` does it.
 template <typename How>
 vrampool_status Open(vrampool_client* client, const char* which,
                      vrampool_object** out, How open) {
@@ -176,7 +180,15 @@ vrampool_status vrampool_object_token(vrampool_object* object, char* token,
 vrampool_status vrampool_open(vrampool_client* client, const char* token,
                               uint64_t wait_ms, vrampool_object** out) {
   return vrampool::client::Open(client, token, out, [&] {
-    return vrampool::client::OpenByToken(client, token, wait_ms);
+    return vrampool::client::OpenByToken(client, token, wait_ms, std::nullopt);
+  });
+}
+
+vrampool_status vrampool_open_on(vrampool_client* client, const char* token,
+                                 cudaStream_t stream, uint64_t wait_ms,
+                                 vrampool_object** out) {
+  return vrampool::client::Open(client, token, out, [&] {
+    return vrampool::client::OpenByToken(client, token, wait_ms, stream);
   });
 }
 
@@ -184,6 +196,14 @@ vrampool_status vrampool_open_name(vrampool_client* client, const char* name,
                                    uint64_t wait_ms, vrampool_object** out) {
   return vrampool::client::Open(client, name, out, [&] {
     return client->client->OpenName(name, wait_ms);
+  });
+}
+
+vrampool_status vrampool_open_name_on(vrampool_client* client, const char* name,
+                                      cudaStream_t stream, uint64_t wait_ms,
+                                      vrampool_object** out) {
+  return vrampool::client::Open(client, name, out, [&] {
+    return client->client->OpenName(name, wait_ms, stream);
   });
 }
 

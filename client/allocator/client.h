@@ -15,8 +15,8 @@
 // across an RPC, a greeting, a mapping or a call to CUDA. Under it the locks of
 // the caches may be seized: a thread is inside for some ten instructions.
 // Threads of its own: one reads the attach socket (AttachLink) and never makes
-// a call that waits for it; one (maintenance) gives slabs back; on a GPU one
-// (GpuOrder's) waits for events.
+// a call that waits for it; one (maintenance) gives slabs back; on a GPU one or
+// more (GpuOrder's) wait for events.
 //
 // Threads: thread-safe. Nothing here may be called in a forked child.
 
@@ -57,7 +57,8 @@ class Client final : private LinkEvents {
   static Result<std::unique_ptr<Client>> Open(
       Settings settings, ChannelFactory factory,
       std::shared_ptr<StreamEvents> events = nullptr);
-  // How long the end of a client waits for work of the GPU that the shares and
+  // How long the end of a client waits for objects that closes in the order of
+  // a stream still wait for, and then for work of the GPU that the shares and
   // closes before it depend on; afterwards it goes on as if the process died.
   static constexpr std::chrono::seconds kOrderLimit{10};
 
@@ -131,10 +132,14 @@ class Client final : private LinkEvents {
   };
   Result<std::unique_ptr<HeldObject>> Share(ShareRequest request);
   Status Ready(HeldObject& object);
-  Result<std::unique_ptr<HeldObject>> OpenToken(const Token& token,
-                                                uint64_t wait_ms);
-  Result<std::unique_ptr<HeldObject>> OpenName(const std::string& name,
-                                               uint64_t wait_ms);
+  // For `stream`, if there is one, also when the object is pending: the stream
+  // then waits for it. Memory of the host has no streams.
+  Result<std::unique_ptr<HeldObject>> OpenToken(
+      const Token& token, uint64_t wait_ms,
+      std::optional<cuda::Stream> stream = std::nullopt);
+  Result<std::unique_ptr<HeldObject>> OpenName(
+      const std::string& name, uint64_t wait_ms,
+      std::optional<cuda::Stream> stream = std::nullopt);
   // OK, or Broken or Unavailable as in vrampool_object_status(). No RPC.
   static Status StateOf(const HeldObject& object);
   // Stays valid until the object is closed.
@@ -170,6 +175,7 @@ class Client final : private LinkEvents {
                      SlabParcel parcel) override;
   void OnReclaim(LinkSerial session, uint64_t bytes) override;
   void OnObjectEnded(LinkSerial session, ObjectId object) override;
+  void OnPacket(LinkSerial session) override;
   void OnLinkEnded(LinkSerial session) override;
 
   // The caches of threads (client_cache.cc).
@@ -197,6 +203,8 @@ class Client final : private LinkEvents {
   Result<void*> Grow(const BlockRequest& request, uint64_t needed);
   Result<void*> GrowIn(const SessionPtr& session, const BlockRequest& request,
                        uint64_t needed, TimePoint deadline);
+  class RoomWanted;
+  bool MakeRoom(uint64_t gone_before);
   Result<void*> LeaseAndCut(const SessionPtr& session, uint64_t size,
                             TimePoint deadline, const BlockRequest& request);
   Status Lease(Session& session, uint64_t size, TimePoint deadline,
@@ -241,10 +249,13 @@ class Client final : private LinkEvents {
   void NoteIdle() VRAMPOOL_REQUIRES(mu_);
   SlabSet::Departures TakeIdle(SlabSet::Which which) VRAMPOOL_REQUIRES(mu_);
   void NoteLeaving(const SlabSet::Departures& taken) VRAMPOOL_REQUIRES(mu_);
+  void NoteGone(SlabName slab) VRAMPOOL_REQUIRES(mu_);
   void GiveBack(SlabSet::Departures taken);
   void GiveBackOne(Slab slab);
   void ReturnLease(Session& session, LeaseId lease, ReturnedAs as);
-  Status AwaitLeft();
+  Status AwaitLeft(MutexLock& lock) VRAMPOOL_REQUIRES(mu_);
+  uint64_t CountGone();
+  bool AwaitLeaving(uint64_t gone_before);
   void Reinstate(SlabName slab);
   void AwaitReinstated(SlabName slab);
   void StopThreads();
@@ -263,8 +274,10 @@ class Client final : private LinkEvents {
   std::unique_ptr<HeldObject> OpenHere(const Token& token);
   std::unique_ptr<HeldObject> TryHoldHere(const Token& token, bool& must_report)
       VRAMPOOL_REQUIRES(mu_);
-  Result<std::unique_ptr<HeldObject>> OpenByCall(OpenCall call,
-                                                 TimePoint deadline);
+  using Opened = Result<std::unique_ptr<HeldObject>>;
+  Opened OpenFor(OpenCall call, TimePoint deadline,
+                 std::optional<cuda::Stream> stream);
+  Opened OpenByCall(OpenCall call, TimePoint deadline, bool& is_pending);
   Result<std::unique_ptr<HeldObject>> Assemble(const SessionPtr& session,
                                                const OpenReply& reply);
   Status FillBuffers(const OpenReply& reply, HeldObject& held);
@@ -274,11 +287,14 @@ class Client final : private LinkEvents {
   void Unpin(const HeldObject& object);
 
   // The GPU's order (client_order.cc).
-  Result<cuda::Event> RecordContents(const ShareRequest& request);
+  Result<std::optional<GpuOrder::Recorded>> RecordContents(
+      const ShareRequest& request);
   void AwaitContents(const SessionPtr& session, ObjectId object,
-                     cuda::Event event);
-  static void FinishContents(Session& session, ObjectId object,
-                             ReadyOutcome outcome);
+                     const GpuOrder::Recorded& recorded);
+  void FinishContents(const SessionPtr& session, ObjectId object,
+                      ReadyOutcome outcome);
+  Status CheckStream(std::optional<cuda::Stream> stream) const;
+  void EndGates();
   void StopOrder();
 
   const uint64_t serial_ = NewSerial();  // Never the same for two clients.
@@ -291,6 +307,8 @@ class Client final : private LinkEvents {
   std::shared_ptr<StreamEvents> events_;  // Shared with tests alone.
   std::shared_ptr<GraphEnds> graph_ends_;
   std::unique_ptr<GpuOrder> order_;  // Null on memory of the host.
+  // Its gates, for the threads of links, which begin before it is there.
+  std::atomic<GateBook*> gates_{nullptr};
   std::thread maintenance_;
 
   // No thread uses its cache: a capture has been announced, or any stream may
@@ -325,6 +343,7 @@ class Client final : private LinkEvents {
   std::map<SlabName, SlabParcel> parcels_ VRAMPOOL_GUARDED_BY(mu_);
   // Slabs being unmapped and given back right now.
   std::multiset<SlabName> leaving_ VRAMPOOL_GUARDED_BY(mu_);
+  uint64_t gone_ VRAMPOOL_GUARDED_BY(mu_) = 0;  // That were, and are back.
   // Slabs that the daemon goes on taking for mapped here, because a call that
   // opened an object in them crossed our report.
   std::set<SlabName> withdrawn_ VRAMPOOL_GUARDED_BY(mu_);

@@ -152,6 +152,27 @@ Result<void*> Client::Grow(const BlockRequest& request, uint64_t needed) {
   }
 }
 
+// While a growth waits for room: what other threads free falls idle at once,
+// and goes back at once.
+class Client::RoomWanted {
+ public:
+  explicit RoomWanted(Client& client) : client_(client) {
+    MutexLock lock(client_.mu_);
+    client_.CloseCaches();
+    ++client_.waiting_growths_;
+  }
+  ~RoomWanted() {
+    MutexLock lock(client_.mu_);
+    --client_.waiting_growths_;
+    client_.caches_.Reopen();
+  }
+  RoomWanted(const RoomWanted&) = delete;
+  RoomWanted& operator=(const RoomWanted&) = delete;
+
+ private:
+  Client& client_;
+};
+
 Result<void*> Client::GrowIn(const SessionPtr& session,
                              const BlockRequest& request, uint64_t needed,
                              TimePoint deadline) {
@@ -160,38 +181,42 @@ Result<void*> Client::GrowIn(const SessionPtr& session,
   const auto usual = CheckedRoundUp(settings_.slab, granule);
   if (!exact || !usual) return NoSuchSize(request);
   const uint64_t preferred = std::max(exact->count(), usual->count());
-  Result<void*> first =
+  uint64_t gone_before = CountGone();
+  Result<void*> grown =
       LeaseAndCut(session, preferred, steady_clock::now(), request);
-  if (first.ok() || !IsForWantOfRoom(first.status())) return first;
+  if (grown.ok() || !IsForWantOfRoom(grown.status())) return grown;
   VRAMPOOL_ASSIGN_OR_RETURN(const Block* across, CutAcross(request));
   if (across != nullptr) return AddressOf(across);
-  // What we keep in reserve counts against us, too.
+  const RoomWanted wanted(*this);
+  bool is_worth_trying =
+      preferred > exact->count() || steady_clock::now() < deadline;
+  for (int i = 0; i < kTries; ++i) {
+    is_worth_trying |= MakeRoom(gone_before);
+    if (!is_worth_trying) break;
+    // Somebody may have freed enough meanwhile.
+    VRAMPOOL_ASSIGN_OR_RETURN(const Block* cut, CutSettled(request));
+    if (cut != nullptr) return AddressOf(cut);
+    gone_before = CountGone();
+    grown = LeaseAndCut(session, exact->count(), deadline, request);
+    if (grown.ok() || !IsForWantOfRoom(grown.status())) break;
+    is_worth_trying = false;  // But for what went back during the call.
+  }
+  return grown;
+}
+
+// Gives back what is kept in reserve. False if there was nothing, and nothing
+// has been on its way back since CountGone() said `gone_before`: all that
+// counts against us.
+bool Client::MakeRoom(uint64_t gone_before) {
+  const bool was_leaving = AwaitLeaving(gone_before);
   SlabSet::Departures idle;
   {
     MutexLock lock(mu_);
-    // What other threads free meanwhile is to be found at once.
-    CloseCaches();
     idle = TakeIdle(SlabSet::Which::kAll);
-    ++waiting_growths_;
   }
-  const bool is_worth_trying = !idle.is_empty() || preferred > exact->count() ||
-                               steady_clock::now() < deadline;
+  const bool has_given = !idle.is_empty();
   GiveBack(std::move(idle));
-  if (is_worth_trying) {
-    // Somebody may have freed enough meanwhile.
-    Result<Block*> cut = CutSettled(request);
-    if (!cut.ok()) {
-      first = cut.status();
-    } else if (*cut != nullptr) {
-      first = AddressOf(*cut);
-    } else {
-      first = LeaseAndCut(session, exact->count(), deadline, request);
-    }
-  }
-  MutexLock lock(mu_);
-  --waiting_growths_;
-  caches_.Reopen();
-  return first;
+  return was_leaving || has_given;
 }
 
 Result<void*> Client::LeaseAndCut(const SessionPtr& session, uint64_t size,
@@ -312,11 +337,17 @@ Result<SlabKey> Client::ObtainSlab(const SessionPtr& session,
     case Arrival::kParcel:
       break;
   }
-  VRAMPOOL_ASSIGN_OR_RETURN(
-      SlabMapping mapping,
-      SlabMapping::Map(std::move(parcel), reply.size_bytes, gpu_));
+  Result<SlabMapping> mapping =
+      SlabMapping::Map(std::move(parcel), reply.size_bytes, gpu_);
+  if (!mapping.ok()) {
+    // A CUDA_IPC handle of a daemon that has died opens nothing.
+    AwaitLinkEnd(session, TimePoint::max());
+    if (session->is_live()) return std::move(mapping).status();
+    return Status(VRAMPOOL_UNAVAILABLE,
+                  "the daemon went away before its slab was mapped; try again");
+  }
   MutexLock lock(mu_);
-  Slab& slab = slabs_.AddOpened(session, reply.slab, std::move(mapping));
+  Slab& slab = slabs_.AddOpened(session, reply.slab, *std::move(mapping));
   if (session != current_) slabs_.RetireSession(*session);
   changed_.NotifyAll();
   return slab.key;

@@ -53,26 +53,28 @@ std::unique_ptr<ObjectDetails> DetailsOf(const OpenReply& reply) {
 
 }  // namespace
 
-Result<std::unique_ptr<HeldObject>> Client::OpenToken(const Token& token,
-                                                      uint64_t wait_ms) {
+Client::Opened Client::OpenToken(const Token& token, uint64_t wait_ms,
+                                 std::optional<cuda::Stream> stream) {
+  VRAMPOOL_RETURN_IF_ERROR(CheckStream(stream));
   if (std::unique_ptr<HeldObject> held = OpenHere(token)) return held;
   OpenCall call;
   call.epoch = token.epoch;
   call.object = token.object;
   call.secret = token.secret;
-  return OpenByCall(call, DeadlineAfter(wait_ms));
+  return OpenFor(call, DeadlineAfter(wait_ms), stream);
 }
 
-Result<std::unique_ptr<HeldObject>> Client::OpenName(const std::string& name,
-                                                     uint64_t wait_ms) {
+Client::Opened Client::OpenName(const std::string& name, uint64_t wait_ms,
+                                std::optional<cuda::Stream> stream) {
   if (name.empty() || name.size() > kMaxNameBytes) {
     return Status(
         VRAMPOOL_INVALID_ARGUMENT,
         "a name has 1 to " + std::to_string(kMaxNameBytes) + " bytes");
   }
+  VRAMPOOL_RETURN_IF_ERROR(CheckStream(stream));
   OpenCall call;
   call.name = {name.data(), name.size()};
-  return OpenByCall(call, DeadlineAfter(wait_ms));
+  return OpenFor(call, DeadlineAfter(wait_ms), stream);
 }
 
 // Without an RPC, or null.
@@ -122,8 +124,28 @@ std::unique_ptr<HeldObject> Client::TryHoldHere(const Token& token,
   return held;
 }
 
-Result<std::unique_ptr<HeldObject>> Client::OpenByCall(OpenCall call,
-                                                       TimePoint deadline) {
+// Where streams cannot wait, this thread does.
+Client::Opened Client::OpenFor(OpenCall call, TimePoint deadline,
+                               std::optional<cuda::Stream> stream) {
+  call.takes_pending = order_ != nullptr && stream.has_value();
+  bool is_pending = false;
+  VRAMPOOL_ASSIGN_OR_RETURN(std::unique_ptr<HeldObject> held,
+                            OpenByCall(call, deadline, is_pending));
+  if (!call.takes_pending || !is_pending) return held;
+  Result<std::unique_ptr<Gate>> gate =
+      order_->gates().Shut(held->session, held->token.object, *stream);
+  if (gate.ok()) {
+    held->gate = *std::move(gate);
+    return held;
+  }
+  Close(std::move(held));
+  if (gate.status().code() != VRAMPOOL_LIMIT) return std::move(gate).status();
+  call.takes_pending = false;
+  return OpenByCall(call, deadline, is_pending);
+}
+
+Client::Opened Client::OpenByCall(OpenCall call, TimePoint deadline,
+                                  bool& is_pending) {
   const auto reply = std::make_unique<OpenReply>();
   const TimePoint give_up =
       std::max(deadline, steady_clock::now() + kWithdrawnLimit);
@@ -144,7 +166,8 @@ Result<std::unique_ptr<HeldObject>> Client::OpenByCall(OpenCall call,
       ++losses;
       continue;
     }
-    Result<std::unique_ptr<HeldObject>> held = Assemble(session, *reply);
+    is_pending = reply->is_pending;
+    Opened held = Assemble(session, *reply);
     if (held.ok() || held.status().code() != VRAMPOOL_NOT_FOUND) return held;
   }
   return Status(VRAMPOOL_UNAVAILABLE,
@@ -292,6 +315,7 @@ void Client::Close(std::unique_ptr<HeldObject> object) { EndHold(*object); }
 
 void Client::EndHold(HeldObject& object) {
   Session& session = *object.session;
+  object.gate.reset();  // First: it may be shut still, and nobody cares now.
   bool must_report = false;
   if (object.hold) {
     MutexLock lock(mu_);

@@ -6,11 +6,25 @@
 
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
+#include "client/order/stream_status.h"
 
 namespace vrampool::client {
+namespace {
 
-// Null on memory of the host, which has no streams.
-Result<cuda::Event> Client::RecordContents(const ShareRequest& request) {
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr int kReadyTries = 5;
+// No more are begun after this: the end of the client waits for the last one.
+constexpr milliseconds kReadyLimit(15000);
+// After a reply was lost; within it the link says if the daemon has gone.
+constexpr milliseconds kLinkEndLimit(50);
+
+}  // namespace
+
+// Nothing on memory of the host, which has no streams.
+Result<std::optional<GpuOrder::Recorded>> Client::RecordContents(
+    const ShareRequest& request) {
   if (request.stream.has_value() && request.is_pending) {
     return Status(VRAMPOOL_INVALID_ARGUMENT,
                   "an object is ready when its stream is, or when "
@@ -18,32 +32,38 @@ Result<cuda::Event> Client::RecordContents(const ShareRequest& request) {
                   "both");
   }
   if (order_ == nullptr || !request.stream.has_value()) {
-    return static_cast<cuda::Event>(nullptr);
+    return std::optional<GpuOrder::Recorded>();
   }
-  return order_->pool().Record(*request.stream);
+  VRAMPOOL_ASSIGN_OR_RETURN(const GpuOrder::Recorded recorded,
+                            order_->Record(*request.stream));
+  return std::optional(recorded);
 }
 
 // From here on the event thread says when the contents are complete.
 void Client::AwaitContents(const SessionPtr& session, ObjectId object,
-                           cuda::Event event) {
-  order_->thread().Add(event, [this, session, object,
-                               event](const Status& work) {
-    order_->pool().Return(event);
-    FinishContents(*session, object,
+                           const GpuOrder::Recorded& recorded) {
+  order_->Then(recorded, [this, session, object](const Status& work) {
+    FinishContents(session, object,
                    work.ok() ? ReadyOutcome::kComplete : ReadyOutcome::kFailed);
   });
 }
 
 // By the event thread. If the call fails because the daemon or the object has
-// gone, or the session ends, nothing is pending any more. If only its reply is
-// lost, it is not repeated: the object then stays pending until it is closed or
-// this session ends.
-void Client::FinishContents(Session& session, ObjectId object,
+// gone, or the session ends, nothing is pending any more. If it may not have
+// been heard, or only its reply was lost, it is repeated, which changes nothing
+// where it was heard.
+void Client::FinishContents(const SessionPtr& session, ObjectId object,
                             ReadyOutcome outcome) {
-  if (!session.is_live()) return;
-  const ObjectCall call{.epoch = session.epoch(), .object = object};
-  (void)session.MakeRaw(
-      [&](ControlChannel& channel) { return channel.Ready(call, outcome); });
+  const ObjectCall call{.epoch = session->epoch(), .object = object};
+  const TimePoint give_up = steady_clock::now() + kReadyLimit;
+  for (int tries = 0; tries < kReadyTries && session->is_live() &&
+                      steady_clock::now() < give_up;
+       ++tries) {
+    const CallOutcome said = session->MakeRaw(
+        [&](ControlChannel& channel) { return channel.Ready(call, outcome); });
+    if (!said.may_be_lost()) return;
+    AwaitLinkEnd(session, steady_clock::now() + kLinkEndLimit);
+  }
 }
 
 Status Client::StateOf(const HeldObject& object) {
@@ -55,8 +75,10 @@ Status Client::StateOf(const HeldObject& object) {
             "the object's producer died, or its work failed, before the "
             "contents were complete: they are undefined; close it"};
   }
-  if (shm::SlotState(word) == shm::ObjectState::kPending &&
-      !object.session->is_live()) {
+  const bool is_given_up =
+      object.gate != nullptr && object.gate->state() == Gate::State::kGivenUp;
+  if (is_given_up || (shm::SlotState(word) == shm::ObjectState::kPending &&
+                      !object.session->is_live())) {
     return {VRAMPOOL_UNAVAILABLE,
             "the daemon went away before the contents were complete, so nobody "
             "can tell whether they ever were; open the object anew"};
@@ -70,28 +92,41 @@ Status Client::CloseOn(std::unique_ptr<HeldObject>& object,
     Close(std::move(object));
     return {};
   }
-  const Result<cuda::Event> event = order_->pool().Record(stream);
-  if (event.ok()) {
+  const Result<GpuOrder::Recorded> recorded = order_->Record(stream);
+  if (recorded.ok()) {
+    // What the stream does until then may be behind the gate, and is to find
+    // the contents there, so this does not open it.
+    if (object->gate != nullptr) object->gate->NoteWanted();
     // A function object is copyable, so what it owns must be, too.
     const std::shared_ptr<HeldObject> held = std::move(object);
-    order_->thread().Add(*event, [this, held, event = *event](const Status&) {
-      EndHold(*held);
-      order_->pool().Return(event);
-    });
+    order_->Then(*recorded, [this, held](const Status&) { EndHold(*held); });
     return {};
   }
-  const vrampool_status why = event.status().code();
+  const vrampool_status why = recorded.status().code();
   if (why != VRAMPOOL_DEVICE_LOST && why != VRAMPOOL_UNAVAILABLE) {
-    return event.status();
+    return recorded.status();
   }
   // No work of this process runs on the GPU any more.
   Close(std::move(object));
   return {};
 }
 
+Status Client::CheckStream(std::optional<cuda::Stream> stream) const {
+  if (order_ == nullptr || !stream) return {};
+  const GpuContext::Scope scope(*gpu_);
+  VRAMPOOL_RETURN_IF_ERROR(scope.status());
+  return CheckNotCapturing(*gpu_, *stream);
+}
+
+void Client::EndGates() {
+  if (order_ == nullptr) return;
+  order_->gates().End(steady_clock::now() + kOrderLimit);
+}
+
 void Client::StopOrder() {
   if (order_ == nullptr) return;
-  order_->thread().Stop(std::chrono::steady_clock::now() + kOrderLimit);
+  EndGates();
+  order_->Stop(steady_clock::now() + kOrderLimit);
 }
 
 }  // namespace vrampool::client

@@ -11,7 +11,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// Trim() waits this long for what other threads are giving back.
+// Waiting takes this long at most, for what other threads are giving back.
 constexpr milliseconds kTrimLimit(10000);
 // The GPU is asked this often whether it has done with slabs that are otherwise
 // idle. Only asking helps: waiting for one event would keep the thread from
@@ -126,8 +126,7 @@ void Client::GiveBack(SlabSet::Departures taken) {
   for (const SlabSet::ParkedLease& parked : taken.parked) {
     ReturnLease(*parked.session, parked.lease, ReturnedAs::kStillMapped);
     MutexLock lock(mu_);
-    leaving_.erase(leaving_.find({parked.session->serial(), parked.slab}));
-    changed_.NotifyAll();
+    NoteGone({parked.session->serial(), parked.slab});
   }
   std::vector<Unreturned> again;
   {
@@ -159,8 +158,13 @@ void Client::GiveBackOne(Slab slab) {
     }
   }
   MutexLock lock(mu_);
-  leaving_.erase(leaving_.find(name));
   if (kept > 0 && session == current_) withdrawn_.insert(name);
+  NoteGone(name);
+}
+
+void Client::NoteGone(SlabName slab) {
+  leaving_.erase(leaving_.find(slab));
+  ++gone_;
   changed_.NotifyAll();
 }
 
@@ -201,7 +205,8 @@ Status Client::Trim() {
     idle = TakeIdle(SlabSet::Which::kAll);
   }
   GiveBack(std::move(idle));
-  return AwaitLeft();
+  MutexLock lock(mu_);
+  return AwaitLeft(lock);
 }
 
 Status Client::Quiesce() {
@@ -213,17 +218,42 @@ Status Client::Quiesce() {
   SlabSet::Departures unused;
   {
     MutexLock lock(mu_);
+    // A slab that another thread is parking must be parked for the daemon, too,
+    // before the daemon hears that it was unmapped: the other way round it
+    // would take the slab for mapped until this process ends.
+    VRAMPOOL_RETURN_IF_ERROR(AwaitLeft(lock));
     unused = slabs_.TakeUnused();
     NoteLeaving(unused);
   }
   GiveBack(std::move(unused));
-  return AwaitLeft();
+  MutexLock lock(mu_);
+  return AwaitLeft(lock);
+}
+
+uint64_t Client::CountGone() {
+  MutexLock lock(mu_);
+  return gone_;
+}
+
+// Whether slabs were on their way back when CountGone() said so, or have been
+// since. Waits for those that are now, and not for what other threads go on
+// giving back.
+bool Client::AwaitLeaving(uint64_t gone_before) {
+  const TimePoint deadline = steady_clock::now() + kTrimLimit;
+  MutexLock lock(mu_);
+  const std::multiset<SlabName> leaving = leaving_;
+  const bool was_leaving = !leaving.empty() || gone_ != gone_before;
+  for (const SlabName& name : leaving) {
+    while (leaving_.count(name) != 0) {
+      if (!changed_.WaitUntil(lock, deadline)) return was_leaving;
+    }
+  }
+  return was_leaving;
 }
 
 // Waits for what other threads are giving back.
-Status Client::AwaitLeft() {
+Status Client::AwaitLeft(MutexLock& lock) {
   const TimePoint deadline = steady_clock::now() + kTrimLimit;
-  MutexLock lock(mu_);
   while (!leaving_.empty()) {
     if (!changed_.WaitUntil(lock, deadline)) {
       return {VRAMPOOL_TIMEOUT,

@@ -66,6 +66,7 @@ Status Client::OpenDevice(const Session& session,
   VRAMPOOL_ASSIGN_OR_RETURN(gpu_, GpuContext::Open(device_));
   if (events_ == nullptr) events_ = std::make_shared<GpuStreamEvents>(gpu_);
   VRAMPOOL_ASSIGN_OR_RETURN(order_, GpuOrder::Start(gpu_));
+  gates_.store(&order_->gates(), std::memory_order_release);
   return {};
 }
 
@@ -84,6 +85,7 @@ Status Client::CheckDevice(const Session& session) const {
 
 Client::~Client() {
   if (session() != nullptr) {
+    EndGates();  // Or the GPU would wait for them, and we for the GPU.
     // On error the GPU does no work of ours any more.
     (void)Quiesce();
     Retire();
@@ -258,7 +260,14 @@ void Client::OnObjectEnded(LinkSerial session, ObjectId object) {
   NoteIdle();
 }
 
-void Client::OnLinkEnded(LinkSerial /*session*/) {
+void Client::OnPacket(LinkSerial session) {
+  GateBook* const gates = gates_.load(std::memory_order_acquire);
+  if (gates != nullptr) gates->Look(session);
+}
+
+void Client::OnLinkEnded(LinkSerial session) {
+  GateBook* const gates = gates_.load(std::memory_order_acquire);
+  if (gates != nullptr) gates->EndSession(session);
   MutexLock lock(mu_);
   changed_.NotifyAll();
 }

@@ -13,7 +13,7 @@ struct Client::Pieces {
   std::vector<BufferPlace> places;
   std::vector<Block*> blocks;  // One for each buffer; counted as shared.
   std::vector<HeldObject::Buffer> buffers;
-  cuda::Event event = nullptr;  // Of the contents; null: none.
+  std::optional<GpuOrder::Recorded> event;  // Of the contents.
 };
 
 namespace {
@@ -93,19 +93,13 @@ Status Client::CallShare(const ShareRequest& request, Pieces& pieces,
   call.layouts = request.layouts.empty() ? nullptr : request.layouts.data();
   call.name = {request.name.data(), request.name.size()};
   call.metadata = {request.metadata.data(), request.metadata.size()};
-  call.is_pending = request.is_pending || pieces.event != nullptr;
+  call.is_pending = request.is_pending || pieces.event.has_value();
   const CallOutcome outcome = pieces.session->MakeRaw(
       [&](ControlChannel& channel) { return channel.Share(call, reply); });
   // If the daemon may have made the object, somebody may open it by its name:
   // its blocks are never reused.
-  const bool may_exist = outcome.reason == CallReason::kNone &&
-                         (outcome.code == CallCode::kDeadlineExceeded ||
-                          outcome.code == CallCode::kUnavailable ||
-                          outcome.code == CallCode::kCancelled);
-  if (!outcome.ok() && !may_exist) UndoShare(pieces);
-  if (!outcome.ok() && pieces.event != nullptr) {
-    order_->pool().Return(pieces.event);
-  }
+  if (!outcome.ok() && !outcome.may_be_lost()) UndoShare(pieces);
+  if (!outcome.ok() && pieces.event) order_->Drop(*pieces.event);
   return pieces.session->Explain(outcome);
 }
 
@@ -128,7 +122,7 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
     resolved = ResolveBuffers(request, pieces);
   }
   if (resolved.ok()) {
-    const Result<cuda::Event> event = RecordContents(request);
+    const auto event = RecordContents(request);
     resolved = event.status();
     if (event.ok()) pieces.event = *event;
   }
@@ -145,7 +139,7 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
                             !request.metadata.empty();
   if (pieces.places.size() == 1) held->token.place = pieces.places.front();
   held->buffers = pieces.buffers;
-  held->is_ordered = pieces.event != nullptr;
+  held->is_ordered = pieces.event.has_value();
   {
     MutexLock lock(held->mu);
     held->has_call_hold = true;
@@ -155,9 +149,7 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
                       .name = std::move(request.name)});
   }
   EnterProduced(pieces, *held);
-  if (pieces.event != nullptr) {
-    AwaitContents(pieces.session, reply.object, pieces.event);
-  }
+  if (pieces.event) AwaitContents(pieces.session, reply.object, *pieces.event);
   return held;
 }
 

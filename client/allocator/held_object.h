@@ -14,6 +14,7 @@
 
 #include "base/mutex.h"
 #include "client/allocator/block_allocator.h"
+#include "client/order/gate_book.h"
 #include "client/session/manifest_writer.h"
 #include "client/session/session.h"
 #include "client/session/token.h"
@@ -46,6 +47,8 @@ struct HeldObject {
   std::optional<ManifestWriter::HoldIndex> hold;
   // Shared in the order of a stream: the library says when it is ready.
   bool is_ordered = false;
+  // Opened pending: where its stream waits for the contents.
+  std::unique_ptr<Gate> gate;
 
   Mutex mu;
   bool has_call_hold VRAMPOOL_GUARDED_BY(mu) = false;  // The daemon counts it.

@@ -79,6 +79,11 @@ void EventThread::Add(cuda::Event event, Then then) {
   queue_->changed.NotifyAll();
 }
 
+bool EventThread::is_idle() const {
+  MutexLock lock(queue_->mu);
+  return queue_->entries.empty();
+}
+
 void EventThread::Stop(std::chrono::steady_clock::time_point deadline) {
   if (!thread_.joinable()) return;
   bool is_ended = false;

@@ -1,11 +1,13 @@
-// event_thread.h - the client's thread that waits for the GPU, so that no
+// event_thread.h - a thread of the client that waits for the GPU, so that no
 // thread of the application has to.
 //
 // It waits for one event after the other, in the order in which they were
 // added, asleep in the driver (the events are of the kind that blocks), and
 // then does what belongs to each. An event behind a slow one is seen late. That
-// can delay, but nothing can be stuck by it: no work of the GPU waits for this
-// thread, because what it waits for was recorded, and so enqueued, before.
+// can delay, but nothing can be stuck by it where no stream waits at a gate: no
+// work of the GPU waits for this thread, because what it waits for was
+// recorded, and so enqueued, before. (With gates there are several: see
+// gpu_order.h.)
 //
 // Threads: thread-safe. What is done runs on the thread itself, without a lock.
 
@@ -43,6 +45,9 @@ class EventThread {
   // Nothing is done after Stop(), nor when the driver is taken down because the
   // process exits: then the session's end does it all.
   void Add(cuda::Event event, Then then);
+
+  // True if all that was added is done.
+  bool is_idle() const;
 
   // Does what was added, then ends the thread. What the GPU has not reached by
   // `deadline` is given up: its `then` is never called. When this returns, none

@@ -104,6 +104,7 @@ v1::ShareRequest ToProto(const ShareCall& call) {
 v1::OpenRequest ToProto(const OpenCall& call) {
   v1::OpenRequest to;
   to.set_wait_ms(call.wait_ms);
+  to.set_takes_pending(call.takes_pending);
   if (call.name.size > 0) {
     to.set_name(StringOf(call.name));
     return to;
@@ -138,6 +139,7 @@ bool Fill(const v1::ShareResponse& from, ShareReply& to) {
 
 bool Fill(const v1::OpenResponse& from, OpenReply& to) {
   to.epoch = Epoch{from.epoch()};
+  to.is_pending = from.pending();
   to.object = ObjectId{from.object_id()};
   to.buffer_count = static_cast<size_t>(from.buffers_size());
   to.slab_count = static_cast<size_t>(from.slabs_size());

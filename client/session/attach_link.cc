@@ -72,6 +72,7 @@ bool AttachLink::ReadAll() {
     switch (Receive(socket_.get(), packet)) {
       case ReceiveOutcome::kPacket:
         Handle(packet);
+        events_.OnPacket(session_);
         break;
       case ReceiveOutcome::kNothing:
         return true;
@@ -111,6 +112,8 @@ void AttachLink::Handle(ReceivedPacket& packet) {
     case attach::MessageType::kFarewell:
       HandleFarewell(packet);
       return;
+    case attach::MessageType::kObjectSettled:
+      return;  // What it is about is in the table: OnPacket() looks there.
     default:
       return;  // A newer daemon's notice: harmless by the protocol's rules.
   }

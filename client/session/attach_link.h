@@ -47,6 +47,9 @@ class LinkEvents {
                              SlabParcel parcel) = 0;
   virtual void OnReclaim(LinkSerial session, uint64_t bytes) = 0;
   virtual void OnObjectEnded(LinkSerial session, ObjectId object) = 0;
+  // A packet was read, of whatever kind: pending objects may be so no more (see
+  // ObjectSettled in proto/attach/messages.h).
+  virtual void OnPacket(LinkSerial session) = 0;
   // No more grants: state() says why.
   virtual void OnLinkEnded(LinkSerial session) = 0;
 };

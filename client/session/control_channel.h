@@ -103,6 +103,12 @@ struct CallOutcome {
   char message[512] = {};
 
   bool ok() const { return code == CallCode::kOk; }
+  // The daemon may have done what was asked for, and may not.
+  bool may_be_lost() const {
+    return reason == CallReason::kNone &&
+           (code == CallCode::kDeadlineExceeded ||
+            code == CallCode::kUnavailable || code == CallCode::kCancelled);
+  }
 };
 
 struct Text {
@@ -174,12 +180,14 @@ struct OpenCall {
   ObjectSecret secret = {};
   Text name;
   uint64_t wait_ms = 0;
+  bool takes_pending = false;
 };
 // About 85 KiB: belongs on the heap.
 struct OpenReply {
   Epoch epoch{};
   ObjectId object{};
   ObjectSecret secret = {};
+  bool is_pending = false;  // Only if the call takes such.
   size_t buffer_count = 0;
   size_t slab_count = 0;
   size_t layout_count = 0;  // 0 or buffer_count.
@@ -243,7 +251,7 @@ struct RpcModule {
   ControlChannel* (*open_channel)(const char* socket_path,
                                   const uint8_t* token);
 };
-inline constexpr uint32_t kRpcModuleAbi = 3;
+inline constexpr uint32_t kRpcModuleAbi = 4;
 inline constexpr char kRpcModuleSymbol[] = "vrampool_rpc_module";
 using RpcModuleFunction = const RpcModule* (*)();
 

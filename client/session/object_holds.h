@@ -37,6 +37,12 @@ class ObjectTable {
   // has no such slot.
   uint64_t Load(ObjectId object) const;
 
+  // Whether it may still become live or broken.
+  bool IsPending(ObjectId object) const {
+    return Load(object) == shm::MakeSlotWord(ObjectGeneration(object),
+                                             shm::ObjectState::kPending);
+  }
+
  private:
   ObjectTable(SharedRegion region, uint32_t slot_count)
       : region_(std::move(region)), slot_count_(slot_count) {}

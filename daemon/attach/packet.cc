@@ -86,6 +86,7 @@ ClientPacket ParseClientPacket(std::string_view bytes) {
     case MessageType::kReclaim:
     case MessageType::kObjectEnded:
     case MessageType::kFarewell:
+    case MessageType::kObjectSettled:
       return BadPacket{absl::StrCat("a message of type ", header.type,
                                     ", which only the daemon sends")};
   }
@@ -141,6 +142,12 @@ attach::Packet<attach::Reclaim> MakeReclaim(Bytes bytes) {
 
 attach::Packet<attach::ObjectEnded> MakeObjectEnded(ObjectId object) {
   auto packet = Begin<attach::ObjectEnded>(MessageType::kObjectEnded);
+  packet.body.object_id = static_cast<uint64_t>(object);
+  return packet;
+}
+
+attach::Packet<attach::ObjectSettled> MakeObjectSettled(ObjectId object) {
+  auto packet = Begin<attach::ObjectSettled>(MessageType::kObjectSettled);
   packet.body.object_id = static_cast<uint64_t>(object);
   return packet;
 }

@@ -54,6 +54,7 @@ attach::Packet<attach::SlabHandle> MakeSlabHandle(SlabId slab, Bytes size,
                                                   const ExportedHandle& handle);
 attach::Packet<attach::Reclaim> MakeReclaim(Bytes bytes);
 attach::Packet<attach::ObjectEnded> MakeObjectEnded(ObjectId object);
+attach::Packet<attach::ObjectSettled> MakeObjectSettled(ObjectId object);
 attach::Packet<attach::Farewell> MakeFarewell(attach::FarewellCode code,
                                               std::string_view text);
 

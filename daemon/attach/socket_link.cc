@@ -139,6 +139,10 @@ void SocketLink::SendObjectEnded(ObjectId object) {
   (void)SendOrKeep(BytesOf(MakeObjectEnded(object)), UniqueFd());
 }
 
+void SocketLink::SendObjectSettled(ObjectId object) {
+  (void)SendOrKeep(BytesOf(MakeObjectSettled(object)), UniqueFd());
+}
+
 void SocketLink::SendFarewell(bool is_condemned, std::string_view text) {
   const auto packet =
       MakeFarewell(is_condemned ? attach::FarewellCode::kCondemned

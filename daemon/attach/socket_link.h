@@ -45,6 +45,7 @@ class SocketLink final : public SessionLink {
                           ExportedHandle handle) override;
   void SendReclaim(Bytes bytes) override;
   void SendObjectEnded(ObjectId object) override;
+  void SendObjectSettled(ObjectId object) override;
   void SendFarewell(bool is_condemned, std::string_view text) override;
 
  private:

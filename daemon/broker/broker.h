@@ -48,6 +48,9 @@ class SessionLink {
   // Notices: lost without harm if the client does not read.
   virtual void SendReclaim(Bytes bytes) = 0;
   virtual void SendObjectEnded(ObjectId object) = 0;
+  // The table says it already; a client looks there with whatever it reads
+  // next.
+  virtual void SendObjectSettled(ObjectId object) = 0;
   virtual void SendFarewell(bool is_condemned, std::string_view text) = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -199,7 +200,8 @@ absl::Status BrokerImpl::Ready(SessionId session, ObjectId object,
     status = arbiter_.Ready(session, object, outcome, clock_.Now(), effects);
     Absorb(effects);
   }
-  // Failed contents end an object that nobody holds, and perhaps its slab.
+  // Those who expect the object are told. Failed contents end an object that
+  // nobody holds, and perhaps its slab.
   Dispatch(std::move(effects));
   return status;
 }
@@ -234,7 +236,7 @@ absl::StatusOr<OpenGrant> BrokerImpl::Open(SessionId session,
                                            const OpenRequest& request,
                                            absl::Time deadline) {
   using Result = std::pair<absl::StatusOr<OpenGrant>, bool>;
-  bool was_pending = false;
+  std::optional<ObjectId> awaited;  // An object that was pending.
   absl::StatusOr<OpenGrant> grant = WaitUntil(
       deadline, &BrokerImpl::objects_version_,
       [&]() VRAMPOOL_REQUIRES(mu_) -> Result {
@@ -243,14 +245,14 @@ absl::StatusOr<OpenGrant> BrokerImpl::Open(SessionId session,
         const bool is_pending = HasReason(opened.status(), Reason::kWaitedOut);
         const bool is_unknown =
             HasReason(opened.status(), Reason::kObjectUnknown);
-        // A broken object that nobody holds ends in the same moment.
-        if (was_pending && is_unknown) {
+        // A broken object has no name, and ends when nobody holds it.
+        if (is_unknown && awaited && arbiter_.IsNeverReady(*awaited)) {
           return {Refuse(Reason::kObjectBroken,
                          "the object's producer died, or let it go, before "
                          "its contents were ready"),
                   true};
         }
-        was_pending = was_pending || is_pending;
+        if (is_pending) awaited = arbiter_.ObjectOf(session, request);
         const bool is_not_yet =
             is_pending || (!request.token.has_value() && is_unknown);
         return {std::move(opened), !is_not_yet};

@@ -102,6 +102,9 @@ void BrokerImpl::Dispatch(Effects effects) {
   for (const Effects::Ended& ended : effects.ended) {
     if (auto link = LinkOf(ended.producer)) link->SendObjectEnded(ended.object);
   }
+  for (const Effects::Known& known : effects.known) {
+    if (auto link = LinkOf(known.opener)) link->SendObjectSettled(known.object);
+  }
 }
 
 std::shared_ptr<SessionLink> BrokerImpl::LinkOf(SessionId session) {

@@ -40,6 +40,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -122,10 +123,17 @@ class Arbiter {
                                    const ObjectSecret& secret, absl::Time now);
   absl::Status Ready(SessionId session, ObjectId object, ReadyOutcome outcome,
                      absl::Time now, Effects& effects);
-  // WAITED_OUT for a pending object, OBJECT_UNKNOWN for a name that nobody has:
-  // the caller may wait for Effects::objects_changed and ask again.
+  // WAITED_OUT for a pending object that the request does not take,
+  // OBJECT_UNKNOWN for a name that nobody has: the caller may wait for
+  // Effects::objects_changed and ask again. Who has taken a pending object is
+  // told through Effects::known what has become of it.
   absl::StatusOr<OpenGrant> Open(SessionId session, const OpenRequest& request,
                                  absl::Time now);
+  // The object that Open() speaks of, and whether it will never be ready: it is
+  // broken, or has ended before.
+  std::optional<ObjectId> ObjectOf(SessionId session,
+                                   const OpenRequest& request) const;
+  bool IsNeverReady(ObjectId object) const;
   // As Open by name, without taking a hold.
   absl::Status Exists(SessionId session, std::string_view name) const;
   absl::Status Close(SessionId session, ObjectId object, absl::Time now,
@@ -290,6 +298,8 @@ class Arbiter {
   void EndUnheldIn(const absl::flat_hash_set<SlabId>& slabs, absl::Time now,
                    Effects& effects);
   void DropHold(Session& session, Object& object);
+  void TellKnown(ObjectId object, const std::set<SessionId>& expecting,
+                 Effects& effects);
 
   const CoreSettings settings_;
   Ledger ledger_;

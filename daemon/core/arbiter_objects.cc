@@ -107,15 +107,22 @@ absl::Status Arbiter::Ready(SessionId id, ObjectId object_id,
   if (!session->produced.contains(object_id)) return UnknownObject();
   Object& object = *objects_.Find(object_id);
   if (object.phase != ObjectPhase::kPending) return absl::OkStatus();
-  effects.objects_changed = true;
   if (outcome == ReadyOutcome::kComplete) {
-    objects_.MarkReady(object);
+    TellKnown(object_id, objects_.MarkReady(object), effects);
     return absl::OkStatus();
   }
-  objects_.MarkBroken(object);
+  TellKnown(object_id, objects_.MarkBroken(object), effects);
   TryEndObject(object, now, effects);
   Pump(now, effects);
   return absl::OkStatus();
+}
+
+void Arbiter::TellKnown(ObjectId object, const std::set<SessionId>& expecting,
+                        Effects& effects) {
+  effects.objects_changed = true;
+  for (const SessionId opener : expecting) {
+    effects.known.push_back({opener, object});
+  }
 }
 
 absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
@@ -151,7 +158,8 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
                   "the object's producer died, or its work failed, before its "
                   "contents were ready");
   }
-  if (object->phase == ObjectPhase::kPending) {
+  const bool is_pending = object->phase == ObjectPhase::kPending;
+  if (is_pending && !request.takes_pending) {
     return Refuse(Reason::kWaitedOut,
                   "the object's contents are not ready yet; wait (wait_ms)");
   }
@@ -162,6 +170,7 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
                      " holds, its bound; close some objects"));
   }
   objects_.AddHold(*object, id);
+  if (is_pending) object->expecting.insert(id);
   object->last_opened_at = now;
   session->held.insert(object->id);
   ++session->holds;
@@ -171,7 +180,8 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
                   .buffers = object->buffers,
                   .slabs = {},
                   .layout = object->layout,
-                  .metadata = object->metadata};
+                  .metadata = object->metadata,
+                  .is_pending = is_pending};
   for (const SlabId slab_id : object->slabs) {
     Slab& slab = *pool_.Find(slab_id);
     grant.slabs.push_back(
@@ -179,6 +189,24 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
     Map(*session, slab);
   }
   return grant;
+}
+
+std::optional<ObjectId> Arbiter::ObjectOf(SessionId id,
+                                          const OpenRequest& request) const {
+  if (request.token.has_value()) return request.token->object;
+  const absl::StatusOr<const Session*> session = FindLive(id);
+  if (!session.ok()) return std::nullopt;
+  const Object* const object = const_cast<ObjectBook&>(objects_).FindByName(
+      (*session)->tenant, request.name);
+  if (object == nullptr) return std::nullopt;
+  return object->id;
+}
+
+bool Arbiter::IsNeverReady(ObjectId object) const {
+  const auto found = objects_.objects().find(object);
+  return found != objects_.objects().end()
+             ? found->second->phase == ObjectPhase::kBroken
+             : objects_.HasEndedUnready(object);
 }
 
 absl::Status Arbiter::Exists(SessionId id, std::string_view name) const {

@@ -134,7 +134,7 @@ void Arbiter::DropTickets(Session& session, Effects& effects) {
 
 // All of a session's part in objects ends with it. An object that nobody else
 // holds and that has no name ends too; a pending one is broken, and lives on
-// while those hold it who opened it with its event.
+// while those hold it who opened it all the same.
 void Arbiter::EndObjectsOf(Session& session, absl::Time now, Effects& effects) {
   const absl::flat_hash_set<ObjectId> produced = std::move(session.produced);
   const absl::flat_hash_set<ObjectId> held = std::move(session.held);
@@ -148,8 +148,7 @@ void Arbiter::EndObjectsOf(Session& session, absl::Time now, Effects& effects) {
     Object& object = *objects_.Find(id);
     object.producer_is_live = false;
     if (object.phase == ObjectPhase::kPending) {
-      objects_.MarkBroken(object);
-      effects.objects_changed = true;
+      TellKnown(id, objects_.MarkBroken(object), effects);
     }
   }
   // Objects held only in this session's manifest are watched; it maps their

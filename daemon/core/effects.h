@@ -38,12 +38,18 @@ struct Effects {
     SessionId producer;
     ObjectId object;
   };
+  struct Known {
+    SessionId opener;
+    ObjectId object;
+  };
 
   std::vector<Create> create;    // Then Arbiter::OnCreated().
   std::vector<SlabId> destroy;   // Then Arbiter::OnDestroyed().
   std::vector<Settled> settled;  // Tickets that have their answer.
   std::vector<Reclaim> reclaim;  // Ask these clients for memory.
   std::vector<Ended> ended;      // Tell these producers.
+  // Tell these, who opened pending objects: they are live or broken now.
+  std::vector<Known> known;
   bool objects_changed = false;  // Who waits for an object should look again.
   bool room_changed = false;     // Likewise for room.
   bool device_changed = false;   // Ask the device again what it has to give.

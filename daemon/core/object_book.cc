@@ -1,6 +1,7 @@
 #include "daemon/core/object_book.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -63,6 +64,7 @@ absl::Status ObjectBook::CanAdd(TenantId tenant,
 uint64_t ObjectBook::TakeSlot() {
   if (free_slots_.empty()) {
     generations_.push_back(1);
+    has_ended_unready_.push_back(false);
     return generations_.size() - 1;
   }
   const uint64_t slot = free_slots_.back();
@@ -98,6 +100,7 @@ void ObjectBook::Restore(std::vector<Object> objects,
                          std::vector<uint64_t> generations) {
   VRAMPOOL_CHECK(objects_.empty() && generations_.empty());
   generations_ = std::move(generations);
+  has_ended_unready_.resize(generations_.size());
   std::vector<bool> is_used(generations_.size());
   for (Object& object : objects) {
     is_used[ObjectSlot(object.id)] = true;
@@ -126,15 +129,17 @@ Object* ObjectBook::FindByName(TenantId tenant, std::string_view name) {
   return found == names_.end() ? nullptr : Find(found->second);
 }
 
-void ObjectBook::MarkReady(Object& object) {
+std::set<SessionId> ObjectBook::MarkReady(Object& object) {
   object.phase = ObjectPhase::kLive;
   Publish(object);
+  return std::exchange(object.expecting, {});
 }
 
-void ObjectBook::MarkBroken(Object& object) {
+std::set<SessionId> ObjectBook::MarkBroken(Object& object) {
   TakeName(object);
   object.phase = ObjectPhase::kBroken;
   Publish(object);
+  return std::exchange(object.expecting, {});
 }
 
 void ObjectBook::TakeName(Object& object) {
@@ -154,11 +159,12 @@ void ObjectBook::AddHold(Object& object, SessionId session) {
 void ObjectBook::DropHold(Object& object, SessionId session) {
   const auto found = object.holds.find(session);
   VRAMPOOL_CHECK(found != object.holds.end());
-  if (--found->second == 0) object.holds.erase(found);
+  if (--found->second == 0) DropAllHolds(object, session);
 }
 
 void ObjectBook::DropAllHolds(Object& object, SessionId session) {
   object.holds.erase(session);
+  object.expecting.erase(session);
 }
 
 bool ObjectBook::TryEnd(Object& object,
@@ -178,6 +184,7 @@ bool ObjectBook::TryEnd(Object& object,
   }
   table_.Store(slot, MakeSlotWord(generation + 1, ObjectState::kFree));
   generations_[slot] = generation + 1;
+  has_ended_unready_[slot] = object.phase != ObjectPhase::kLive;
   // A slot whose generations are used up is never used again.
   if (generation + 1 < kMaxObjectGeneration) free_slots_.push_back(slot);
   uint64_t& metadata = metadata_bytes_[object.tenant];
@@ -185,6 +192,13 @@ bool ObjectBook::TryEnd(Object& object,
   if (metadata == 0) metadata_bytes_.erase(object.tenant);
   objects_.erase(object.id);
   return true;
+}
+
+bool ObjectBook::HasEndedUnready(ObjectId id) const {
+  const uint64_t slot = ObjectSlot(id);
+  return slot < generations_.size() &&
+         generations_[slot] == ObjectGeneration(id) + 1 &&
+         has_ended_unready_[slot];
 }
 
 void ObjectBook::Publish(const Object& object) {
@@ -208,6 +222,10 @@ void ObjectBook::CheckInvariants() const {
     }
     if (MetadataBytes(*object) > 0) {
       metadata[object->tenant] += MetadataBytes(*object);
+    }
+    for (const SessionId session : object->expecting) {
+      VRAMPOOL_CHECK(object->phase == ObjectPhase::kPending);
+      VRAMPOOL_CHECK(object->holds.contains(session));
     }
   }
   VRAMPOOL_CHECK(named == names_.size());

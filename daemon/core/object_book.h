@@ -11,6 +11,7 @@
 //   O1  an object has a hold by call, or a name, or is watched
 //   O2  names are unique within a tenant
 //   O3  a tenant's metadata bytes are the sum over its objects
+//   O4  only a pending object is expected, and by sessions that hold it
 //
 // Threads: not thread-safe. The Arbiter owns it.
 
@@ -21,6 +22,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -68,6 +70,8 @@ struct Object {
   ObjectPhase phase = ObjectPhase::kLive;
   bool is_watched = false;              // Held by manifests only.
   std::map<SessionId, uint32_t> holds;  // By call.
+  // Pending: who opened it all the same, and is to be told what becomes of it.
+  std::set<SessionId> expecting;
   absl::Time created_at;
   absl::Time last_opened_at = absl::InfinitePast();
 
@@ -96,8 +100,10 @@ class ObjectBook {
   Object* Find(ObjectId id);
   Object* FindByName(TenantId tenant, std::string_view name);
 
-  void MarkReady(Object& object);
-  void MarkBroken(Object& object);  // Also takes its name off.
+  // The contents of a pending object are complete, or never will be (then its
+  // name goes, too). Gives those who expected it: tell them after this.
+  std::set<SessionId> MarkReady(Object& object);
+  std::set<SessionId> MarkBroken(Object& object);
   void TakeName(Object& object);
 
   void AddHold(Object& object, SessionId session);
@@ -109,6 +115,10 @@ class ObjectBook {
   // `sessions` (the live sessions that may map its slabs). True if it has
   // ended; `object` is then gone.
   bool TryEnd(Object& object, const std::vector<SessionId>& sessions);
+
+  // The object has ended without ever having been live. False also when nobody
+  // knows any more, because another has ended in its slot since.
+  bool HasEndedUnready(ObjectId id) const;
 
   const std::map<ObjectId, std::unique_ptr<Object>>& objects() const {
     return objects_;
@@ -129,6 +139,7 @@ class ObjectBook {
   std::map<TenantId, uint64_t> metadata_bytes_;
   std::vector<uint64_t>
       generations_;  // By slot: of its present or next object.
+  std::vector<bool> has_ended_unready_;  // By slot: its last that has ended.
   std::vector<uint64_t> free_slots_;
 };
 

@@ -78,6 +78,7 @@ struct ObjectToken {
 struct OpenRequest {
   std::optional<ObjectToken> token;  // Either this
   std::string name;                  // or that.
+  bool takes_pending = false;        // Also contents that are not complete yet.
 };
 
 struct OpenGrant {
@@ -88,6 +89,7 @@ struct OpenGrant {
   std::vector<SlabGrant> slabs;  // Each slab of the buffers once.
   std::string layout;
   std::string metadata;
+  bool is_pending = false;  // The session is told when it no longer is.
 };
 
 struct Budget {

@@ -170,6 +170,7 @@ absl::StatusOr<ReadyOutcome> FromProto(v1::ReadyRequest::Outcome outcome) {
 
 absl::StatusOr<OpenRequest> FromProto(const v1::OpenRequest& request) {
   OpenRequest open;
+  open.takes_pending = request.takes_pending();
   if (request.has_token()) {
     ObjectToken token;
     token.epoch = Epoch{request.token().epoch()};
@@ -235,6 +236,7 @@ v1::OpenResponse ToProto(OpenGrant grant, Epoch epoch) {
   response.set_metadata(std::move(grant.metadata));
   response.set_name(std::move(grant.name));
   response.set_secret(TextOf(grant.secret));
+  response.set_pending(grant.is_pending);
   return response;
 }
 

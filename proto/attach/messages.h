@@ -18,6 +18,7 @@
 //     | <------- SlabHandle + descriptor --- |  before the reply of Lease, Open
 //     | <----------------------- Reclaim --- |  "give memory back, please"
 //     | <------------------- ObjectEnded --- |  the producer's blocks are free
+//     | <----------------- ObjectSettled --- |  a pending object is so no more
 //     | -- HoldReleased -------------------> |  a hold in the manifest let go
 //     | <---------------------- Farewell --- |  the daemon stops, or condemned
 //     | -- close (exit, crash, kill) ------> |  the session ends
@@ -72,6 +73,7 @@ enum class MessageType : uint16_t {
   kReclaim = 104,
   kObjectEnded = 105,
   kFarewell = 106,
+  kObjectSettled = 107,
 };
 
 struct MessageHeader {
@@ -153,6 +155,17 @@ struct ObjectEnded {
   uint64_t object_id;
 };
 static_assert(sizeof(ObjectEnded) == 8);
+
+// To a session that opened a pending object: it is live or broken now. Which of
+// the two, and whether at all, is in the object table, which the daemon writes
+// before it sends this; the message says no more than that there is something
+// to see. It is lost when the client's socket is full. So a client looks at all
+// objects that it expects whenever it has read a packet of any kind: what fills
+// the socket is read after the table was written.
+struct ObjectSettled {
+  uint64_t object_id;
+};
+static_assert(sizeof(ObjectSettled) == 8);
 
 enum class FarewellCode : uint32_t {
   kStopping = 1,   // Orderly shutdown; memory already leased stays usable.

@@ -73,12 +73,13 @@ inline constexpr uint32_t kTableVersion = 1;
 
 enum class ObjectState : uint64_t {
   kFree = 0,
-  kPending = 1,  // Shared, not ready: open by RPC, which waits.
+  kPending = 1,  // Shared, not ready: open by RPC, which waits, or gives it as
+                 // it is and tells the opener when it no longer is.
   kLive = 2,
   kRetiring = 3,  // The daemon is deciding: open by RPC.
   kWatched = 4,   // Live, held only by manifests: closers report.
   kBroken = 5,    // The producer died, or its work failed, before it was ready.
-                  // Its producer reads here that the contents are undefined;
+                  // Who holds it reads here that the contents are undefined;
                   // nobody opens it any more.
 };
 

@@ -9,6 +9,7 @@ int main(void) {
   vrampool_options options;
   vrampool_client* client = NULL;
   vrampool_share_options share;
+  vrampool_object* object = NULL;
   vrampool_options_init(&options);
   options.directory = "/nonexistent/vrampool";
   if (vrampool_client_open(&options, &client) != VRAMPOOL_UNAVAILABLE) return 1;
@@ -28,6 +29,12 @@ int main(void) {
   vrampool_share_options_init(&share);
   if (share.ordered != 0 || share.stream != NULL) return 13;
   if (vrampool_object_status(NULL) != VRAMPOOL_INVALID_ARGUMENT) return 14;
+  if (vrampool_open_on(NULL, "vp1", NULL, 0, &object) !=
+          VRAMPOOL_INVALID_ARGUMENT ||
+      vrampool_open_name_on(NULL, "name", NULL, 0, &object) !=
+          VRAMPOOL_INVALID_ARGUMENT) {
+    return 15;
+  }
   if (vrampool_set_tag("weights") != VRAMPOOL_OK) return 9;
   if (strcmp(vrampool_tag(), "weights") != 0) return 10;
   printf("%s\n", vrampool_version());

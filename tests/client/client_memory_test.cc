@@ -304,5 +304,22 @@ TEST_F(ClientMemoryTest, TagsOfThreadsAreRecorded) {
                "activations");
 }
 
+TEST_F(ClientMemoryTest, ASlabThatCannotBeMappedIsTheDaemonsFault) {
+  const auto client = Open();
+  daemon_->Change([](auto& ledger) { ledger.empty_handles = 1; });
+  EXPECT_EQ(client->Allocate(Ask(1000)).status().code(), VRAMPOOL_INTERNAL);
+}
+
+TEST_F(ClientMemoryTest, ASlabOfADaemonThatHasGoneIsLeasedFromTheNext) {
+  const auto client = Open();
+  daemon_->Change([](auto& ledger) {
+    ledger.empty_handles = 1;
+    ledger.ends_with_handle = true;
+  });
+  const auto block = client->Allocate(Ask(1000));
+  EXPECT_TRUE(block.ok()) << block.status().message();
+  EXPECT_EQ(daemon_->ledger().sessions, 2u);
+}
+
 }  // namespace
 }  // namespace vrampool::client

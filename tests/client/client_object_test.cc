@@ -79,6 +79,21 @@ TEST_F(ClientObjectTest, ClosingForgetsWhatOnlyAnObjectKeeps) {
   EXPECT_EQ(daemon_.manifest()->closed_in_order.load(), 1u);
 }
 
+TEST_F(ClientObjectTest, OnMemoryOfTheHostAStreamToOpenForIsIgnored) {
+  const auto stream = reinterpret_cast<cudaStream_t>(uintptr_t{1} << 12);
+  const Token token = ForeignToken();
+  const uint64_t id = static_cast<uint64_t>(token.object);
+  daemon_.Change([id](auto& ledger) { ledger.pending.insert(id); });
+  daemon_.SetSlot(token.object, ObjectState::kPending);
+  EXPECT_EQ(client_->OpenToken(token, 0, stream).status().code(),
+            VRAMPOOL_TIMEOUT);
+  EXPECT_EQ(daemon_.ledger().holds[id], 0u);
+  daemon_.Settle(token.object, ReadyOutcome::kComplete);
+  auto object = client_->OpenToken(token, 0, stream);
+  ASSERT_TRUE(object.ok()) << object.status().message();
+  client_->Close(*std::move(object));
+}
+
 TEST_F(ClientObjectTest, SharedBlockIsReusedOnlyWhenTheObjectHasEnded) {
   std::unique_ptr<HeldObject> object = Share();
   const ObjectId id = object->token.object;

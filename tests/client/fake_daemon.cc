@@ -170,13 +170,22 @@ class FakeChannel final : public ControlChannel {
     const std::lock_guard living(life_->mu);
     if (!life_->is_alive) return Away();
     MutexLock lock(daemon_.mu_);
-    const uint64_t object = static_cast<uint64_t>(call.object);
-    daemon_.ledger_.ready[object] = outcome;
-    daemon_.ledger_.pending.erase(object);
-    daemon_.SetSlot(call.object, outcome == ReadyOutcome::kComplete
-                                     ? shm::ObjectState::kLive
-                                     : shm::ObjectState::kBroken);
+    FakeDaemon::Ledger& ledger = daemon_.ledger_;
+    ++ledger.ready_calls;
     daemon_.changed_.NotifyAll();
+    if (ledger.unheard_readies > 0) {
+      --ledger.unheard_readies;
+      return Away();
+    }
+    const uint64_t object = static_cast<uint64_t>(call.object);
+    ledger.ready.emplace(object, outcome);
+    if (ledger.pending.count(object) > 0) {
+      daemon_.SettleLocked(call.object, outcome);
+    }
+    if (ledger.lost_readies > 0) {
+      --ledger.lost_readies;
+      return Refuse(CallCode::kDeadlineExceeded, CallReason::kNone, "lost");
+    }
     return {};
   }
 
@@ -184,6 +193,13 @@ class FakeChannel final : public ControlChannel {
   CallOutcome Open(const OpenCall& call, OpenReply& reply) override {
     const std::lock_guard living(life_->mu);
     if (!life_->is_alive) return Away();
+    std::function<void()> hook;
+    const CallOutcome outcome = OpenNow(call, reply, hook);
+    if (hook) hook();
+    return outcome;
+  }
+  CallOutcome OpenNow(const OpenCall& call, OpenReply& reply,
+                      std::function<void()>& hook) {
     MutexLock lock(daemon_.mu_);
     FakeDaemon::Ledger& ledger = daemon_.ledger_;
     const auto object = ledger.objects.find(static_cast<uint64_t>(call.object));
@@ -191,7 +207,8 @@ class FakeChannel final : public ControlChannel {
       return Refuse(CallCode::kNotFound, CallReason::kObjectUnknown,
                     "no such object");
     }
-    if (ledger.pending.count(object->first) > 0) {
+    reply.is_pending = ledger.pending.count(object->first) > 0;
+    if (reply.is_pending && !call.takes_pending) {
       return Refuse(CallCode::kDeadlineExceeded, CallReason::kWaitedOut,
                     "not ready");
     }
@@ -215,6 +232,7 @@ class FakeChannel final : public ControlChannel {
     }
     std::memcpy(reply.metadata, "schema", 6);
     reply.metadata_size = 6;
+    hook = daemon_.on_opened_;
     return {};
   }
 
@@ -343,58 +361,9 @@ void FakeDaemon::Greet(UniqueFd connection) {
              {manifest_fd_.get(), table_fd_.get()});
 }
 
-void FakeDaemon::SendPacket(attach::MessageType type, const void* body,
-                            size_t size, const std::vector<int>& fds) {
-  attach::MessageHeader header{.magic = attach::kMagic,
-                               .version = attach::kVersion,
-                               .type = static_cast<uint16_t>(type)};
-  iovec parts[2] = {{&header, sizeof(header)}, {const_cast<void*>(body), size}};
-  msghdr message{};
-  message.msg_iov = parts;
-  message.msg_iovlen = 2;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 4)] = {};
-  if (!fds.empty()) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(sizeof(int) * fds.size());
-    cmsghdr* const c = CMSG_FIRSTHDR(&message);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int) * fds.size());
-    std::memcpy(CMSG_DATA(c), fds.data(), sizeof(int) * fds.size());
-  }
-  (void)::sendmsg(connection_.get(), &message, MSG_NOSIGNAL);
-}
-
-void FakeDaemon::SendSlab(uint64_t slab, uint64_t size) {
-  UniqueFd& file = files_[slab];
-  if (!file.is_valid()) file = MakeSealedFile(size);
-  attach::SlabHandle handle{};
-  handle.slab_id = slab;
-  handle.size_bytes = size;
-  handle.kind = static_cast<uint32_t>(HandleKind::kHostFd);
-  SendPacket(attach::MessageType::kSlabHandle, &handle, sizeof(handle),
-             {file.get()});
-}
-
-void FakeDaemon::SendReclaim() {
-  const attach::Reclaim body{.bytes = 1};
+void FakeDaemon::OnOpened(std::function<void()> hook) {
   MutexLock lock(mu_);
-  SendPacket(attach::MessageType::kReclaim, &body, sizeof(body), {});
-}
-
-void FakeDaemon::SendObjectEnded(ObjectId object) {
-  const attach::ObjectEnded body{.object_id = static_cast<uint64_t>(object)};
-  MutexLock lock(mu_);
-  SendPacket(attach::MessageType::kObjectEnded, &body, sizeof(body), {});
-}
-
-void FakeDaemon::SendFarewell(attach::FarewellCode code,
-                              const std::string& text) {
-  attach::Farewell body{};
-  body.code = static_cast<uint32_t>(code);
-  std::strncpy(body.text, text.c_str(), sizeof(body.text) - 1);
-  MutexLock lock(mu_);
-  SendPacket(attach::MessageType::kFarewell, &body, sizeof(body), {});
+  on_opened_ = std::move(hook);
 }
 
 void FakeDaemon::SetSlot(ObjectId object, shm::ObjectState state) {

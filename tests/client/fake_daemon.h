@@ -83,8 +83,13 @@ class FakeDaemon {
     std::vector<uint64_t> lease_sizes;       // Asked for, in order.
     std::vector<uint64_t> unmapped;          // Slabs reported.
     std::vector<uint64_t> mapped;            // Slabs sent, less those returned.
-    uint64_t lost_replies = 0;    // So many leases are granted without a reply.
-    uint64_t released_holds = 0;  // HoldReleased messages.
+    uint64_t lost_replies = 0;  // So many leases are granted without a reply.
+    uint64_t lost_readies = 0;  // So many calls of Ready are heard, likewise.
+    uint64_t unheard_readies = 0;  // Before that: so many are not even heard.
+    uint64_t ready_calls = 0;
+    uint64_t empty_handles = 0;     // So many slabs cannot be mapped.
+    bool ends_with_handle = false;  // It goes with the next slab's handle.
+    uint64_t released_holds = 0;    // HoldReleased messages.
     uint64_t returned_leases = 0;
     uint64_t sessions = 0;
   };
@@ -95,6 +100,11 @@ class FakeDaemon {
 
   void SendReclaim();
   void SendObjectEnded(ObjectId object);
+  void SendObjectSettled(ObjectId object);
+  // What becomes of an object that another process made; the client is told.
+  void Settle(ObjectId object, ReadyOutcome outcome);
+  // Runs at the end of each call of Open that takes a hold, before its reply.
+  void OnOpened(std::function<void()> hook);
   void SendFarewell(attach::FarewellCode code, const std::string& text);
   // What the daemon publishes.
   void SetSlot(ObjectId object, shm::ObjectState state);
@@ -120,6 +130,9 @@ class FakeDaemon {
   void SendPacket(attach::MessageType type, const void* body, size_t size,
                   const std::vector<int>& fds);
   void SendSlab(uint64_t slab, uint64_t size) VRAMPOOL_REQUIRES(mu_);
+  void SettleLocked(ObjectId object, ReadyOutcome outcome)
+      VRAMPOOL_REQUIRES(mu_);
+  void SendSettledLocked(ObjectId object) VRAMPOOL_REQUIRES(mu_);
 
   const std::shared_ptr<Life> life_ = std::make_shared<Life>();
   const Device device_;
@@ -139,6 +152,7 @@ class FakeDaemon {
   Ledger ledger_ VRAMPOOL_GUARDED_BY(mu_);
   std::map<uint64_t, UniqueFd> files_ VRAMPOOL_GUARDED_BY(mu_);
   uint64_t next_id_ VRAMPOOL_GUARDED_BY(mu_) = 1;
+  std::function<void()> on_opened_ VRAMPOOL_GUARDED_BY(mu_);
 };
 
 }  // namespace vrampool::client

@@ -30,6 +30,10 @@ int UseEverything(vrampool_client* client) {
   if (vrampool_client_usage(client, &usage) != VRAMPOOL_FORKED) return 4;
   vrampool_object* object = nullptr;
   if (vrampool_open_name(client, "x", 0, &object) != VRAMPOOL_FORKED) return 5;
+  if (vrampool_open_name_on(client, "x", nullptr, 0, &object) !=
+      VRAMPOOL_FORKED) {
+    return 5;
+  }
   vrampool_client* other = nullptr;
   if (vrampool_client_open(nullptr, &other) != VRAMPOOL_FORKED) return 6;
   if (vrampool_default_client() != nullptr) return 7;

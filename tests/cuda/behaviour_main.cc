@@ -6,6 +6,6 @@
 
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
-  const vrampool::testing::FakeDirectory devices;
+  const vrampool::testing::OwnFakeDirectory devices;
   return RUN_ALL_TESTS();
 }

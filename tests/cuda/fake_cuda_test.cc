@@ -70,7 +70,7 @@ class FakeCudaTest : public ::testing::Test {
     consumer.Send({.order = Order::kAwaitEvent});
   }
 
-  const FakeDirectory& devices_ = Devices();
+  const OwnFakeDirectory& devices_ = Devices();
   Gpu gpu_;
   TestStream stream_{gpu_};
   const fake_cuda::Functions fake_ =
@@ -78,8 +78,8 @@ class FakeCudaTest : public ::testing::Test {
 
  private:
   // One for the program: the driver reads the variable once.
-  static const FakeDirectory& Devices() {
-    static const FakeDirectory devices(kConfig);
+  static const OwnFakeDirectory& Devices() {
+    static const OwnFakeDirectory devices(kConfig);
     return devices;
   }
 };

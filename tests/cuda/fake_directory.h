@@ -1,13 +1,12 @@
 // fake_directory.h - fake devices of a test's own.
 //
-// Names itself in VRAMPOOL_FAKE_CUDA_DIR, for this process and those that it
-// starts: make it before the first call of the driver. The real driver ignores
-// the variable. The devices go with the object. Where the variable is set, what
-// it names is used and stays: so with programs that a test starts.
+// The real driver ignores the variable that names the directory. The devices go
+// with the object.
 
 #ifndef VRAMPOOL_TESTS_CUDA_FAKE_DIRECTORY_H_
 #define VRAMPOOL_TESTS_CUDA_FAKE_DIRECTORY_H_
 
+#include <optional>
 #include <string>
 
 namespace vrampool::testing {
@@ -20,8 +19,23 @@ class FakeDirectory {
   FakeDirectory(const FakeDirectory&) = delete;
   FakeDirectory& operator=(const FakeDirectory&) = delete;
 
+  const std::string& path() const { return path_; }
+  // "NAME=value", for the processes that are to have these devices.
+  std::string Variable() const;
+
  private:
-  std::string path_;  // Empty: not ours.
+  std::string path_;
+};
+
+// Devices of this process and those that it starts: make it before the first
+// call of the driver. Where the variable is set, what it names is used and
+// stays: so with programs that a test starts.
+class OwnFakeDirectory {
+ public:
+  explicit OwnFakeDirectory(const std::string& config = "");
+
+ private:
+  std::optional<FakeDirectory> directory_;
 };
 
 }  // namespace vrampool::testing

@@ -34,6 +34,7 @@ Gpu::Gpu(int ordinal) : api_(Api()) {
 Gpu::~Gpu() {
   // After a broken context every call fails, and nothing is left to give back.
   (void)api_.CtxSetCurrent(context_);
+  for (uint64_t* const sum : sums_) (void)api_.MemFreeHost(sum);
   kernels_.reset();
   demo_kernels_.reset();
   (void)api_.DevicePrimaryCtxRelease(device_);
@@ -71,25 +72,56 @@ void Gpu::FillUntil(cuda::Stream stream, Words to, uint32_t value,
          "filling until told to stop");
 }
 
-uint64_t Gpu::CountMismatches(cuda::Stream stream, Words from,
-                              uint32_t value) const {
-  uint64_t count = 0;
-  Expect(kernels_->Sum({.stream = stream,
+template <typename Run>
+uint64_t Gpu::Accumulate(cuda::Stream stream, const Run& run) const {
+  uint64_t* const sum = TakeSum();
+  *sum = 0;
+  run(reinterpret_cast<cuda::DevicePtr>(sum));
+  Synchronize(stream);
+  const uint64_t result = *sum;
+  const MutexLock lock(mu_);
+  sums_.push_back(sum);
+  return result;
+}
+
+// Host memory: asking must not need the legacy stream, which waits. Kept,
+// because freeing it waits, too.
+uint64_t* Gpu::TakeSum() const {
+  const MutexLock lock(mu_);
+  if (!sums_.empty()) {
+    uint64_t* const sum = sums_.back();
+    sums_.pop_back();
+    return sum;
+  }
+  void* sum = nullptr;
+  Expect(api_.MemHostAlloc(&sum, sizeof(uint64_t), 0), "making a sum");
+  return static_cast<uint64_t*>(sum);
+}
+
+void Gpu::AddMismatches(cuda::Stream stream, Words from, uint32_t value,
+                        cuda::DevicePtr sum) const {
+  Expect(kernels_->Run({.stream = stream,
                         .kernel = "vrampool_mismatches",
                         .items = from.count},
-                       &count, from.at, from.count, value),
+                       from.at, from.count, value, sum),
          "counting mismatches");
-  return count;
+}
+
+uint64_t Gpu::CountMismatches(cuda::Stream stream, Words from,
+                              uint32_t value) const {
+  return Accumulate(stream, [&](cuda::DevicePtr out) {
+    AddMismatches(stream, from, value, out);
+  });
 }
 
 uint64_t Gpu::Checksum(cuda::Stream stream, Words from) const {
-  uint64_t sum = 0;
-  Expect(demo_kernels_->Sum({.stream = stream,
-                             .kernel = demo::kChecksumKernel,
-                             .items = from.count},
-                            &sum, from.at, from.count),
-         "summing up");
-  return sum;
+  return Accumulate(stream, [&](cuda::DevicePtr out) {
+    Expect(demo_kernels_->Run({.stream = stream,
+                               .kernel = demo::kChecksumKernel,
+                               .items = from.count},
+                              from.at, from.count, out),
+           "summing up");
+  });
 }
 
 void Gpu::Synchronize(cuda::Stream stream) const {
@@ -188,6 +220,22 @@ void VmmBuffer::Free() {
   at_ = 0;
 }
 
+HostSum::HostSum(const Gpu& gpu) : gpu_(gpu) {
+  void* sum = nullptr;
+  gpu_.Expect(gpu_.api().MemHostAlloc(&sum, sizeof(uint64_t), 0),
+              "making a sum");
+  sum_ = static_cast<uint64_t*>(sum);
+  *sum_ = 0;
+}
+
+HostSum::~HostSum() {
+  gpu_.Expect(gpu_.api().MemFreeHost(sum_), "freeing a sum");
+}
+
+uint64_t HostSum::Get() const {
+  return std::atomic_ref<uint64_t>(*sum_).load();
+}
+
 HostFlag::HostFlag(const Gpu& gpu) : gpu_(gpu) {
   void* word = nullptr;
   gpu_.Expect(gpu_.api().MemHostAlloc(&word, sizeof(uint32_t), 0),
@@ -201,6 +249,8 @@ HostFlag::~HostFlag() {
   (void)gpu_.api().MemFreeHost(word_);
 }
 
-void HostFlag::Set() { std::atomic_ref<uint32_t>(*word_).store(1); }
+void HostFlag::Store(uint32_t value) {
+  std::atomic_ref<uint32_t>(*word_).store(value);
+}
 
 }  // namespace vrampool::testing

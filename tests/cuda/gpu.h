@@ -20,9 +20,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/cuda/driver_api.h"
 #include "base/cuda/kernel_module.h"
+#include "base/mutex.h"
 #include "tests/cuda/test_driver.h"
 
 namespace vrampool::testing {
@@ -32,6 +34,10 @@ struct Words {
   cuda::DevicePtr at = 0;
   uint64_t count = 0;
 };
+
+inline Words WordsAt(const void* at, size_t bytes) {
+  return {.at = reinterpret_cast<cuda::DevicePtr>(at), .count = bytes / 4};
+}
 
 class Gpu {
  public:
@@ -51,14 +57,18 @@ class Gpu {
   // Ends the process unless `result` is kSuccess.
   void Expect(cuda::Result result, const char* doing) const;
 
-  // Each enqueues one kernel and returns.
+  // Each enqueues one kernel and returns. A Words must not be empty.
   void Spin(cuda::Stream stream, std::chrono::nanoseconds time) const;
   void Fill(cuda::Stream stream, Words to, uint32_t value) const;
   // Until the word at `stop` is not zero.
   void FillUntil(cuda::Stream stream, Words to, uint32_t value,
                  cuda::DevicePtr stop) const;
+  // Adds the number of other words to the 64 bits at `sum`.
+  void AddMismatches(cuda::Stream stream, Words from, uint32_t value,
+                     cuda::DevicePtr sum) const;
 
-  // Both wait for the stream. The sum is that of word i * (i + 1).
+  // Both wait for the stream, and for no other. The sum is that of word i * (i
+  // + 1).
   uint64_t CountMismatches(cuda::Stream stream, Words from,
                            uint32_t value) const;
   uint64_t Checksum(cuda::Stream stream, Words from) const;
@@ -67,11 +77,18 @@ class Gpu {
   size_t FreeBytes() const;
 
  private:
+  template <typename Run>
+  uint64_t Accumulate(cuda::Stream stream, const Run& run) const;
+  uint64_t* TakeSum() const;
+
   const cuda::DriverApi& api_;
   cuda::Device device_ = 0;
   cuda::Context context_ = nullptr;
   std::optional<cuda::KernelModule> kernels_;
   std::optional<cuda::KernelModule> demo_kernels_;
+
+  mutable Mutex mu_;
+  mutable std::vector<uint64_t*> sums_;  // Not in use now.
 };
 
 // Does not wait for the default stream, nor that for it.
@@ -151,6 +168,24 @@ class VmmBuffer {
   bool is_mapped_ = false;
 };
 
+// A number in host memory that kernels add to: no driver call is needed to look
+// at it.
+class HostSum {
+ public:
+  explicit HostSum(const Gpu& gpu);
+  ~HostSum();
+  HostSum(const HostSum&) = delete;
+  HostSum& operator=(const HostSum&) = delete;
+
+  cuda::DevicePtr at() const { return reinterpret_cast<cuda::DevicePtr>(sum_); }
+  // Of all that has been added by work that was waited for.
+  uint64_t Get() const;
+
+ private:
+  const Gpu& gpu_;
+  uint64_t* sum_ = nullptr;
+};
+
 // A word in host memory that kernels read: no driver call is needed to set it.
 class HostFlag {
  public:
@@ -162,7 +197,8 @@ class HostFlag {
   cuda::DevicePtr at() const {
     return reinterpret_cast<cuda::DevicePtr>(word_);
   }
-  void Set();
+  void Set() { Store(1); }
+  void Store(uint32_t value);
 
  private:
   const Gpu& gpu_;

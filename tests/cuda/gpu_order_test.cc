@@ -27,15 +27,14 @@ class GpuOrderTest : public ::testing::Test {
     EXPECT_TRUE(order.ok()) << order.status().message();
     order_ = *std::move(order);
   }
-  cuda::Event Record(cuda::Stream stream) {
-    const auto event = order_->pool().Record(stream);
+  GpuOrder::Recorded Record(cuda::Stream stream) {
+    const auto event = order_->Record(stream);
     EXPECT_TRUE(event.ok()) << event.status().message();
-    return event.ok() ? *event : nullptr;
+    return event.ok() ? *event : GpuOrder::Recorded();
   }
-  // Notes when the event thread has seen `event` complete.
-  void Watch(cuda::Event event) {
-    order_->thread().Add(event, [this, event](const client::Status& work) {
-      order_->pool().Return(event);
+  // Notes when an event thread has seen `event` complete.
+  void Watch(const GpuOrder::Recorded& event) {
+    order_->Then(event, [this](const client::Status& work) {
       MutexLock lock(mu_);
       is_seen_ = true;
       is_work_ok_ = work.ok();
@@ -49,7 +48,7 @@ class GpuOrderTest : public ::testing::Test {
     MutexLock lock(mu_);
     return is_work_ok_;
   }
-  void FinishThread() { order_->thread().Stop(steady_clock::now() + hours(1)); }
+  void FinishThread() { order_->Stop(steady_clock::now() + hours(1)); }
 
   Gpu gpu_;
   TestStream stream_{gpu_};
@@ -75,7 +74,7 @@ TEST_F(GpuOrderTest, ACapturedStreamIsRefusedAndItsCaptureGoesOn) {
   ASSERT_EQ(
       gpu_.test().StreamBeginCapture(stream_.get(), cuda::kModeThreadLocal),
       cuda::kSuccess);
-  EXPECT_EQ(order_->pool().Record(stream_.get()).status().code(),
+  EXPECT_EQ(order_->Record(stream_.get()).status().code(),
             VRAMPOOL_INVALID_ARGUMENT);
   cuda::Graph graph = nullptr;
   ASSERT_EQ(gpu_.test().StreamEndCapture(stream_.get(), &graph),

@@ -1,5 +1,6 @@
 // The helper process of helper_process.h.
 
+#include <chrono>
 #include <cstring>
 #include <memory>
 
@@ -23,6 +24,7 @@ class Helper {
   cuda::Result Run(const OrderPacket& order, int fd);
   cuda::Result RunMemory(const OrderPacket& order);
   cuda::Result RunWork(const OrderPacket& order);
+  cuda::Result CaptureFill(Words words, uint32_t value);
   cuda::Result RunVmm(const OrderPacket& order, int fd);
   cuda::Result RunEvent(const OrderPacket& order);
 
@@ -31,6 +33,7 @@ class Helper {
   HostFlag stop_{gpu_};
   std::unique_ptr<VmmBuffer> vmm_;
   cuda::Event event_ = nullptr;
+  cuda::GraphExec exec_ = nullptr;
   UniqueFd to_send_;
   AnswerPacket answer_;
 };
@@ -40,6 +43,12 @@ cuda::Result Helper::Run(const OrderPacket& order, int fd) {
   if (order.order <= Order::kStop) return RunWork(order);
   if (order.order <= Order::kFreeVmm) return RunVmm(order, fd);
   if (order.order <= Order::kAwaitEvent) return RunEvent(order);
+  if (order.order == Order::kAwaitWord) {
+    gpu_.Expect(gpu_.api().StreamWaitValue32(stream_.get(), stop_.at(), 1,
+                                             cuda::kWaitValueGeq),
+                "waiting for a word");
+    return gpu_.test().StreamQuery(stream_.get());
+  }
   answer_.value = gpu_.FreeBytes();
   return cuda::kSuccess;
 }
@@ -90,10 +99,31 @@ cuda::Result Helper::RunWork(const OrderPacket& order) {
     case Order::kFillForever:
       gpu_.FillUntil(stream_.get(), words, value, stop_.at());
       return cuda::kSuccess;
+    case Order::kFillLate:
+      gpu_.Spin(stream_.get(), std::chrono::milliseconds(100));
+      gpu_.Fill(stream_.get(), words, value);
+      return cuda::kSuccess;
+    case Order::kFillByGraph:
+      return CaptureFill(words, value);
+    case Order::kRunGraph:
+      gpu_.Expect(gpu_.test().GraphLaunch(exec_, stream_.get()), "launching");
+      return gpu_.test().StreamSynchronize(stream_.get());
     default:
       stop_.Set();
       return gpu_.test().StreamSynchronize(stream_.get());
   }
+}
+
+cuda::Result Helper::CaptureFill(Words words, uint32_t value) {
+  cuda::Graph graph = nullptr;
+  gpu_.Expect(gpu_.test().StreamBeginCapture(stream_.get(), cuda::kModeGlobal),
+              "capturing");
+  gpu_.Fill(stream_.get(), words, value);
+  gpu_.Expect(gpu_.test().StreamEndCapture(stream_.get(), &graph),
+              "ending the capture");
+  gpu_.Expect(gpu_.test().GraphInstantiate(&exec_, graph, 0),
+              "making it executable");
+  return gpu_.test().GraphDestroy(graph);
 }
 
 cuda::Result Helper::RunVmm(const OrderPacket& order, int fd) {

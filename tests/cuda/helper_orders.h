@@ -21,6 +21,9 @@ enum class Order : int {
   kFill,          // address, a: words, b: value. Waits for it.
   kMismatches,    // address, a: words, b: value. Answers the count.
   kFillForever,   // address, a: words, b: value. Until kStop; does not wait.
+  kFillLate,      // The same, once and after 100 ms; does not wait.
+  kFillByGraph,   // The same, by a captured graph that runs at each kRunGraph.
+  kRunGraph,      // Waits for it.
   kStop,
   kCreateVmm,    // a: bytes. Answers the address and sends a descriptor.
   kImportVmm,    // descriptor, a: bytes, b: access. Answers the address.
@@ -30,6 +33,7 @@ enum class Order : int {
   kOpenEvent,    // handle
   kRecordEvent,  // On the helper's stream.
   kAwaitEvent,   // The stream waits for it, and the helper for the stream.
+  kAwaitWord,    // The stream waits for a word for ever; its state is answered.
   kFreeBytes,    // Answers what cuMemGetInfo says.
 };
 

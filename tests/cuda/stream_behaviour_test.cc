@@ -25,6 +25,22 @@ class StreamBehaviourTest : public ::testing::Test {
     return graph;
   }
 
+  // A user object of the graph that counts its end in `destroyed`.
+  void Attach(cuda::Graph graph, std::atomic<int>& destroyed) {
+    const auto destroy = [](void* count) {
+      auto* const times = static_cast<std::atomic<int>*>(count);
+      ++*times;
+      times->notify_all();
+    };
+    cuda::UserObject object = nullptr;
+    ASSERT_EQ(gpu_.api().UserObjectCreate(&object, &destroyed, destroy, 1,
+                                          cuda::kUserObjectNoDestructorSync),
+              cuda::kSuccess);
+    ASSERT_EQ(gpu_.api().GraphRetainUserObject(graph, object, 1,
+                                               cuda::kGraphUserObjectMove),
+              cuda::kSuccess);
+  }
+
   Gpu gpu_;
 };
 
@@ -242,21 +258,10 @@ TEST_F(StreamBehaviourTest, AnEventOfACaptureCannotBeAskedFor) {
 
 TEST_F(StreamBehaviourTest, AUserObjectLivesAsLongAsItsLastGraph) {
   std::atomic<int> destroyed{0};
-  const auto destroy = [](void* count) {
-    auto* const times = static_cast<std::atomic<int>*>(count);
-    ++*times;
-    times->notify_all();
-  };
   const TestStream stream(gpu_);
   const DeviceBuffer buffer(gpu_, 4096);
   const cuda::Graph graph = Capture(cuda::kModeRelaxed, stream, buffer, 4);
-  cuda::UserObject object = nullptr;
-  ASSERT_EQ(gpu_.api().UserObjectCreate(&object, &destroyed, destroy, 1,
-                                        cuda::kUserObjectNoDestructorSync),
-            cuda::kSuccess);
-  ASSERT_EQ(gpu_.api().GraphRetainUserObject(graph, object, 1,
-                                             cuda::kGraphUserObjectMove),
-            cuda::kSuccess);
+  Attach(graph, destroyed);
   cuda::GraphExec exec = nullptr;
   ASSERT_EQ(gpu_.test().GraphInstantiate(&exec, graph, 0), cuda::kSuccess);
   ASSERT_EQ(gpu_.test().GraphDestroy(graph), cuda::kSuccess);
@@ -265,6 +270,36 @@ TEST_F(StreamBehaviourTest, AUserObjectLivesAsLongAsItsLastGraph) {
   ASSERT_EQ(gpu_.test().GraphExecDestroy(exec), cuda::kSuccess);
   destroyed.wait(0);  // The driver may take a thread of its own for it.
   EXPECT_EQ(destroyed, 1);
+}
+
+// Graph and executable are gone while a launch is under way: its end comes
+// after the launch's.
+TEST_F(StreamBehaviourTest, ALaunchUnderWayKeepsItsGraphsUserObject) {
+  const TestStream stream(gpu_);
+  const TestStream launching(gpu_);
+  const DeviceBuffer buffer(gpu_, 4096);
+  bool was_under_way = false;
+  // Spinning, not a gate: it would never open if destroying waited for it.
+  for (auto time = kKernel; !was_under_way && time < kKernel * 64; time *= 4) {
+    std::atomic<int> destroyed{0};
+    const cuda::Graph graph = Capture(cuda::kModeRelaxed, stream, buffer, 4);
+    Attach(graph, destroyed);
+    cuda::GraphExec exec = nullptr;
+    ASSERT_EQ(gpu_.test().GraphInstantiate(&exec, graph, 0), cuda::kSuccess);
+    gpu_.Spin(launching.get(), time);
+    ASSERT_EQ(gpu_.test().GraphLaunch(exec, launching.get()), cuda::kSuccess);
+    ASSERT_EQ(gpu_.test().GraphExecDestroy(exec), cuda::kSuccess);
+    ASSERT_EQ(gpu_.test().GraphDestroy(graph), cuda::kSuccess);
+    const int destroyed_first = destroyed;
+    was_under_way = gpu_.test().StreamQuery(launching.get()) == cuda::kNotReady;
+    if (was_under_way) {
+      EXPECT_EQ(destroyed_first, 0);
+    }
+    gpu_.Synchronize(launching.get());
+    destroyed.wait(0);
+    EXPECT_EQ(destroyed, 1);
+  }
+  EXPECT_TRUE(was_under_way) << "destroying has waited for the launch";
 }
 
 }  // namespace

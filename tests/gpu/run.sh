@@ -3,11 +3,13 @@
 #
 #   tests/gpu/run.sh [STEP...]
 #
-# Steps: driver conformance client demo torch kill figures. Needs the folder
-# that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default build/gpu-bundle) and,
-# for the steps torch, kill and figures, Python with PyTorch and pytest. Nothing
-# else may use the GPU meanwhile. Logs and figures.json go to $OUT (default
-# build/gpu-results); the last line is "N passed, N failed" over all steps.
+# Steps: driver conformance client demo torch kill handoff figures; and two_gpus,
+# only when it is named: it needs two GPUs. Needs the folder that
+# tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default build/gpu-bundle) and, for
+# the steps torch, kill, handoff, figures and two_gpus, Python with PyTorch and
+# pytest. Nothing else may use the GPU meanwhile. Logs and figures.json go to $OUT
+# (default build/gpu-results); the last line is "N passed, N failed" over all
+# steps.
 set -euo pipefail
 
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
@@ -23,11 +25,30 @@ bin=$VRAMPOOL_BUNDLE/bin
 
 run_driver() { "$bin/driver_behaviour_test"; }
 run_conformance() { "$bin/device_conformance_test"; }
-run_client() { "$bin/client_gpu_test" && "$bin/gpu_order_test"; }
 run_demo() { tests/gpu/quickstart_test.sh "$VRAMPOOL_BUNDLE"; }
+run_client() {
+  "$bin/client_gpu_test"
+  "$bin/gpu_order_test"
+  local test
+  for test in client_stream_test producer_death_test; do
+    beside pool_size=128MiB default_limit=16MiB -- "$bin/$test"
+  done
+}
+run_two_gpus() {
+  local order test
+  for order in 0,1 1,0; do
+    for test in "$bin/two_gpus_test" "python3 -B tests/gpu/two_gpus.py"; do
+      # shellcheck disable=SC2086  # A program and its arguments.
+      beside device=cuda:0 device=cuda:1 pool_size=1GiB -- \
+        env "CUDA_VISIBLE_DEVICES=$order" $test
+    done
+  done
+}
 run_torch() { pytest_of torch_test.py; }
 run_kill() { pytest_of kill_test.py; }
+run_handoff() { pytest_of handoff_test.py; }
 run_figures() { pytest_of figures_test.py; }
+beside() { python3 -B tests/cuda/with_daemon.py "$bin/vrampoold" "$@"; }
 pytest_of() {
   PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -x -p no:cacheprovider \
     "tests/gpu/$1"
@@ -35,7 +56,7 @@ pytest_of() {
 
 steps=("$@")
 ((${#steps[@]} > 0)) ||
-  steps=(driver conformance client demo torch kill figures)
+  steps=(driver conformance client demo torch kill handoff figures)
 passed=0 failed=0
 for step in "${steps[@]}"; do
   declare -F "run_$step" >/dev/null || {

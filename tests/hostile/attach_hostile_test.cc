@@ -145,8 +145,8 @@ VRAMPOOL_ATTACK(AttachAttack, HundredsThatNeverSayHello) {
   EXPECT_TRUE(Eventually([&] { return RawSession::Attach(directory()).ok(); }));
 }
 
-VRAMPOOL_ATTACK(AttachAttack,
-                AClientThatNeverReadsGetsABacklogAndDelaysNobody) {
+VRAMPOOL_ATTACK_ON_EVERY_DEVICE(
+    AttachAttack, AClientThatNeverReadsGetsABacklogAndDelaysNobody) {
   const auto deaf = Attach();
   ASSERT_NE(deaf, nullptr);
   Answer last;
@@ -167,7 +167,8 @@ VRAMPOOL_ATTACK(AttachAttack,
   EXPECT_EQ(Describe(deaf->Lease(1, lease)), "OK");
 }
 
-VRAMPOOL_ATTACK(AttachAttack, ComingAndGoingInTheMiddleOfThings) {
+VRAMPOOL_ATTACK_ON_EVERY_DEVICE(AttachAttack,
+                                ComingAndGoingInTheMiddleOfThings) {
   for (int i = 0; i < 50; ++i) {
     AttachClient client = Connect();
     if (i % 2 == 0) client.Send(std::string(static_cast<size_t>(i), 'g'));

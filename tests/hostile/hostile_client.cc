@@ -12,17 +12,17 @@
 //                             and keeps it mapped in both cases
 //   fill BYTE                 writes the slab mapped last full of BYTE
 //   is BYTE                   ok if the slab mapped last is full of BYTE
-//   unmap                     really unmaps it
+//   unmap                     really unmaps it, and keeps its handle
+//   again                     maps it once more by that handle: "refused" if
+//   the
+//                             handle opens nothing any more
 //   detach                    closes its session, and keeps the mapping
 //   garbage                   writes random words into its manifest
 
 #include <grp.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <iostream>
 #include <memory>
 #include <sstream>
@@ -63,24 +63,22 @@ class HostileClient {
     if (order == "garbage") {
       return session_->FillManifestWithGarbage(7) ? "ok" : "failed";
     }
-    if (data_ == nullptr) return "nothing mapped";
+    if (slab_ == nullptr) return "no slab";
+    if (order == "again") return slab_->MapAgain() ? "ok" : "refused";
+    if (!slab_->is_mapped()) return "nothing mapped";
     if (order == "unmap") {
-      ::munmap(data_, bytes_);
-      data_ = nullptr;
+      slab_->Unmap();
       return "ok";
     }
     int byte = 0;
     words >> byte;
     if (order == "fill") {
-      std::memset(data_, byte, bytes_);
+      slab_->Fill(static_cast<unsigned char>(byte));
       return "ok";
     }
     if (order == "is") {
-      const auto wanted = static_cast<unsigned char>(byte);
-      const bool is_full =
-          std::all_of(data_, data_ + bytes_,
-                      [wanted](unsigned char c) { return c == wanted; });
-      return is_full ? "ok" : "it is not";
+      return slab_->IsFull(static_cast<unsigned char>(byte)) ? "ok"
+                                                             : "it is not";
     }
     return "unknown order";
   }
@@ -101,9 +99,10 @@ class HostileClient {
     v1::LeaseResponse lease;
     const Answer answer = session_->Lease(bytes, lease, /*wait_ms=*/20000);
     if (!answer.ok()) return Say(answer);
-    uint64_t slab = 0;
-    data_ = session_->MapNextSlab(slab, bytes_);
-    if (data_ == nullptr || slab != lease.slab().slab_id()) return "no handle";
+    slab_ = session_->MapNextSlab();
+    if (slab_ == nullptr || slab_->id() != lease.slab().slab_id()) {
+      return "no handle";
+    }
     return "ok " + std::to_string(lease.lease_id());
   }
   std::string DoReturn(std::istringstream& words) {
@@ -117,8 +116,7 @@ class HostileClient {
 
   const std::string directory_;
   std::unique_ptr<RawSession> session_;
-  unsigned char* data_ = nullptr;
-  size_t bytes_ = 0;
+  std::unique_ptr<RawSlab> slab_;
 };
 
 bool Become(unsigned id) {

@@ -2,11 +2,14 @@
 // every attack: does it live and serve, are its books right, has it got
 // everything back, does it hold no more than before.
 //
-//   VRAMPOOL_ATTACK(CallAttack, AbsurdSizes) { ... Attach() ... }
+//   VRAMPOOL_ATTACK(CallAttack, HugeNames) { ... Attach() ... }
+//   VRAMPOOL_ATTACK_ON_EVERY_DEVICE(CallAttack, AbsurdSizes) { ... }
 //
 // is a test in two processes. The one started first runs the daemon, and starts
 // itself again to attack it: what the attacker had is back only when its
-// process has gone. It does so twice, and compares what the daemon holds.
+// process has gone. It does so twice, and compares what the daemon holds. The
+// first form is for what has nothing to do with slabs, and has memory of the
+// host.
 
 #ifndef VRAMPOOL_TESTS_HOSTILE_HOSTILE_FIXTURE_H_
 #define VRAMPOOL_TESTS_HOSTILE_HOSTILE_FIXTURE_H_
@@ -55,6 +58,7 @@ class DefenceTest : public HostileTest {
 // For tests by VRAMPOOL_ATTACK.
 class AttackTest : public DefenceTest {
  protected:
+  virtual Served served() const { return Served::kHost; }
   virtual void Prepare() {}  // In the attacker, before Attack().
   virtual void Attack() = 0;
 
@@ -70,6 +74,16 @@ class AttackTest : public DefenceTest {
     void Attack() override;            \
   };                                   \
   TEST_F(name, HarmsNobody) { Run(); } \
+  void name::Attack()
+
+#define VRAMPOOL_ATTACK_ON_EVERY_DEVICE(fixture, name)                        \
+  class name : public fixture, public ::testing::WithParamInterface<Served> { \
+   protected:                                                                 \
+    Served served() const override { return GetParam(); }                     \
+    void Attack() override;                                                   \
+  };                                                                          \
+  INSTANTIATE_TEST_SUITE_P(Devices, name, EveryDevice(), DeviceName());       \
+  TEST_P(name, HarmsNobody) { Run(); }                                        \
   void name::Attack()
 
 }  // namespace vrampool::testing

@@ -19,17 +19,28 @@ constexpr unsigned kRed = 21001;
 constexpr unsigned kBlue = 21002;
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
-class MemoryAttack : public DefenceTest {
+class MemoryAttack : public DefenceTest,
+                     public ::testing::WithParamInterface<Served> {
  protected:
   void SetUp() override {
     ASSERT_EQ(::geteuid(), 0u) << "run this as root: it needs other users";
-    Start({.pool_size = "16MiB",
+    Start({.served = GetParam(),
+           .pool_size = "16MiB",
            .config = "policy { uids: 21001 tenant: \"root/red\" }\n"
                      "policy { gids: 21002 tenant: \"root/blue\" }\n"});
   }
   void TearDown() override {
     ExpectUnharmed();
     EXPECT_EQ(daemon_->Terminate(), 0) << daemon_->ReadLog();
+  }
+  OtherProcess Become(unsigned id) const {
+    return OtherProcess::Start(directory(), id, daemon_->ClientEnvironment());
+  }
+  void AwaitGhosts(bool is_there) const {
+    EXPECT_THAT(daemon_->Await([is_there](const v1::GetStatusResponse& seen) {
+      return (seen.ghost_bytes() > 0) == is_there;
+    }),
+                IsOk());
   }
   // All of the pool, leased by a tenant of its own.
   static std::string TakeAll(OtherProcess& client) {
@@ -38,9 +49,11 @@ class MemoryAttack : public DefenceTest {
   }
 };
 
-TEST_F(MemoryAttack, ASlabKeptAndSaidSoLingersAndIsNobodyElses) {
-  auto red = OtherProcess::Start(directory(), kRed);
-  auto blue = OtherProcess::Start(directory(), kBlue);
+INSTANTIATE_TEST_SUITE_P(Devices, MemoryAttack, EveryDevice(), DeviceName());
+
+TEST_P(MemoryAttack, ASlabKeptAndSaidSoLingersAndIsNobodyElses) {
+  auto red = Become(kRed);
+  auto blue = Become(kBlue);
   ASSERT_NE(red.Get("attach"), "");
   const std::string lease = red.Get("lease 4194304");
   ASSERT_NE(lease, "");
@@ -76,9 +89,9 @@ TEST_F(MemoryAttack, ASlabKeptAndSaidSoLingersAndIsNobodyElses) {
   blue.Kill();
 }
 
-TEST_F(MemoryAttack, WhoLiesAboutUnmappingSeesAndTouchesNothingOfTheNext) {
-  auto red = OtherProcess::Start(directory(), kRed);
-  auto blue = OtherProcess::Start(directory(), kBlue);
+TEST_P(MemoryAttack, WhoLiesAboutUnmappingSeesAndTouchesNothingOfTheNext) {
+  auto red = Become(kRed);
+  auto blue = Become(kBlue);
   const std::string lease = TakeAll(red);
   ASSERT_NE(lease, "");
   EXPECT_EQ(red.Order("fill 170"), "ok");
@@ -89,22 +102,65 @@ TEST_F(MemoryAttack, WhoLiesAboutUnmappingSeesAndTouchesNothingOfTheNext) {
   EXPECT_THAT(red.Order("is 85"), Not("ok"));
   EXPECT_EQ(red.Order("fill 17"), "ok");
   EXPECT_EQ(blue.Order("is 85"), "ok");
-  EXPECT_THAT(daemon_->Await([](const v1::GetStatusResponse& seen) {
-    return seen.ghost_bytes() > 0;
-  }),
-              IsOk());
+  AwaitGhosts(true);
   red.Kill();
-  EXPECT_THAT(daemon_->Await([](const v1::GetStatusResponse& seen) {
-    return seen.ghost_bytes() == 0;
-  }),
-              IsOk());
+  AwaitGhosts(false);
   EXPECT_EQ(blue.Order("is 85"), "ok");
   blue.Kill();
 }
 
-TEST_F(MemoryAttack, ASlabOfTheDeadIsFreshForTheNext) {
-  auto red = OtherProcess::Start(directory(), kRed);
-  auto blue = OtherProcess::Start(directory(), kBlue);
+TEST_P(MemoryAttack, WhoKeepsAHandleGetsNothingOfTheNext) {
+  auto red = Become(kRed);
+  auto blue = Become(kBlue);
+  const std::string lease = TakeAll(red);
+  ASSERT_NE(lease, "");
+  EXPECT_EQ(red.Order("fill 170"), "ok");
+  EXPECT_EQ(red.Order("unmap"), "ok");
+  EXPECT_EQ(red.Order("return " + lease + " yes"), "ok");
+  ASSERT_NE(TakeAll(blue), "");
+  EXPECT_EQ(blue.Order("is 0"), "ok");
+  EXPECT_EQ(blue.Order("fill 85"), "ok");
+  if (GetParam() == Served::kCudaIpc) {
+    // The handle is a name, and names nothing now.
+    EXPECT_EQ(red.Order("again"), "refused");
+  } else {
+    // The descriptor has kept the memory, and only that.
+    EXPECT_EQ(red.Order("again"), "ok");
+    EXPECT_EQ(red.Order("is 170"), "ok");
+    EXPECT_EQ(red.Order("fill 17"), "ok");
+    AwaitGhosts(true);
+  }
+  EXPECT_EQ(blue.Order("is 85"), "ok");
+  red.Kill();
+  AwaitGhosts(false);
+  blue.Kill();
+}
+
+// A descriptor alone keeps the memory from others as a mapping does. Not of
+// kind CUDA_IPC, whose handle keeps nothing.
+class DescriptorAttack : public MemoryAttack {};
+
+INSTANTIATE_TEST_SUITE_P(Devices, DescriptorAttack,
+                         ::testing::Values(Served::kHost, Served::kVmmFd),
+                         DeviceName());
+
+TEST_P(DescriptorAttack, MemoryOfAKeptDescriptorIsAGhostUntilItIsClosed) {
+  auto red = Become(kRed);
+  const std::string lease = TakeAll(red);
+  ASSERT_NE(lease, "");
+  EXPECT_EQ(red.Order("unmap"), "ok");
+  EXPECT_EQ(red.Order("return " + lease + " yes"), "ok");
+  auto blue = Become(kBlue);
+  ASSERT_NE(TakeAll(blue), "");
+  AwaitGhosts(true);
+  red.Kill();
+  AwaitGhosts(false);
+  blue.Kill();
+}
+
+TEST_P(MemoryAttack, ASlabOfTheDeadIsFreshForTheNext) {
+  auto red = Become(kRed);
+  auto blue = Become(kBlue);
   ASSERT_NE(TakeAll(red), "");
   EXPECT_EQ(red.Order("fill 170"), "ok");
   red.Kill();
@@ -113,9 +169,9 @@ TEST_F(MemoryAttack, ASlabOfTheDeadIsFreshForTheNext) {
   blue.Kill();
 }
 
-TEST_F(MemoryAttack, AManifestOfGarbageIsAFaultInTheReportAndNoMore) {
-  auto red = OtherProcess::Start(directory(), kRed);
-  auto blue = OtherProcess::Start(directory(), kBlue);
+TEST_P(MemoryAttack, AManifestOfGarbageIsAFaultInTheReportAndNoMore) {
+  auto red = Become(kRed);
+  auto blue = Become(kBlue);
   ASSERT_NE(red.Get("attach"), "");
   ASSERT_NE(red.Get("lease 2097152"), "");
   ASSERT_NE(blue.Get("attach"), "");
@@ -140,9 +196,9 @@ TEST_F(MemoryAttack, AManifestOfGarbageIsAFaultInTheReportAndNoMore) {
   blue.Kill();
 }
 
-TEST_F(MemoryAttack, TenantsSeeEachOthersNamesAndObjectsNot) {
-  auto red = OtherProcess::Start(directory(), kRed);
-  auto blue = OtherProcess::Start(directory(), kBlue);
+TEST_P(MemoryAttack, TenantsSeeEachOthersNamesAndObjectsNot) {
+  auto red = Become(kRed);
+  auto blue = Become(kBlue);
   ASSERT_NE(red.Get("attach"), "");
   const std::string token = blue.Get("attach");
   ASSERT_THAT(token, SizeIs(64));
@@ -153,9 +209,9 @@ TEST_F(MemoryAttack, TenantsSeeEachOthersNamesAndObjectsNot) {
   blue.Kill();
 }
 
-TEST_F(MemoryAttack, RoundsOfLiarsLeaveNothingBehind) {
+TEST_P(MemoryAttack, RoundsOfLiarsLeaveNothingBehind) {
   const auto round = [&] {
-    auto red = OtherProcess::Start(directory(), kRed);
+    auto red = Become(kRed);
     const std::string lease = TakeAll(red);
     ASSERT_NE(lease, "");
     EXPECT_EQ(red.Order("fill 1"), "ok");

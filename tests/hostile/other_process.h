@@ -5,6 +5,8 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "tests/testing/child_process.h"
@@ -14,9 +16,11 @@ namespace vrampool::testing {
 class OtherProcess {
  public:
   // `id`: the user and group that it becomes; 0: those of the test.
-  static OtherProcess Start(const std::string& directory, unsigned id) {
+  static OtherProcess Start(const std::string& directory, unsigned id,
+                            std::vector<std::string> environment = {}) {
     auto started = ChildProcess::Start(
         {.words = {HOSTILE_CLIENT_PATH, directory, std::to_string(id)},
+         .environment = std::move(environment),
          .has_pipes = true});
     return OtherProcess(started.ok() ? *std::move(started) : nullptr);
   }

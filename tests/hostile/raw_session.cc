@@ -188,20 +188,6 @@ Answer RawSession::Return(uint64_t lease, v1::ReturnRequest::Mapping mapping) {
   return channel_.Call("Return", request);
 }
 
-unsigned char* RawSession::MapNextSlab(uint64_t& slab, size_t& bytes) {
-  const ReceivedPacket packet = attach_.Receive();
-  if (packet.type() != attach::MessageType::kSlabHandle ||
-      packet.fds.size() != 1) {
-    return nullptr;
-  }
-  const auto handle = packet.body<attach::SlabHandle>();
-  slab = handle.slab_id;
-  bytes = handle.size_bytes;
-  void* const data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                            packet.fds[0].get(), 0);
-  return data == MAP_FAILED ? nullptr : static_cast<unsigned char*>(data);
-}
-
 bool RawSession::FillManifestWithGarbage(uint64_t seed) {
   const size_t bytes = welcome_.manifest_bytes;
   void* const data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "tests/daemon/attach/attach_client.h"
+#include "tests/hostile/raw_slab.h"
 #include "vrampool/v1/broker.pb.h"
 
 namespace vrampool::testing {
@@ -76,9 +77,10 @@ class RawSession {
   Answer Lease(uint64_t bytes, v1::LeaseResponse& response,
                uint64_t wait_ms = 0);
   Answer Return(uint64_t lease, v1::ReturnRequest::Mapping mapping);
-  // Maps the slab whose handle is next in the attach socket; null if there is
-  // none.
-  unsigned char* MapNextSlab(uint64_t& slab, size_t& bytes);
+  // The slab whose handle is next in the attach socket; null if there is none.
+  std::unique_ptr<RawSlab> MapNextSlab() {
+    return RawSlab::Map(attach_.Receive());
+  }
   // Random words into all of the manifest.
   bool FillManifestWithGarbage(uint64_t seed);
 

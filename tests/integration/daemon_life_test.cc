@@ -16,8 +16,17 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TEST(DaemonLife, ServesAndStopsInOrder) {
-  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto daemon, DaemonProcess::Start({}));
+class DaemonLife : public ::testing::TestWithParam<Served> {
+ protected:
+  static absl::StatusOr<std::unique_ptr<DaemonProcess>> Start() {
+    return DaemonProcess::Start({.served = GetParam()});
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Devices, DaemonLife, EveryDevice(), DeviceName());
+
+TEST_P(DaemonLife, ServesAndStopsInOrder) {
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto daemon, Start());
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(const v1::GetStatusResponse status,
                                 daemon->status());
   EXPECT_EQ(status.pool().capacity_bytes(), uint64_t{256} << 20);
@@ -27,8 +36,8 @@ TEST(DaemonLife, ServesAndStopsInOrder) {
   EXPECT_EQ(daemon->Terminate(), 0) << daemon->ReadLog();
 }
 
-TEST(DaemonLife, StopsInOrderWhileSomebodyIsConnected) {
-  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto daemon, DaemonProcess::Start({}));
+TEST_P(DaemonLife, StopsInOrderWhileSomebodyIsConnected) {
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto daemon, Start());
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto admin, daemon->Admin());
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto health, admin->Health());
   EXPECT_EQ(health.status(), cli::report::HealthResponse::SERVING);
@@ -37,8 +46,8 @@ TEST(DaemonLife, StopsInOrderWhileSomebodyIsConnected) {
   EXPECT_FALSE(daemon->status().ok());
 }
 
-TEST(DaemonLife, StartsAgainOverWhatAKilledOneLeft) {
-  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto daemon, DaemonProcess::Start({}));
+TEST_P(DaemonLife, StartsAgainOverWhatAKilledOneLeft) {
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto daemon, Start());
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(const v1::GetStatusResponse before,
                                 daemon->status());
   daemon->Kill();
@@ -50,13 +59,14 @@ TEST(DaemonLife, StartsAgainOverWhatAKilledOneLeft) {
   EXPECT_EQ(daemon->Terminate(), 0) << daemon->ReadLog();
 }
 
-TEST(DaemonLife, ASecondOneIsRefusedAndTheFirstGoesOn) {
-  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto daemon, DaemonProcess::Start({}));
+TEST_P(DaemonLife, ASecondOneIsRefusedAndTheFirstGoesOn) {
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto daemon, Start());
   const std::string log = daemon->directory() + "/second.log";
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(
       const auto second,
       ChildProcess::Start({.words = {DaemonProcess::Program(), "--config",
                                      daemon->config_path()},
+                           .environment = daemon->ClientEnvironment(),
                            .log_path = log}));
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(const int end, second->AwaitEnd());
   ASSERT_TRUE(WIFEXITED(end));

@@ -50,13 +50,14 @@ struct Life {
   Stepper::Walk walk;
 };
 
-class KillEverywhere : public ::testing::Test {
+class KillEverywhere : public ::testing::TestWithParam<Served> {
  protected:
   void SetUp() override {
     VRAMPOOL_ASSERT_OK_AND_ASSIGN(
         daemon_,
-        DaemonProcess::Start(
-            {.config = "bounds { leak_reports: 16 }\n", .log_level = "warn"}));
+        DaemonProcess::Start({.served = GetParam(),
+                              .config = "bounds { leak_reports: 16 }\n",
+                              .log_level = "warn"}));
     VRAMPOOL_ASSERT_OK_AND_ASSIGN(admin_, daemon_->Admin());
   }
   void TearDown() override {
@@ -88,15 +89,14 @@ absl::StatusOr<Life> KillEverywhere::LiveAndDie(const std::string& operation,
                                                 uint64_t steps) {
   VRAMPOOL_ASSIGN_OR_RETURN(
       const auto child,
-      ChildProcess::Start(
-          {.words = {VRAMPOOL_STEPPED_CLIENT, operation, token},
-           .environment = {"VRAMPOOL_DIR=" + daemon_->directory(),
-                           "VRAMPOOL_SLAB_SIZE=2MiB",
-                           "VRAMPOOL_RPC_MODULE=" VRAMPOOL_RPC_MODULE_PATH,
-                           // Binding a name is no part of any section.
-                           "LD_BIND_NOW=1"},
-           .has_pipes = true,
-           .is_traced = true}));
+      ChildProcess::Start({.words = {VRAMPOOL_STEPPED_CLIENT, operation, token},
+                           .environment = daemon_->ClientEnvironment(
+                               {"VRAMPOOL_SLAB_SIZE=2MiB",
+                                "VRAMPOOL_RPC_MODULE=" VRAMPOOL_RPC_MODULE_PATH,
+                                // Binding a name is no part of any section.
+                                "LD_BIND_NOW=1"}),
+                           .has_pipes = true,
+                           .is_traced = true}));
   Stepper stepper(child->pid());
   VRAMPOOL_RETURN_IF_ERROR(stepper.AwaitExec());
   VRAMPOOL_RETURN_IF_ERROR(stepper.RunToTrap());
@@ -109,7 +109,8 @@ absl::StatusOr<Life> KillEverywhere::LiveAndDie(const std::string& operation,
   }
   life.pid = static_cast<uint32_t>(child->pid());
   VRAMPOOL_ASSIGN_OR_RETURN(life.walk, stepper.WalkSections(marks, steps));
-  child->Kill();
+  VRAMPOOL_RETURN_IF_ERROR(stepper.Kill());
+  VRAMPOOL_RETURN_IF_ERROR(child->AwaitEnd().status());
   return life;
 }
 
@@ -141,7 +142,7 @@ std::vector<Listed> KillEverywhere::BlocksOf(const v1::LeakReport& report,
     EXPECT_EQ(block.offset_bytes() % 256, 0u);
     EXPECT_LE(block.offset_bytes() + block.size_bytes(), uint64_t{2} << 20);
     EXPECT_TRUE(places.insert({block.slab_id(), block.offset_bytes()}).second);
-    EXPECT_EQ(block.stream(), 0u);
+    EXPECT_EQ(block.stream() == 0, !IsGpu(GetParam()));
     EXPECT_EQ(block.thread(), life.pid);  // Its main thread.
     EXPECT_GE(block.allocated_unix_ns(), report.session().attached_unix_ns());
     EXPECT_LE(block.allocated_unix_ns(), report.ended_unix_ns());
@@ -161,6 +162,7 @@ void KillEverywhere::ExpectBaseline() {
     const auto status = admin_->GetStatus();
     return status.ok() && status->conservation_holds() &&
            status->sessions() == lasting_sessions_ &&
+           status->ghost_bytes() == 0 &&
            status->pool().free_bytes() + status->pool().clean_bytes() +
                    lasting_bytes_ ==
                status->pool().capacity_bytes() &&
@@ -188,7 +190,9 @@ void KillEverywhere::ForEveryStep(const std::string& operation,
   EXPECT_GT(steps, 5u);
 }
 
-TEST_F(KillEverywhere, Allocate) {
+INSTANTIATE_TEST_SUITE_P(Devices, KillEverywhere, EveryDevice(), DeviceName());
+
+TEST_P(KillEverywhere, Allocate) {
   for (const char* const operation : {"allocate", "allocate_again"}) {
     bool was_listed = false;
     bool was_ever_unlisted = false;
@@ -206,7 +210,7 @@ TEST_F(KillEverywhere, Allocate) {
   }
 }
 
-TEST_F(KillEverywhere, Free) {
+TEST_P(KillEverywhere, Free) {
   bool was_listed = true;
   bool was_ever_listed = false;
   ForEveryStep("free", "", [&](std::vector<Listed> blocks, bool finished) {
@@ -221,7 +225,7 @@ TEST_F(KillEverywhere, Free) {
   EXPECT_TRUE(was_ever_listed);
 }
 
-TEST_F(KillEverywhere, Share) {
+TEST_P(KillEverywhere, Share) {
   ForEveryStep("share", "", [&](std::vector<Listed> blocks, bool) {
     EXPECT_THAT(blocks, UnorderedElementsAre(kBase, kStepped));
     // An unnamed object that only the dead one held.
@@ -241,7 +245,7 @@ class KillTheOpener : public KillEverywhere {
 void KillTheOpener::Run(const std::string& operation) {
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(
       const auto producer,
-      ClientProcess::Start(daemon_->directory(), {"VRAMPOOL_SLAB_SIZE=2MiB"}));
+      ClientProcess::Start(*daemon_, {"VRAMPOOL_SLAB_SIZE=2MiB"}));
   ASSERT_TRUE(producer->Do("allocate block 4096").ok());
   const Answer shared = producer->Do("share block object");
   ASSERT_TRUE(shared.ok()) << shared;
@@ -263,9 +267,11 @@ void KillTheOpener::Run(const std::string& operation) {
   EXPECT_EQ(producer->Quit(), 0);
 }
 
-TEST_F(KillTheOpener, Open) { Run("open"); }
+INSTANTIATE_TEST_SUITE_P(Devices, KillTheOpener, EveryDevice(), DeviceName());
 
-TEST_F(KillTheOpener, Close) { Run("close"); }
+TEST_P(KillTheOpener, Open) { Run("open"); }
+
+TEST_P(KillTheOpener, Close) { Run("close"); }
 
 }  // namespace
 }  // namespace vrampool::testing

@@ -72,6 +72,15 @@ void OpenSecond(Scene& scene) {
   scene.second = Must("open", scene.client.OpenToken(scene.token.c_str()));
 }
 
+// On a GPU they are closed by another thread, which is waited for: their slab
+// is not in use any more then.
+void CloseBoth(Scene& scene) {
+  if (!scene.second.Close().ok() || !scene.first.Close().ok()) Give("close");
+  while (Must("usage", scene.client.Usage()).opened_bytes > 0) {
+    if (!scene.client.Quiesce().ok()) Give("quiesce");
+  }
+}
+
 const std::map<std::string, Operation>& Operations() {
   static const std::map<std::string, Operation> operations = {
       {"allocate", {[](Scene&) {}, MakeBlock}},
@@ -95,9 +104,7 @@ const std::map<std::string, Operation>& Operations() {
           OpenFirst(scene);
           OpenSecond(scene);
         },
-        [](Scene& scene) {
-          if (!scene.second.Close().ok()) Give("close");
-        }}},
+        CloseBoth}},
   };
   return operations;
 }

@@ -1,8 +1,8 @@
 // stepper.h - stops a traced process at single instructions of its manifest
 // sections (client/session/manifest_section.h).
 //
-// Only the main thread of the process is traced; the others run on. The process
-// raises SIGTRAP where the test has something to say to it.
+// One thread at a time is stopped, whichever enters a section; the others run
+// on. The main thread raises SIGTRAP where the test has something to say to it.
 //
 // Threads: the thread that started the process, as ptrace(2) has it.
 
@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <set>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,7 +27,7 @@ struct SectionMarks {
 
 class Stepper {
  public:
-  explicit Stepper(pid_t pid) : pid_(pid) {}
+  explicit Stepper(pid_t pid) : pid_(pid), threads_{pid}, thread_(pid) {}
 
   // Until it has become its program and stands at the first instruction of it.
   absl::Status AwaitExec();
@@ -39,17 +40,26 @@ class Stepper {
     bool is_trap_reached = false;  // The process raised SIGTRAP meanwhile.
   };
   // Lets it run, and inside of sections makes one step after the other, until
-  // `steps` steps have been made or it raises SIGTRAP. It is stopped then.
+  // `steps` steps have been made or it raises SIGTRAP. The thread that did so
+  // is stopped then.
   absl::StatusOr<Walk> WalkSections(const SectionMarks& marks, uint64_t steps);
 
+  // SIGKILL. Afterwards its end can be waited for as that of any child.
+  absl::Status Kill();
+
  private:
+  absl::StatusOr<pid_t> AwaitTrap();
   absl::Status Resume(int request);
-  absl::StatusOr<int> AwaitStop();
-  absl::StatusOr<uint64_t> ProgramCounter();
+  absl::Status StepOnce();
   absl::StatusOr<uint64_t> ReturnAddress();
-  absl::Status RunToEnter(uint64_t enter, bool& is_trap_reached);
+  absl::Status RunToEnter();
+  absl::StatusOr<bool> StepBackToEnter(pid_t thread);
 
   const pid_t pid_;
+  std::set<pid_t> threads_;  // That have been seen.
+  pid_t thread_;             // Stopped; the next to be resumed.
+  uint64_t enter_ = 0;       // Where a section begins.
+  bool is_trap_reached_ = false;
 };
 
 }  // namespace vrampool::testing

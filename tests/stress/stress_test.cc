@@ -2,7 +2,7 @@
 // at random on the real daemon; every byte is checked. The processes check
 // themselves, under a sanitizer also what it sees.
 //
-// VRAMPOOL_STRESS_SECONDS says for how long; 10 by default.
+// VRAMPOOL_STRESS_SECONDS says for how long on each device; 6 by default.
 
 #include <cinttypes>
 #include <cstdio>
@@ -21,7 +21,7 @@ namespace {
 absl::Duration Length() {
   const char* const text = std::getenv("VRAMPOOL_STRESS_SECONDS");
   const int seconds = text != nullptr ? std::atoi(text) : 0;
-  return absl::Seconds(seconds > 0 ? seconds : 10);
+  return absl::Seconds(seconds > 0 ? seconds : 6);
 }
 
 absl::StatusOr<std::unique_ptr<ChildProcess>> StartWorker(
@@ -29,8 +29,8 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> StartWorker(
     const std::string& threads) {
   return ChildProcess::Start(
       {.words = {VRAMPOOL_LOAD_CLIENT, seed, threads, "steady"},
-       .environment = {"VRAMPOOL_DIR=" + daemon.directory(),
-                       "VRAMPOOL_SLAB_SIZE=4MiB", "VRAMPOOL_IDLE_MS=20"},
+       .environment = daemon.ClientEnvironment(
+           {"VRAMPOOL_SLAB_SIZE=4MiB", "VRAMPOOL_IDLE_MS=20"}),
        .has_pipes = true});
 }
 
@@ -62,10 +62,15 @@ Work Finish(ChildProcess& worker) {
   return work;
 }
 
-TEST(Stress, ManyThreadsAndASecondProcess) {
+class Stress : public ::testing::TestWithParam<Served> {};
+
+INSTANTIATE_TEST_SUITE_P(Devices, Stress, EveryDevice(), DeviceName());
+
+TEST_P(Stress, ManyThreadsAndASecondProcess) {
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(
       const auto daemon,
-      DaemonProcess::Start({.pool_size = "256MiB", .log_level = "warn"}));
+      DaemonProcess::Start(
+          {.served = GetParam(), .pool_size = "256MiB", .log_level = "warn"}));
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto many,
                                 StartWorker(*daemon, "1", "32"));
   VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto other,

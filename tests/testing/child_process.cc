@@ -85,7 +85,8 @@ struct Plan {
       (plan.errors >= 0 && dup2(plan.errors, STDERR_FILENO) < 0)) {
     _exit(126);
   }
-  if (plan.is_traced && ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) {
+  if (plan.is_traced && (setpgid(0, 0) != 0 ||
+                         ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0)) {
     _exit(125);
   }
   execve(plan.arguments[0], plan.arguments, plan.environment);
@@ -138,6 +139,8 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
   const pid_t pid = fork();
   if (pid < 0) return Failed("fork");
   if (pid == 0) Become(plan);
+  // Whoever comes first, so that it is so when this returns.
+  if (options.is_traced) (void)setpgid(pid, pid);
   child->pid_ = pid;
   child->pidfd_.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   child->input_ = std::move(to_child.write);

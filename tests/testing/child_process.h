@@ -36,7 +36,7 @@ class ChildProcess {
     // Connects its stdin and stdout to WriteLine() and ReadLine().
     bool has_pipes = false;
     // It asks to be traced before it becomes the program: it stops there, and
-    // the caller is its tracer.
+    // the caller is its tracer. It leads a process group of its own.
     bool is_traced = false;
   };
   static absl::StatusOr<std::unique_ptr<ChildProcess>> Start(

@@ -14,14 +14,14 @@ std::ostream& operator<<(std::ostream& out, const Answer& answer) {
 }
 
 absl::StatusOr<std::unique_ptr<ClientProcess>> ClientProcess::Start(
-    const std::string& directory, std::vector<std::string> environment) {
-  environment.push_back("VRAMPOOL_DIR=" + directory);
+    const DaemonProcess& daemon, std::vector<std::string> environment) {
   std::unique_ptr<ClientProcess> client(new ClientProcess());
   VRAMPOOL_ASSIGN_OR_RETURN(
       client->process_,
-      ChildProcess::Start({.words = {VRAMPOOL_TOLD_CLIENT},
-                           .environment = std::move(environment),
-                           .has_pipes = true}));
+      ChildProcess::Start(
+          {.words = {VRAMPOOL_TOLD_CLIENT},
+           .environment = daemon.ClientEnvironment(std::move(environment)),
+           .has_pipes = true}));
   const Answer attached = client->Finish();
   if (!attached.ok() || !absl::SimpleAtoi(attached.text, &client->session_)) {
     return absl::UnavailableError(attached.status + " " + attached.text);

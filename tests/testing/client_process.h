@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tests/testing/child_process.h"
+#include "tests/testing/daemon_process.h"
 
 namespace vrampool::testing {
 
@@ -29,10 +30,10 @@ std::ostream& operator<<(std::ostream& out, const Answer& answer);
 
 class ClientProcess {
  public:
-  // A client of the daemon of `directory`; attached when it comes back.
-  // `environment`: more variables ("VRAMPOOL_SLAB_SIZE=2MiB").
+  // A client of the daemon; attached when it comes back. `environment`: more
+  // variables ("VRAMPOOL_SLAB_SIZE=2MiB").
   static absl::StatusOr<std::unique_ptr<ClientProcess>> Start(
-      const std::string& directory, std::vector<std::string> environment = {});
+      const DaemonProcess& daemon, std::vector<std::string> environment = {});
 
   // One command and its answer; the commands are in told_client.cc.
   Answer Do(const std::string& command);

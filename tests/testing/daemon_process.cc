@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -43,11 +42,6 @@ absl::StatusOr<UniqueFd> BindNotifySocket(const std::string& path) {
   return notify;
 }
 
-std::string UniqueDeviceName() {
-  static std::atomic<int> count{0};
-  return absl::StrCat("test-", getpid(), "-", count.fetch_add(1));
-}
-
 void DropMessages(int socket) {
   char text[256];
   while (recv(socket, text, sizeof(text), MSG_DONTWAIT) >= 0) {
@@ -81,7 +75,7 @@ absl::Status AwaitReady(int notify, int pidfd) {
 
 bool IsWhole(const v1::GetStatusResponse& status) {
   return status.conservation_holds() && status.sessions() == 0 &&
-         status.leases() == 0 &&
+         status.leases() == 0 && status.ghost_bytes() == 0 &&
          status.pool().free_bytes() + status.pool().clean_bytes() ==
              status.pool().capacity_bytes();
 }
@@ -116,11 +110,11 @@ absl::StatusOr<std::unique_ptr<DaemonProcess>> DaemonProcess::Start(
   }
   daemon->directory_ = directory;
   daemon->options_ = std::move(options);
+  daemon->device_ = std::make_unique<ServedDevice>(daemon->options_.served);
   std::ofstream(daemon->config_path())
-      << "device: \""
-      << (daemon->options_.device.empty() ? "host:" + UniqueDeviceName()
-                                          : daemon->options_.device)
-      << "\"\n"
+      << (daemon->options_.device.empty()
+              ? daemon->device_->config()
+              : "device: \"" + daemon->options_.device + "\"\n")
       << "directory: \"" << directory << "\"\n"
       << "pool_size: \"" << daemon->options_.pool_size << "\"\n"
       << "log_level: \"" << daemon->options_.log_level << "\"\n"
@@ -137,11 +131,21 @@ DaemonProcess::~DaemonProcess() {
   std::filesystem::remove_all(directory_, ignored);
 }
 
+std::vector<std::string> DaemonProcess::ClientEnvironment(
+    std::vector<std::string> more) const {
+  more.push_back("VRAMPOOL_DIR=" + directory_);
+  more.insert(more.end(), device_->environment().begin(),
+              device_->environment().end());
+  return more;
+}
+
 absl::Status DaemonProcess::Launch() {
   DropMessages(notify_.get());
   std::vector<std::string> words = {Program(), "--config", config_path()};
   words.insert(words.end(), options_.flags.begin(), options_.flags.end());
-  std::vector<std::string> environment = options_.environment;
+  std::vector<std::string> environment = device_->environment();
+  environment.insert(environment.end(), options_.environment.begin(),
+                     options_.environment.end());
   environment.push_back("NOTIFY_SOCKET=" + directory_ + "/notify");
   VRAMPOOL_ASSIGN_OR_RETURN(
       process_, ChildProcess::Start({.words = std::move(words),

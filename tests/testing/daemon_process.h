@@ -1,9 +1,8 @@
 // daemon_process.h - the real daemon for the time of a test: a process of its
-// own, host memory (or another device), a device name nobody else has, sockets
-// in a temporary directory.
+// own, a device nobody else has, sockets in a temporary directory.
 //
 //   VRAMPOOL_ASSERT_OK_AND_ASSIGN(auto daemon, DaemonProcess::Start({}));
-//   ... clients with VRAMPOOL_DIR=daemon->directory() ...
+//   ... clients with daemon->ClientEnvironment() ...
 //   EXPECT_THAT(daemon->AwaitWhole(), IsOk());
 //   EXPECT_EQ(daemon->Terminate(), 0);
 //
@@ -24,6 +23,7 @@
 #include "base/unique_fd.h"
 #include "client/cli/admin_client.h"
 #include "tests/testing/child_process.h"
+#include "tests/testing/served_device.h"
 
 namespace vrampool::testing {
 
@@ -39,7 +39,8 @@ class DaemonProcess {
   static std::string Program();  // The path of vrampoold.
 
   struct Options {
-    std::string device = "";  // Empty: host memory of a name nobody else has.
+    Served served = Served::kHost;
+    std::string device = "";  // In place of it, if not empty.
     std::string pool_size = "256MiB";
     // More of the configuration file, in its own format: `tenants { ... }`.
     std::string config = "";
@@ -53,7 +54,11 @@ class DaemonProcess {
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;
 
+  Served served() const { return options_.served; }
   const std::string& directory() const { return directory_; }
+  // What a client needs to find it and to use its memory, and `more`.
+  std::vector<std::string> ClientEnvironment(
+      std::vector<std::string> more = {}) const;
   // Of the configuration that it runs with: to start another one on it.
   std::string config_path() const { return directory_ + "/config"; }
   pid_t pid() const { return process_->pid(); }
@@ -82,7 +87,8 @@ class DaemonProcess {
   absl::Status Await(
       const std::function<bool(const v1::GetStatusResponse&)>& is_true,
       absl::Duration limit = kPatience) const;
-  // Until no session is left and every byte of the pool is free or clean.
+  // Until no session is left, every byte of the pool is free or clean, and the
+  // device has them all.
   absl::Status AwaitWhole(absl::Duration limit = kPatience) const;
 
  private:
@@ -90,6 +96,7 @@ class DaemonProcess {
   absl::Status Launch();
 
   Options options_;
+  std::unique_ptr<ServedDevice> device_;
   std::string directory_;
   UniqueFd notify_;
   std::unique_ptr<ChildProcess> process_;

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <utility>
 
-#include "tests/testing/pattern.h"
-
 namespace vrampool::testing {
 namespace {
 
 constexpr size_t kMaxTickets = 64;
+// Contents are complete as soon as the producer's stream gets there; a name may
+// be nobody's.
+constexpr uint64_t kContentsWaitMs = 30'000;
+constexpr uint64_t kNameWaitMs = 2;
 // Names that all processes share; a name tells the pattern of its object.
 constexpr uint64_t kNames = 8;
 constexpr uint64_t kNameSeeds = 1'000'000'000;
@@ -73,11 +75,13 @@ std::string Load::Judge(const char* what, const Status& status) {
 
 std::string Load::Step() {
   last_ = VRAMPOOL_OK;
+  if (random_() % 2 == 0) work_->ChangeStream();
   const uint64_t dice = random_() % 100;
   if (dice < 34) {
     return exchange_.blocks() < options_.max_blocks ? Allocate() : Free();
   }
-  if (dice < 66) return Free();
+  if (dice < 62) return Free();
+  if (dice < 66) return Scribble();
   if (dice < 76) {
     return exchange_.shared() < options_.max_shared ? Share() : CloseOne();
   }
@@ -88,27 +92,45 @@ std::string Load::Step() {
   return Judge("trim", client_.Trim());
 }
 
-std::string Load::Allocate() {
-  // Small ones are the most frequent.
+// Small ones are the most frequent.
+size_t Load::RandomSize() {
   const uint64_t most = options_.max_bytes >> (random_() % 10);
-  const Exchange::Block block{
-      .data = nullptr,
-      .size = 1 + random_() % std::max<uint64_t>(most, 1),
-      .seed = random_() % kNameSeeds};
-  void* const data = client_.Allocate(block.size);
+  return 1 + random_() % std::max<uint64_t>(most, 1);
+}
+
+std::string Load::Allocate() {
+  const size_t size = RandomSize();
+  void* const data = client_.Allocate(size, work_->stream());
   if (data == nullptr) return Judge("allocate", Status::Last());
-  FillPattern(data, block.size, block.seed);
-  exchange_.Put(
-      Exchange::Block{.data = data, .size = block.size, .seed = block.seed});
+  Put({data, size}, random_() % kNameSeeds);
   return "";
 }
 
+void Load::Put(MemoryWork::Piece piece, uint64_t seed) {
+  work_->Fill(piece, seed);
+  exchange_.Put(Exchange::Block{
+      .piece = piece, .seed = seed, .written = work_->MakeMark()});
+}
+
+// Given back while the GPU has yet to write it: whoever gets the memory comes
+// after that.
+std::string Load::Scribble() {
+  const size_t size = RandomSize();
+  void* const data = client_.Allocate(size, work_->stream());
+  if (data == nullptr) return Judge("allocate", Status::Last());
+  work_->FillLate({data, size}, random_());
+  client_.Deallocate(data, size, work_->stream());
+  return Judge("deallocate", Status::Last());
+}
+
 std::string Load::GiveBack(const Exchange::Block& block) {
-  if (!HasPattern(block.data, block.size, block.seed)) {
-    return "a block of " + std::to_string(block.size) + " bytes has changed";
+  work_->WaitFor(block.written);
+  if (!work_->HasPattern(block.piece, block.seed)) {
+    return "a block of " + std::to_string(block.piece.size) +
+           " bytes has changed";
   }
   ++verified_;
-  client_.Deallocate(block.data, block.size);
+  client_.Deallocate(block.piece.data, block.piece.size, work_->stream());
   return Judge("deallocate", Status::Last());
 }
 
@@ -121,7 +143,14 @@ std::string Load::Free() {
 std::string Load::Publish(Exchange::Block block, const std::string& name) {
   Client::ShareOptions options;
   options.name = name;
-  Result<Object> object = client_.Share({{block.data, block.size}}, options);
+  work_->WaitFor(block.written);
+  if (random_() % 2 == 0) {
+    options.stream = work_->stream();
+  } else {
+    work_->Synchronize();
+  }
+  Result<Object> object =
+      client_.Share({{block.piece.data, block.piece.size}}, options);
   if (!object.ok()) {
     const std::string wrong = Judge("share", object.status());
     const vrampool_status status = last_;
@@ -133,8 +162,9 @@ std::string Load::Publish(Exchange::Block block, const std::string& name) {
   const Result<std::string> token = object->Token();
   if (!token.ok()) return Judge("token", token.status());
   exchange_.Put(Exchange::Ticket{.token = *token, .seed = block.seed});
-  exchange_.Put(
-      Exchange::Shared{.object = *std::move(object), .seed = block.seed});
+  exchange_.Put(Exchange::Shared{.object = *std::move(object),
+                                 .seed = block.seed,
+                                 .written = block.written});
   if (random_() % 2 == 0) return GiveBack(block);
   exchange_.Put(block);
   return "";
@@ -153,47 +183,66 @@ std::string Load::ShareByName() {
   auto block = exchange_.TakeBlock(random_());
   if (!block) return "";
   // It may be part of an object with the pattern that it has.
-  void* const data = client_.Allocate(block->size);
+  const size_t size = block->piece.size;
+  void* const data = client_.Allocate(size, work_->stream());
   const std::string returned = GiveBack(*block);
   if (!returned.empty() || data == nullptr) {
     return !returned.empty() ? returned : Judge("allocate", Status::Last());
   }
-  block->data = data;
-  block->seed = SeedOfName(number);
-  FillPattern(data, block->size, block->seed);
-  return Publish(*block, NameOf(number));
+  const uint64_t seed = SeedOfName(number);
+  work_->Fill({data, size}, seed);
+  return Publish(
+      {.piece = {data, size}, .seed = seed, .written = work_->MakeMark()},
+      NameOf(number));
 }
 
-std::string Load::Look(const Object& object, uint64_t seed) {
-  if (HasPattern(object.data(), object.size(), seed)) return "";
-  return "an object of " + std::to_string(object.size()) + " bytes has changed";
+// Half of them are closed while the GPU has yet to read them.
+std::string Load::LookAndClose(Object object, uint64_t seed) {
+  const MemoryWork::Piece piece{object.data(), object.size()};
+  if (random_() % 2 == 0) {
+    work_->CheckLate(piece, seed);
+  } else if (!work_->HasPattern(piece, seed)) {
+    return "an object of " + std::to_string(piece.size) + " bytes has changed";
+  }
+  return Judge("close", object.Close(work_->stream()));
 }
 
 std::string Load::Open() {
   const auto ticket = exchange_.ReadTicket(random_());
   if (!ticket) return "";
-  Result<Object> object = client_.OpenToken(ticket->token.c_str());
+  Result<Object> object =
+      client_.OpenToken(ticket->token.c_str(), kContentsWaitMs);
   if (!object.ok()) return Judge("open", object.status());
   ++opened_;
-  const std::string wrong = Look(*object, ticket->seed);
-  if (wrong.empty() && random_() % 4 == 0) {
-    exchange_.Put(
-        Exchange::Shared{.object = *std::move(object), .seed = ticket->seed});
+  if (random_() % 4 != 0) {
+    return LookAndClose(*std::move(object), ticket->seed);
   }
-  return wrong;
+  exchange_.Put(Exchange::Shared{
+      .object = *std::move(object), .seed = ticket->seed, .written = nullptr});
+  return "";
 }
 
 std::string Load::OpenByName() {
   const uint64_t number = random_() % kNames;
-  Result<Object> object = client_.OpenName(NameOf(number).c_str());
+  Result<Object> object = client_.OpenName(NameOf(number).c_str(), kNameWaitMs);
+  if (object.status().code() == VRAMPOOL_TIMEOUT) return "";
   if (!object.ok()) return Judge("open by name", object.status());
   ++met_;
-  return Look(*object, SeedOfName(number));
+  return LookAndClose(*std::move(object), SeedOfName(number));
 }
 
 std::string Load::CloseOne() {
-  const auto shared = exchange_.TakeShared(random_());
-  return shared ? Look(shared->object, shared->seed) : "";
+  auto shared = exchange_.TakeShared(random_());
+  if (!shared) return "";
+  work_->WaitFor(shared->written);
+  return LookAndClose(std::move(shared->object), shared->seed);
+}
+
+std::string Load::FindLateWrongs() {
+  const uint64_t wrong = work_->CountWrong();
+  if (wrong == 0) return "";
+  return "objects have changed while they were read: " + std::to_string(wrong) +
+         " words";
 }
 
 std::string Load::Finish() {
@@ -208,7 +257,7 @@ std::string Load::Finish() {
   while (exchange_.blocks() > 0) {
     if (std::string wrong = Free(); !wrong.empty()) return wrong;
   }
-  return "";
+  return FindLateWrongs();
 }
 
 }  // namespace vrampool::testing

@@ -5,6 +5,9 @@
 // processes find each other's objects by name. Whatever the client answers, it
 // must be one of the answers that the test expects.
 //
+// On a GPU each thread works on two streams of its own: blocks and objects are
+// made and given back in their order, with work on them that is still to come.
+//
 // Threads: Exchange is thread-safe; a Load belongs to one thread.
 
 #ifndef VRAMPOOL_TESTS_TESTING_LOAD_H_
@@ -12,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <random>
 #include <set>
@@ -19,6 +23,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "tests/testing/memory_work.h"
 #include "vrampool/vrampool.hpp"
 
 namespace vrampool::testing {
@@ -27,14 +32,15 @@ namespace vrampool::testing {
 class Exchange {
  public:
   struct Block {
-    void* data = nullptr;
-    size_t size = 0;
+    MemoryWork::Piece piece;
     uint64_t seed = 0;
+    MemoryWork::Mark written;  // It has its pattern.
   };
   // An object that this process holds, and the pattern in it.
   struct Shared {
     Object object;
     uint64_t seed = 0;
+    MemoryWork::Mark written;  // Null: complete when it was opened.
   };
   struct Ticket {
     std::string token;
@@ -70,10 +76,12 @@ class Load {
     // Besides OK.
     std::set<vrampool_status> expected;
   };
-  Load(Client& client, Exchange& exchange, Options options)
+  // `gpu` is that of the client, or null.
+  Load(Client& client, const Gpu* gpu, Exchange& exchange, Options options)
       : client_(client),
         exchange_(exchange),
         options_(std::move(options)),
+        work_(MemoryWork::Start(gpu)),
         random_(options_.seed) {}
 
   // One random operation. What is wrong with it, or "".
@@ -86,12 +94,16 @@ class Load {
   uint64_t shared() const { return shared_; }      // Objects made.
   uint64_t verified() const { return verified_; }  // Blocks given back.
 
+  // What its own streams found wrong, or "". Waits for them.
+  std::string FindLateWrongs();
+
   // Gives back everything in the exchange, checked. REQUIRES: no other Load
   // works on it.
   std::string Finish();
 
  private:
   std::string Allocate();
+  std::string Scribble();
   std::string Free();
   std::string Share();
   std::string ShareByName();
@@ -101,11 +113,14 @@ class Load {
   std::string Judge(const char* what, const Status& status);
   std::string GiveBack(const Exchange::Block& block);
   std::string Publish(Exchange::Block block, const std::string& name);
-  std::string Look(const Object& object, uint64_t seed);
+  std::string LookAndClose(Object object, uint64_t seed);
+  size_t RandomSize();
+  void Put(MemoryWork::Piece piece, uint64_t seed);
 
   Client& client_;
   Exchange& exchange_;
   const Options options_;
+  const std::unique_ptr<MemoryWork> work_;
   std::mt19937_64 random_;
   vrampool_status last_ = VRAMPOOL_OK;
   uint64_t opened_ = 0;

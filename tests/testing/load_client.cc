@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "tests/testing/load.h"
-#include "tests/testing/pattern.h"
+#include "tests/testing/memory_work.h"
 
 namespace vrampool::testing {
 namespace {
@@ -84,14 +84,14 @@ void Work(Team& team, Load& load) {
 }
 
 // Until the input ends. Watches over the time and the veteran.
-void Lead(Client& client, void* veteran) {
+void Lead(Client& client, MemoryWork& work, MemoryWork::Piece veteran) {
   uint64_t told = 0;
   while (!IsInputOver()) {
     alarm(kHangSeconds);
     if (EpochOf(client) == told || !TryOut(client)) continue;
     // Memory of the life before works as ever.
-    if (!HasPattern(veteran, kVeteranBytes, kVeteranSeed)) Wrong("a veteran");
-    FillPattern(veteran, kVeteranBytes, kVeteranSeed);
+    if (!work.HasPattern(veteran, kVeteranSeed)) Wrong("a veteran");
+    work.Fill(veteran, kVeteranSeed);
     told = EpochOf(client);
     std::cout << "epoch " << told << std::endl;
   }
@@ -117,14 +117,17 @@ int Main(uint64_t seed, int threads, bool is_steady) {
   alarm(kHangSeconds);
   Result<Client> client = Client::Open();
   if (!client.ok()) Wrong("attach: " + client.status().message());
-  void* const veteran = client->Allocate(kVeteranBytes);
-  if (veteran == nullptr) Wrong("the first allocation");
-  FillPattern(veteran, kVeteranBytes, kVeteranSeed);
+  const std::unique_ptr<Gpu> gpu = GpuOf(*client);
+  const std::unique_ptr<MemoryWork> work = MemoryWork::Start(gpu.get());
+  const MemoryWork::Piece veteran{
+      client->Allocate(kVeteranBytes, work->stream()), kVeteranBytes};
+  if (veteran.data == nullptr) Wrong("the first allocation");
+  work->Fill(veteran, kVeteranSeed);
   Exchange exchange;
   Team team;
   for (int i = 0; i < threads; ++i) {
     team.loads.push_back(std::make_unique<Load>(
-        *client, exchange,
+        *client, gpu.get(), exchange,
         Load::Options{.seed = seed * 1000 + static_cast<uint64_t>(i),
                       .max_blocks = 128,
                       .max_shared = 32,
@@ -132,12 +135,17 @@ int Main(uint64_t seed, int threads, bool is_steady) {
     team.threads.emplace_back(
         [&team, &load = *team.loads.back()] { Work(team, load); });
   }
-  Lead(*client, veteran);
+  Lead(*client, *work, veteran);
   team.is_over = true;
   for (std::thread& thread : team.threads) thread.join();
-  const std::string wrong = team.loads.front()->Finish();
-  if (!wrong.empty()) Wrong(wrong);
-  client->Deallocate(veteran, kVeteranBytes);
+  if (const auto wrong = team.loads.front()->Finish(); !wrong.empty()) {
+    Wrong(wrong);
+  }
+  for (const auto& load : team.loads) {
+    const std::string wrong = load->FindLateWrongs();
+    if (!wrong.empty()) Wrong(wrong);
+  }
+  client->Deallocate(veteran.data, veteran.size, work->stream());
   Report(team);
   return 0;
 }

@@ -9,9 +9,18 @@
 //   share NAME OBJECT [PUBLIC]     share_pending NAME OBJECT [PUBLIC]
 //   ready OBJECT                   open OBJECT TOKEN WAIT_MS
 //   open_name OBJECT PUBLIC WAIT_MS                    close OBJECT
-//   unlink PUBLIC                  trim                usage (live blocks,
-//   slabs, room BYTES WAIT_MS             budget              rpcs,
-//   attachments) fork (what a forked child's allocation says)
+//   unlink PUBLIC                  trim                quiesce
+//   usage (live blocks, slabs, rpcs, attachments)      room BYTES WAIT_MS
+//   budget                         fork (what a forked child's allocation says)
+//   leave_child (the process of a forked child that stays)
+//
+// On a GPU everything is in the order of one stream. The commands above wait
+// for the work on it, but for close; these do not, and on memory of the host
+// they are what they are called:
+//
+//   hold (work on the stream goes on until: ) release
+//   fill_later NAME SEED           free_later NAME
+//   share_ordered NAME OBJECT [PUBLIC]
 //
 // Exits with 0 at the end of its input, having closed its client.
 
@@ -23,10 +32,11 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <sstream>
 #include <string>
 
-#include "tests/testing/pattern.h"
+#include "tests/testing/memory_work.h"
 #include "vrampool/vrampool.hpp"
 
 namespace vrampool::testing {
@@ -40,7 +50,10 @@ struct Memory {
 
 class ToldClient {
  public:
-  explicit ToldClient(Client client) : client_(std::move(client)) {}
+  explicit ToldClient(Client client)
+      : client_(std::move(client)),
+        gpu_(GpuOf(client_)),
+        work_(MemoryWork::Start(gpu_.get())) {}
 
   // The answer to one command.
   std::string Do(const std::string& command);
@@ -50,19 +63,20 @@ class ToldClient {
 
   std::string Allocate(Words& words);
   std::string Free(Words& words);
-  std::string Fill(Words& words);
+  std::string FillLater(Words& words);
   std::string Check(Words& words);
-  std::string Share(Words& words, bool is_pending);
+  enum Contents { kComplete, kPending, kOrdered };
+  std::string Share(Words& words, Contents contents);
   std::string Ready(Words& words);
   std::string Open(Words& words);
   std::string OpenName(Words& words);
   std::string Close(Words& words);
   std::string Unlink(Words& words);
   std::string Room(Words& words);
-  std::string Trim(Words&) { return Told(client_.Trim()); }
   std::string Usage(Words&);
   std::string Budget(Words&);
   std::string Fork(Words&);
+  static std::string LeaveChild();
 
   static std::string Told(const Status& status, const std::string& value = "") {
     if (status.ok()) return "OK " + value;
@@ -70,7 +84,18 @@ class ToldClient {
   }
   std::string Keep(const std::string& name, Result<Object> opened);
 
+  static MemoryWork::Piece PieceOf(const Memory& memory) {
+    return {.data = memory.data, .size = memory.size};
+  }
+  // The same when the work so far is done.
+  std::string Waiting(std::string answer) {
+    work_->Synchronize();
+    return answer;
+  }
+
   Client client_;
+  const std::unique_ptr<Gpu> gpu_;
+  const std::unique_ptr<MemoryWork> work_;
   std::map<std::string, Memory> memory_;
 };
 
@@ -78,21 +103,28 @@ std::string ToldClient::Do(const std::string& command) {
   using Method = std::function<std::string(Words&)>;
   const std::map<std::string, Method> methods = {
       {"allocate", [&](Words& words) { return Allocate(words); }},
-      {"free", [&](Words& words) { return Free(words); }},
-      {"fill", [&](Words& words) { return Fill(words); }},
+      {"free", [&](Words& words) { return Waiting(Free(words)); }},
+      {"free_later", [&](Words& words) { return Free(words); }},
+      {"fill", [&](Words& words) { return Waiting(FillLater(words)); }},
+      {"fill_later", [&](Words& words) { return FillLater(words); }},
       {"check", [&](Words& words) { return Check(words); }},
-      {"share", [&](Words& words) { return Share(words, false); }},
-      {"share_pending", [&](Words& words) { return Share(words, true); }},
+      {"share", [&](Words& words) { return Share(words, kComplete); }},
+      {"share_pending", [&](Words& words) { return Share(words, kPending); }},
+      {"share_ordered", [&](Words& words) { return Share(words, kOrdered); }},
       {"ready", [&](Words& words) { return Ready(words); }},
       {"open", [&](Words& words) { return Open(words); }},
       {"open_name", [&](Words& words) { return OpenName(words); }},
       {"close", [&](Words& words) { return Close(words); }},
       {"unlink", [&](Words& words) { return Unlink(words); }},
       {"room", [&](Words& words) { return Room(words); }},
-      {"trim", [&](Words& words) { return Trim(words); }},
+      {"trim", [&](Words&) { return Told(client_.Trim()); }},
+      {"quiesce", [&](Words&) { return Told(client_.Quiesce()); }},
+      {"hold", [&](Words&) { return work_->Hold(), "OK"; }},
+      {"release", [&](Words&) { return work_->Release(), "OK"; }},
       {"usage", [&](Words& words) { return Usage(words); }},
       {"budget", [&](Words& words) { return Budget(words); }},
       {"fork", [&](Words& words) { return Fork(words); }},
+      {"leave_child", [&](Words&) { return LeaveChild(); }},
   };
   Words words(command);
   std::string verb;
@@ -108,7 +140,7 @@ std::string ToldClient::Allocate(Words& words) {
   Memory memory;
   words >> name >> memory.size >> tag;
   const ScopedTag scoped(tag.empty() ? nullptr : tag.c_str());
-  memory.data = client_.Allocate(memory.size);
+  memory.data = client_.Allocate(memory.size, work_->stream());
   if (memory.data == nullptr) return Told(Status::Last());
   memory_[name] = std::move(memory);
   return "OK";
@@ -117,16 +149,16 @@ std::string ToldClient::Allocate(Words& words) {
 std::string ToldClient::Free(Words& words) {
   std::string name;
   words >> name;
-  client_.Deallocate(memory_[name].data, memory_[name].size);
+  client_.Deallocate(memory_[name].data, memory_[name].size, work_->stream());
   memory_.erase(name);
   return Told(Status::Last());
 }
 
-std::string ToldClient::Fill(Words& words) {
+std::string ToldClient::FillLater(Words& words) {
   std::string name;
   uint64_t seed = 0;
   words >> name >> seed;
-  FillPattern(memory_[name].data, memory_[name].size, seed);
+  work_->Fill(PieceOf(memory_[name]), seed);
   return "OK";
 }
 
@@ -134,8 +166,8 @@ std::string ToldClient::Check(Words& words) {
   std::string name;
   uint64_t seed = 0;
   words >> name >> seed;
-  const Memory& memory = memory_[name];
-  return HasPattern(memory.data, memory.size, seed) ? "OK" : "CHANGED " + name;
+  return work_->HasPattern(PieceOf(memory_[name]), seed) ? "OK"
+                                                         : "CHANGED " + name;
 }
 
 std::string ToldClient::Keep(const std::string& name, Result<Object> opened) {
@@ -147,11 +179,12 @@ std::string ToldClient::Keep(const std::string& name, Result<Object> opened) {
   return token.ok() ? Told(Status(), *token) : Told(token.status());
 }
 
-std::string ToldClient::Share(Words& words, bool is_pending) {
+std::string ToldClient::Share(Words& words, Contents contents) {
   std::string name;
   std::string object;
   Client::ShareOptions options;
-  options.is_pending = is_pending;
+  options.is_pending = contents == kPending;
+  if (contents == kOrdered) options.stream = work_->stream();
   words >> name >> object >> options.name;
   const Memory& memory = memory_[name];
   return Keep(object, client_.Share({{memory.data, memory.size}}, options));
@@ -182,8 +215,9 @@ std::string ToldClient::OpenName(Words& words) {
 std::string ToldClient::Close(Words& words) {
   std::string object;
   words >> object;
+  const Status closed = memory_[object].object.Close(work_->stream());
   memory_.erase(object);
-  return "OK";
+  return Told(closed);
 }
 
 std::string ToldClient::Unlink(Words& words) {
@@ -231,6 +265,18 @@ std::string ToldClient::Fork(Words&) {
   }
   const auto code = static_cast<vrampool_status>(WEXITSTATUS(status));
   return std::string("OK ") + vrampool_status_name(code);
+}
+
+// If nobody ends it, it ends after a while.
+std::string ToldClient::LeaveChild() {
+  constexpr unsigned kSeconds = 120;
+  const pid_t child = fork();
+  if (child < 0) return "INTERNAL fork";
+  if (child == 0) {
+    alarm(kSeconds);
+    while (true) pause();
+  }
+  return "OK " + std::to_string(child);
 }
 
 int Main() {

@@ -397,13 +397,49 @@ VRAMPOOL_API vrampool_status vrampool_open_name(vrampool_client* client,
                                                 uint64_t wait_ms,
                                                 vrampool_object** out);
 
+/* As the two above, for work on `stream`, without waiting for the contents. A
+ * pending object is opened at once: what is enqueued on `stream` from now on
+ * begins when its contents are complete, and so does what waits for that by
+ * events. No thread waits. Streams that do not wait must not use the object
+ * yet.
+ *
+ * The wait always ends. If the producer dies, its work fails or the daemon goes
+ * away, the stream goes on; what it finds in the object is undefined then, and
+ * vrampool_object_status() says so. Ask it before you trust or pass on what
+ * came of the contents, once the stream has done its work.
+ *
+ * An object whose contents are complete is opened as by the calls above, and so
+ * is every object where streams cannot wait: on memory of the host, where
+ * `stream` is ignored, and when 4096 waits of this process have not ended.
+ * `wait_ms` is for a name to appear, and in those cases for the contents.
+ *   INVALID_ARGUMENT  `stream` is being captured (open before the capture) or
+ *                     is none of this GPU
+ *   and as above, TIMEOUT only where `wait_ms` counts
+ *
+ * Close the object on `stream`, or on one that waits for it: the close comes
+ * after the wait. Until the wait ends, what waits for the whole GPU waits for
+ * the producer, too: cudaDeviceSynchronize(), vrampool_quiesce(). Closing the
+ * client waits up to ten seconds for objects that were closed in that way, and
+ * then ends all waits. */
+VRAMPOOL_API vrampool_status vrampool_open_on(vrampool_client* client,
+                                              const char* token,
+                                              cudaStream_t stream,
+                                              uint64_t wait_ms,
+                                              vrampool_object** out);
+VRAMPOOL_API vrampool_status vrampool_open_name_on(vrampool_client* client,
+                                                   const char* name,
+                                                   cudaStream_t stream,
+                                                   uint64_t wait_ms,
+                                                   vrampool_object** out);
+
 /* Whether the contents are, or can still become, what the producer meant. Fast,
  * no RPC. Anything but OK is said only of what this process shared with
- * `ordered` or `pending`: what it opened was complete before.
- *   BROKEN       the work that was to complete them has failed: they are
- *                undefined, and nobody can open the object
+ * `ordered` or `pending`, or opened for a stream: what it opened otherwise was
+ * complete before.
+ *   BROKEN       the producer died, or the work that was to complete them has
+ *                failed: they are undefined, and nobody can open the object
  *   UNAVAILABLE  the daemon went away before they were complete: nobody can
- *                open the object any more */
+ *                tell whether they are */
 VRAMPOOL_API vrampool_status vrampool_object_status(vrampool_object* object);
 
 /* What is in an object. Pointers stay valid until it is closed. An index out of
@@ -434,8 +470,9 @@ VRAMPOOL_API const char* vrampool_object_name(vrampool_object* object);
  * host `stream` is ignored and the hold ends at once. Null is ignored.
  *
  * The orderly end of the process waits up to ten seconds for such closes, and
- * for the contents of `ordered` objects; what the GPU has not reached by then
- * ends as if the process had died.
+ * for the contents of `ordered` objects (and before that as long for objects
+ * that were opened for a stream and closed); what the GPU has not reached by
+ * then ends as if the process had died.
  *   INVALID_ARGUMENT  `stream` is being captured or is none of this GPU: close
  *                     on another stream; `object` is still open */
 VRAMPOOL_API vrampool_status vrampool_object_close(vrampool_object* object,

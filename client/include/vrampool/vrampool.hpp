@@ -299,6 +299,23 @@ class Client {
     if (!status.ok()) return status;
     return Object(object);
   }
+  // For work on `stream`, which waits for the contents; no thread does.
+  Result<Object> OpenTokenOn(cudaStream_t stream, const char* token,
+                             std::uint64_t wait_ms = 0) {
+    vrampool_object* object = nullptr;
+    const Status status(
+        ::vrampool_open_on(client_, token, stream, wait_ms, &object));
+    if (!status.ok()) return status;
+    return Object(object);
+  }
+  Result<Object> OpenNameOn(cudaStream_t stream, const char* name,
+                            std::uint64_t wait_ms = 0) {
+    vrampool_object* object = nullptr;
+    const Status status(
+        ::vrampool_open_name_on(client_, name, stream, wait_ms, &object));
+    if (!status.ok()) return status;
+    return Object(object);
+  }
   Status Unlink(const char* name) {
     return Status(::vrampool_unlink(client_, name));
   }

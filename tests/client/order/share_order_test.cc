@@ -1,5 +1,7 @@
 // Sharing in the order of a stream.
 
+#include <thread>
+
 #include "gmock/gmock.h"
 #include "tests/client/order/order_fixture.h"
 
@@ -32,6 +34,41 @@ TEST_F(ShareOrderTest, FailedWorkIsReportedAsFailed) {
   ASSERT_TRUE(AwaitReady(IdOf(object)));
   EXPECT_EQ(daemon_.ledger().ready[IdOf(object)], ReadyOutcome::kFailed);
   EXPECT_EQ(Client::StateOf(*object).code(), VRAMPOOL_BROKEN);
+  client_->Close(std::move(object));
+}
+
+TEST_F(ShareOrderTest, ALostReplyIsAskedForAgainAndChangesNothing) {
+  daemon_.Change([](auto& ledger) {
+    ledger.unheard_readies = 1;
+    ledger.lost_readies = 2;
+  });
+  Held object = Share(stream_);
+  ASSERT_TRUE(daemon_.Await([](auto& l) { return l.ready_calls == 4; }));
+  EXPECT_EQ(daemon_.ledger().ready[IdOf(object)], ReadyOutcome::kComplete);
+  EXPECT_TRUE(daemon_.ledger().pending.empty());
+  client_->Retire();
+  EXPECT_EQ(daemon_.ledger().ready_calls, 4u);
+  client_->Close(std::move(object));
+}
+
+TEST_F(ShareOrderTest, ADaemonThatNeverAnswersIsNotAskedForEver) {
+  daemon_.Change([](auto& ledger) { ledger.unheard_readies = ~uint64_t{0}; });
+  Held object = Share(stream_);
+  client_->Retire();
+  EXPECT_EQ(daemon_.ledger().ready_calls, 5u);
+  EXPECT_EQ(daemon_.ledger().pending.size(), 1u);
+  client_->Close(std::move(object));
+}
+
+TEST_F(ShareOrderTest, NothingIsRepeatedWhenTheSessionHasEnded) {
+  driver_.Hold(stream_);
+  Held object = Share(stream_);
+  daemon_.SendFarewell(attach::FarewellCode::kStopping, "bye");
+  const auto session = client_->session();
+  while (session->is_live()) std::this_thread::yield();
+  driver_.Finish(stream_);
+  client_->Retire();
+  EXPECT_EQ(daemon_.ledger().ready_calls, 0u);
   client_->Close(std::move(object));
 }
 

@@ -83,9 +83,11 @@ TEST_F(DoorSessionTest, NoticesReachTheClient) {
   const auto link = broker_.AwaitAttach(1).link;
   link->SendReclaim(MiB(6));
   link->SendObjectEnded(ObjectId{12});
+  link->SendObjectSettled(ObjectId{13});
   link->SendFarewell(false, "the daemon stops");
   EXPECT_EQ(client.Receive().body<attach::Reclaim>().bytes, MiB(6).count());
   EXPECT_EQ(client.Receive().body<attach::ObjectEnded>().object_id, 12u);
+  EXPECT_EQ(client.Receive().body<attach::ObjectSettled>().object_id, 13u);
   const auto farewell = client.Receive().body<attach::Farewell>();
   EXPECT_EQ(farewell.code,
             static_cast<uint32_t>(attach::FarewellCode::kStopping));
@@ -104,7 +106,8 @@ TEST_F(DoorSessionTest, AClientThatDoesNotReadGetsABacklogAndBlocksNobody) {
   }
   EXPECT_THAT(last, IsRefused(Reason::kDescriptorBacklog));
   EXPECT_GT(sent, 32);
-  link->SendReclaim(MiB(2));  // Lost without harm.
+  link->SendReclaim(MiB(2));  // Lost without harm, as is the next.
+  link->SendObjectSettled(ObjectId{13});
   LetTheDoorCatchUp();
   client.Receive();
   client.Receive();

@@ -67,6 +67,11 @@ void RecordingLink::SendObjectEnded(ObjectId object) {
   notes_.ended.push_back(object);
 }
 
+void RecordingLink::SendObjectSettled(ObjectId object) {
+  MutexLock lock(mu_);
+  notes_.known.push_back(object);
+}
+
 void RecordingLink::SendFarewell(bool is_condemned, std::string_view text) {
   MutexLock lock(mu_);
   notes_.farewells.emplace_back(text);

@@ -35,6 +35,7 @@ class RecordingLink final : public SessionLink {
     std::vector<SlabId> handles;  // Sent, not refused.
     std::vector<Bytes> reclaims;
     std::vector<ObjectId> ended;
+    std::vector<ObjectId> known;  // Pending objects that are so no more.
     std::vector<std::string> farewells;
     bool is_condemned = false;
   };
@@ -52,6 +53,7 @@ class RecordingLink final : public SessionLink {
                           ExportedHandle handle) override;
   void SendReclaim(Bytes bytes) override;
   void SendObjectEnded(ObjectId object) override;
+  void SendObjectSettled(ObjectId object) override;
   void SendFarewell(bool is_condemned, std::string_view text) override;
 
  private:

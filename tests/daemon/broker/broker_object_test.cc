@@ -22,6 +22,21 @@ class ObjectTest : public BrokerTest {
     ASSERT_THAT(grant, IsOk());
     grant_ = *grant;
   }
+  ShareGrant SharePending() {
+    ShareRequest request;
+    request.buffers = {{.slab = grant_.slab.id, .offset = 0, .size = KiB(4)}};
+    request.is_pending = true;
+    auto object = broker_->Share(producer_.id, std::move(request));
+    EXPECT_THAT(object, IsOk());
+    return object.value_or(ShareGrant());
+  }
+  absl::StatusOr<OpenGrant> OpenPending(const ShareGrant& object) {
+    OpenRequest open;
+    open.token = ObjectToken{
+        .epoch = kEpoch, .object = object.object, .secret = object.secret};
+    open.takes_pending = true;
+    return broker_->Open(opener_.id, open, absl::InfinitePast());
+  }
   // The opener maps the slab, and holds nothing in it by call.
   void MapInOpener() {
     const ShareGrant first = Share(producer_, grant_);
@@ -73,6 +88,27 @@ TEST_F(ObjectTest, APendingObjectOfADeadProducerIsBroken) {
                                       IsRefused(Reason::kObjectUnknown)));
 }
 
+TEST_F(ObjectTest, WhoTookAPendingObjectIsToldWhatBecameOfIt) {
+  const ShareGrant complete = SharePending();
+  const ShareGrant orphaned = SharePending();
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const OpenGrant taken, OpenPending(complete));
+  EXPECT_TRUE(taken.is_pending);
+  ASSERT_THAT(OpenPending(orphaned), IsOk());
+  EXPECT_TRUE(opener_.link->notes().known.empty());
+  ASSERT_THAT(
+      broker_->Ready(producer_.id, complete.object, ReadyOutcome::kComplete),
+      IsOk());
+  EXPECT_EQ(opener_.link->notes().known,
+            std::vector<ObjectId>{complete.object});
+  EXPECT_EQ(opener_.SlotOf(complete.object),
+            Word(complete.object, ObjectState::kLive));
+  End(producer_);
+  EXPECT_EQ(opener_.link->notes().known,
+            (std::vector<ObjectId>{complete.object, orphaned.object}));
+  EXPECT_EQ(opener_.SlotOf(orphaned.object),
+            Word(orphaned.object, ObjectState::kBroken));
+}
+
 TEST_F(ObjectTest, AnOpenIsServedWhenTheObjectBecomesReady) {
   ShareRequest request;
   request.buffers = {{.slab = grant_.slab.id, .offset = 0, .size = KiB(4)}};
@@ -92,6 +128,34 @@ TEST_F(ObjectTest, AnOpenIsServedWhenTheObjectBecomesReady) {
       IsOk());
   EXPECT_THAT(opened.get(), IsOk());
   EXPECT_THAT(named.get(), IsOk());
+}
+
+TEST_F(ObjectTest, WhoWaitsForANameThatIsTakenOffWaitsForTheNextOfThatName) {
+  const auto share = [&](const std::string& name) {
+    ShareRequest request;
+    request.buffers = {{.slab = grant_.slab.id, .offset = 0, .size = KiB(4)}};
+    request.name = name;
+    request.is_pending = true;
+    return broker_->Share(producer_.id, std::move(request));
+  };
+  ASSERT_THAT(share("soon"), IsOk());
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const ShareGrant other, share("other"));
+  OpenRequest open;
+  open.name = "soon";
+  auto opened =
+      InBackground([&] { return broker_->Open(opener_.id, open, Late()); });
+  ASSERT_THAT(broker_->Unlink(producer_.id, "soon"), IsOk());
+  // It looks, and finds nobody of the name.
+  ASSERT_THAT(
+      broker_->Ready(producer_.id, other.object, ReadyOutcome::kComplete),
+      IsOk());
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const ShareGrant next, share("soon"));
+  ASSERT_THAT(
+      broker_->Ready(producer_.id, next.object, ReadyOutcome::kComplete),
+      IsOk());
+  const absl::StatusOr<OpenGrant> grant = opened.get();
+  ASSERT_THAT(grant, IsOk());
+  EXPECT_EQ(grant->object, next.object);
 }
 
 TEST_F(ObjectTest, AHoldInAManifestKeepsTheObjectUntilItIsReleased) {

@@ -220,6 +220,15 @@ absl::StatusOr<OpenGrant> ArbiterTest::Open(SessionId session,
   return grant;
 }
 
+absl::StatusOr<OpenGrant> ArbiterTest::OpenPending(SessionId session,
+                                                   const ShareGrant& share) {
+  auto grant = arbiter().Open(
+      session, {.token = TokenOf(share), .name = "", .takes_pending = true},
+      world_->now);
+  arbiter().CheckInvariants();
+  return grant;
+}
+
 absl::StatusOr<OpenGrant> ArbiterTest::Open(SessionId session,
                                             std::string_view name) {
   auto grant = arbiter().Open(

@@ -68,6 +68,9 @@ class ArbiterTest : public ::testing::Test {
   ObjectToken TokenOf(const ShareGrant& share) const;
   absl::StatusOr<OpenGrant> Open(SessionId session, const ShareGrant& share);
   absl::StatusOr<OpenGrant> Open(SessionId session, std::string_view name);
+  // Also when it is pending.
+  absl::StatusOr<OpenGrant> OpenPending(SessionId session,
+                                        const ShareGrant& share);
   absl::Status Close(SessionId session, ObjectId object);
   absl::Status Unlink(SessionId session, std::string_view name);
   // A hold written to, or wiped from, the session's own manifest.

@@ -43,6 +43,7 @@ void ArbiterProgram::Coverage::Add(const Coverage& other) {
   settled += other.settled;
   opened += other.opened;
   ended_objects += other.ended_objects;
+  known += other.known;
   lingered += other.lingered;
   failed_destroys += other.failed_destroys;
   restarts += other.restarts;
@@ -90,6 +91,7 @@ ArbiterProgram::ArbiterProgram(ByteReader& bytes)
 
 void ArbiterProgram::Absorb(Effects effects) {
   coverage_.ended_objects += effects.ended.size();
+  coverage_.known += effects.known.size();
   for (const Effects::Ended& ended : effects.ended) {
     std::erase_if(objects_, [&](const Shared& known) {
       if (known.grant.object != ended.object) return false;

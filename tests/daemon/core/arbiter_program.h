@@ -41,6 +41,7 @@ class ArbiterProgram {
     uint64_t settled = 0;
     uint64_t opened = 0;
     uint64_t ended_objects = 0;
+    uint64_t known = 0;  // Who expected a pending object, and was told.
     uint64_t lingered = 0;
     uint64_t failed_destroys = 0;
     uint64_t restarts = 0;

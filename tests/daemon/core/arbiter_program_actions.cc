@@ -187,14 +187,17 @@ void ArbiterProgram::Do(const OpenByToken& action) {
                     .secret = shared.grant.secret};
   if (action.damage == 1) token.epoch = Epoch{99};
   if (action.damage == 2) token.secret[15] ^= 1;
-  const auto grant =
-      arbiter().Open(session, {.token = token, .name = ""}, world_->now);
+  const bool takes_pending = action.damage >= 64;
+  const auto grant = arbiter().Open(
+      session, {.token = token, .name = "", .takes_pending = takes_pending},
+      world_->now);
   VRAMPOOL_CHECK(IsOkOrRefused(grant));
   Absorb({});
   if (!grant.ok()) return;
   VRAMPOOL_CHECK(action.damage != 1 && action.damage != 2);
   VRAMPOOL_CHECK(clients_.at(session).tenant ==
                  clients_.at(shared.producer).tenant);
+  VRAMPOOL_CHECK(takes_pending || !grant->is_pending);
   ++coverage_.opened;
   if (action.damage % 4 != 3) {
     holds_.emplace_back(session, grant->object);

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "daemon/core/core_state.h"
+#include "proto/shm/object_table.h"
 
 namespace vrampool::testing {
 
@@ -47,6 +48,13 @@ void CoreWorld::Absorb(Effects effects) {
   reclaims.insert(reclaims.end(), effects.reclaim.begin(),
                   effects.reclaim.end());
   ended.insert(ended.end(), effects.ended.begin(), effects.ended.end());
+  for (const Effects::Known& one : effects.known) {
+    // Whoever is told finds it in the table.
+    VRAMPOOL_CHECK(table.words.at(ObjectSlot(one.object)) !=
+                   shm::MakeSlotWord(ObjectGeneration(one.object),
+                                     shm::ObjectState::kPending));
+    known.emplace_back(one.opener, one.object);
+  }
   objects_changes += effects.objects_changed ? 1 : 0;
   room_changes += effects.room_changed ? 1 : 0;
   arbiter_->CheckInvariants();

@@ -88,6 +88,7 @@ class CoreWorld {
   std::map<TicketId, absl::StatusOr<LeaseGrant>> settled;
   std::vector<Effects::Reclaim> reclaims;
   std::vector<Effects::Ended> ended;
+  std::vector<std::pair<SessionId, ObjectId>> known;
   int objects_changes = 0;
   int room_changes = 0;
 
