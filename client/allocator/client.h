@@ -227,6 +227,7 @@ class Client final : private LinkEvents {
   void RecordIfDue(const StreamUse& use, cudaStream_t stream);
   // True if frees are covered now that were not.
   bool RecordAll();
+  void SettleSoon();
   void CoverIdle();
   // Asks the driver what is done, and lets go what graphs kept that have ended.
   // True if anybody can have more now.

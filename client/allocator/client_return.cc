@@ -17,6 +17,8 @@ constexpr milliseconds kTrimLimit(10000);
 // idle. Only asking helps: waiting for one event would keep the thread from
 // others, and from ending.
 constexpr milliseconds kSettlePeriod(20);
+// How long Trim() asks whether the GPU has just done with everything.
+constexpr std::chrono::microseconds kSoon(300);
 
 }  // namespace
 
@@ -192,13 +194,26 @@ void Client::ReturnLease(Session& session, LeaseId lease, ReturnedAs as) {
   if (owner != sessions_.end()) unreturned_.push_back({*owner, lease, as});
 }
 
+// A GPU that is idle takes some microseconds to pass an event.
+void Client::SettleSoon() {
+  const TimePoint deadline = steady_clock::now() + kSoon;
+  do {
+    (void)Settle();
+    MutexLock lock(mu_);
+    if (!slabs_.HasSettling()) return;
+  } while (steady_clock::now() < deadline);
+}
+
 Status Client::Trim() {
   {
     MutexLock lock(mu_);
     (void)DrainCaches(ThreadCaches::Which::kAll);
   }
-  (void)RecordAll();
-  (void)Settle();
+  if (RecordAll()) {
+    SettleSoon();
+  } else {
+    (void)Settle();
+  }
   SlabSet::Departures idle;
   {
     MutexLock lock(mu_);

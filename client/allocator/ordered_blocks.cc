@@ -72,8 +72,9 @@ OrderedBlocks::Going OrderedBlocks::BeginFree(Block* block,
   going.number = order_.Begin(use.key);
   const CaptureId freed_in = captures_.Of(use);
   const bool was_kept = captures_.IsLiving(block->capture);
-  going.wants_event = use.takes_events && freed_in == kNoCapture &&
-                      (is_eager || order_.IsEventDue(use.key));
+  going.wants_event =
+      use.takes_events && freed_in == kNoCapture &&
+      (is_eager || block->span->blocks == 1 || order_.IsEventDue(use.key));
   if (going.wants_event) going.event = order_.TakeSpare();
   CaptureId capture = kNoCapture;
   if (freed_in != kNoCapture && freed_in == block->capture &&

@@ -98,7 +98,8 @@ class OrderedBlocks {
   };
   // The application has given the block up (it is kHeld). Its memory is not
   // free yet.
-  // `is_eager`: an event is wanted, whether one is due or not.
+  // `is_eager`: an event is wanted, whether one is due or not. It is wanted in
+  // any case when this was its slab's last block, which can then go back.
   Going BeginFree(Block* block, const StreamUse& use, bool is_eager);
   // The same for blocks of a thread's cache, each to be released with the
   // number that this gives.
