@@ -3,8 +3,9 @@
 #
 #   tests/gpu/run.sh [STEP...]
 #
-# Steps: driver conformance client demo torch kill figures. Needs the folder
-# that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default build/gpu-bundle) and,
+# Steps: driver conformance client demo torch kill figures; and, only when it is
+# named, compare (tests/bench/compare.sh, three minutes; VRAMPOOL_COMPARE_LOG
+# names a log to replay). Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default build/gpu-bundle) and,
 # for the steps torch, kill and figures, Python with PyTorch and pytest. Nothing
 # else may use the GPU meanwhile. Logs and figures.json go to $OUT (default
 # build/gpu-results); the last line is "N passed, N failed" over all steps.
@@ -28,6 +29,11 @@ run_demo() { tests/gpu/quickstart_test.sh "$VRAMPOOL_BUNDLE"; }
 run_torch() { pytest_of torch_test.py; }
 run_kill() { pytest_of kill_test.py; }
 run_figures() { pytest_of figures_test.py; }
+run_compare() {
+  local log=()
+  [[ -z ${VRAMPOOL_COMPARE_LOG:-} ]] || log=(--log "$VRAMPOOL_COMPARE_LOG")
+  tests/bench/compare.sh --gpu --out "$OUT/compare.json" "${log[@]}"
+}
 pytest_of() {
   PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -x -p no:cacheprovider \
     "tests/gpu/$1"
