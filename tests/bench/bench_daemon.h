@@ -34,6 +34,7 @@ class BenchDaemon {
   BenchDaemon& operator=(const BenchDaemon&) = delete;
 
   const std::string& directory() const { return directory_; }
+  pid_t pid() const { return pid_; }
 
  private:
   BenchDaemon(pid_t pid, UniqueFd pidfd, std::string directory)

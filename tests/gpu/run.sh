@@ -5,10 +5,11 @@
 #
 # Steps: driver conformance client demo torch kill figures; and, only when it is
 # named, compare (tests/bench/compare.sh, three minutes; VRAMPOOL_COMPARE_LOG
-# names a log to replay). Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default build/gpu-bundle) and,
-# for the steps torch, kill and figures, Python with PyTorch and pytest. Nothing
-# else may use the GPU meanwhile. Logs and figures.json go to $OUT (default
-# build/gpu-results); the last line is "N passed, N failed" over all steps.
+# names a log to replay). Needs the folder that tests/gpu/bundle.sh makes
+# (VRAMPOOL_BUNDLE, default build/gpu-bundle) and, for the steps torch, kill and
+# figures, Python with PyTorch and pytest. Nothing else may use the GPU
+# meanwhile. Logs and figures.json go to $OUT (default build/gpu-results); the
+# last line is "N passed, N failed" over all steps.
 set -euo pipefail
 
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
