@@ -1,4 +1,6 @@
+#include <atomic>
 #include <barrier>
+#include <optional>
 #include <thread>
 
 #include "tests/bench/compare/workloads.h"
@@ -14,6 +16,9 @@ constexpr size_t kPairSizes[] = {256,      4 << 10,   64 << 10, 1 << 20,
 constexpr size_t kThreadBytes = 4096;
 constexpr int kThreadCounts[] = {1, 2, 4, 8, 16};
 constexpr int kThreadRuns = 5;
+constexpr Nanoseconds kThreadTime = 3e7;
+constexpr Nanoseconds kQuickTime = 1e6;
+constexpr size_t kBetweenLooks = 256;  // At the clock.
 
 // False: no room.
 bool RunPairs(Allocator& allocator, size_t bytes, Allocator::Stream stream,
@@ -39,24 +44,28 @@ size_t PairsIn(Nanoseconds time, Allocator& allocator, size_t bytes,
   }
 }
 
-// What each of `threads` takes for a pair while all of them work.
-Nanoseconds PairOfEach(const Subject& subject, int threads, size_t count) {
-  std::barrier start(threads);
-  std::vector<Nanoseconds> times(static_cast<size_t>(threads));
+// Pairs that all of `threads` do together in `time`, each as many as it can.
+size_t PairsOfAll(const Subject& subject, int threads, Nanoseconds time) {
+  std::optional<Stopwatch> watch;
+  std::barrier start(threads, [&watch]() noexcept { watch.emplace(); });
+  std::atomic<size_t> all = 0;
   std::vector<std::thread> running;
-  for (Nanoseconds& time : times) {
-    running.emplace_back([&subject, &start, &time, count] {
+  for (int i = 0; i < threads; ++i) {
+    running.emplace_back([&] {
       subject.device.MakeCurrent();
       const DeviceStream stream(subject.device);
       (void)RunPairs(subject.allocator, kThreadBytes, stream.get(), 64);
       start.arrive_and_wait();
-      const Stopwatch watch;
-      (void)RunPairs(subject.allocator, kThreadBytes, stream.get(), count);
-      time = watch.Elapsed() / static_cast<double>(count);
+      size_t count = 0;
+      for (; watch->Elapsed() < time; count += kBetweenLooks) {
+        (void)RunPairs(subject.allocator, kThreadBytes, stream.get(),
+                       kBetweenLooks);
+      }
+      all += count;
     });
   }
   for (std::thread& thread : running) thread.join();
-  return Median(times);
+  return all;
 }
 
 }  // namespace
@@ -79,18 +88,18 @@ void RunPairs(const Subject& subject) {
 }
 
 void RunThreads(const Subject& subject) {
-  const DeviceStream stream(subject.device);
-  const size_t count = PairsIn(subject.is_quick ? kQuickBatch : 4 * kBatch,
-                               subject.allocator, kThreadBytes, stream.get());
+  const Nanoseconds time = subject.is_quick ? kQuickTime : kThreadTime;
   for (const int threads : kThreadCounts) {
     if (subject.is_quick && threads > 2) return;
-    std::vector<Nanoseconds> times;
+    std::vector<double> rates;
     for (int i = 0; i < kThreadRuns; ++i) {
-      times.push_back(PairOfEach(subject, threads, count));
+      const auto pairs =
+          static_cast<double>(PairsOfAll(subject, threads, time));
+      rates.push_back(pairs * 1e9 / time);
     }
-    const Nanoseconds time = Median(times);
+    const double rate = Median(rates);
     subject.report.Say(std::to_string(threads),
-                       {{"ns", time}, {"per_second", threads * 1e9 / time}});
+                       {{"ns", threads * 1e9 / rate}, {"per_second", rate}});
   }
 }
 
