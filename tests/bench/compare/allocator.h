@@ -9,6 +9,10 @@
 //   rmm_pool rmm_arena rmm_cuda_async    RMM's resources
 //   malloc mimalloc    the host's memory
 //
+// Not here: the pools of PyTorch and CuPy. To be called without Python, the
+// first needs a build against gigabytes of its packages, and the second is
+// Python.
+//
 // Threads: Allocate and Deallocate are thread-safe, each thread on streams of
 // its own.
 
