@@ -49,7 +49,7 @@ build=(build-essential cmake ninja-build pkg-config python3 git
   libsystemd-dev)
 check=(ccache libgtest-dev libgmock-dev libbenchmark-dev clang clang-format
   clang-tidy clang-tools llvm shellcheck python3-venv debootstrap
-  systemd-container)
+  systemd-container libmimalloc-dev)
 container=(buildah debootstrap)
 bundle=(patchelf)
 

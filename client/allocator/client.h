@@ -325,7 +325,8 @@ class Client final : private LinkEvents {
   CondVar maintenance_wanted_;
   SlabSet slabs_ VRAMPOOL_GUARDED_BY(mu_);
   ThreadCaches caches_ VRAMPOOL_GUARDED_BY(mu_);
-  TimePoint scavenged_at_ VRAMPOOL_GUARDED_BY(mu_);
+  TimePoint scavenged_at_ VRAMPOOL_GUARDED_BY(mu_) =
+      std::chrono::steady_clock::now();
   // Since when slabs wait for frees that no event covers.
   std::optional<TimePoint> uncovered_since_ VRAMPOOL_GUARDED_BY(mu_);
   SessionPtr current_ VRAMPOOL_GUARDED_BY(mu_);

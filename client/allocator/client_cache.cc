@@ -146,6 +146,11 @@ bool Client::JoinThread() {
   entries.reserve(entries.size() + 1);
   {
     MutexLock lock(mu_);
+    // Counters of its own are worth more than what ended threads left.
+    if (!current_->manifest().has_free_cell() && caches_.has_ended()) {
+      (void)ReleaseBatches(
+          caches_.TakeOut(ThreadCaches::Which::kUnused, current_->manifest()));
+    }
     entries.push_back({.client = serial_,
                        .cache = caches_.Add(slabs_.blocks().table(),
                                             static_cast<uint32_t>(::gettid()),

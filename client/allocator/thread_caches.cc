@@ -83,6 +83,11 @@ void ThreadCaches::Reopen() {
   for (const auto& one : all_) one->lock().Release();
 }
 
+bool ThreadCaches::has_ended() const {
+  return std::any_of(all_.begin(), all_.end(),
+                     [](const auto& one) { return one->is_abandoned(); });
+}
+
 int64_t ThreadCaches::live_bytes() const {
   int64_t sum = gone_bytes_;
   for (const auto& one : all_) sum += one->live_bytes();

@@ -38,6 +38,10 @@ class ThreadCaches {
   Batches Close(ManifestWriter& manifest);
   void Reopen();
 
+  // Whether there are caches of threads that have ended: TakeOut() frees their
+  // counters.
+  bool has_ended() const;
+
   // Whether the last TakeOut() left anything.
   bool is_warm() const { return is_warm_; }
   // A cache has something again.

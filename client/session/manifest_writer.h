@@ -86,6 +86,8 @@ class ManifestWriter {
   void MarkClosed();
 
   // Places in use: blocks that are live, or in a thread's cache.
+  // Whether TakeCell() gives one that nobody else counts in.
+  bool has_free_cell() const { return !free_cells_.empty(); }
   uint64_t places_used() const { return records_used_ - free_records_.size(); }
 
  private:

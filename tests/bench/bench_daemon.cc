@@ -24,7 +24,6 @@
 namespace vrampool::bench {
 namespace {
 
-constexpr char kPoolSize[] = "4GiB";
 constexpr int kReadyTimeoutMs = 30'000;
 constexpr int kStopTimeoutMs = 20'000;
 
@@ -99,7 +98,8 @@ absl::Status AwaitReady(int notify, int pidfd) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<BenchDaemon>> BenchDaemon::Start() {
+absl::StatusOr<std::unique_ptr<BenchDaemon>> BenchDaemon::Start(
+    const BenchPool& pool) {
   const char* const program = std::getenv("VRAMPOOL_DAEMON");
   if (program == nullptr) {
     return absl::InvalidArgumentError(
@@ -125,9 +125,9 @@ absl::StatusOr<std::unique_ptr<BenchDaemon>> BenchDaemon::Start() {
       "--directory",
       directory,
       "--pool-size",
-      kPoolSize,
+      pool.size,
       "--tenant-limit",
-      kPoolSize,
+      pool.tenant_limit,
       "--log-level",
       "warn"};
   const std::vector<std::string> variables = EnvironmentWith(notify_path);

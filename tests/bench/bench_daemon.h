@@ -19,15 +19,22 @@
 
 namespace vrampool::bench {
 
+struct BenchPool {
+  std::string size = "4GiB";
+  std::string tenant_limit = "4GiB";  // Of each tenant.
+};
+
 class BenchDaemon {
  public:
   // Returns when it is ready to serve.
-  static absl::StatusOr<std::unique_ptr<BenchDaemon>> Start();
+  static absl::StatusOr<std::unique_ptr<BenchDaemon>> Start(
+      const BenchPool& pool = {});
   ~BenchDaemon();  // Asks it to stop, and waits until it has.
   BenchDaemon(const BenchDaemon&) = delete;
   BenchDaemon& operator=(const BenchDaemon&) = delete;
 
   const std::string& directory() const { return directory_; }
+  pid_t pid() const { return pid_; }
 
  private:
   BenchDaemon(pid_t pid, UniqueFd pidfd, std::string directory)

@@ -16,7 +16,8 @@ bundle=${1:-$root/build/gpu-bundle}
 build=$root/build/bundle
 
 programs=(vrampoold vrampool_cli vrampool_demo)
-libraries=(vrampool vrampool_rpc)
+libraries=(vrampool vrampool_rpc vrampool_compare_rmm)
+rmm=$root/build/rmm/26.10.0/lib
 mapfile -t checks <tests/gpu/programs.txt
 
 deploy/install_packages.sh --build --test --bundle
@@ -32,6 +33,9 @@ done
 install -t "$bundle/lib" "$build/client/libvrampool-rpc.so"
 install "$(readlink -f "$build/client/libvrampool.so")" \
   "$bundle/lib/libvrampool.so.0"
+# To be compared with.
+install -t "$bundle/lib" "$rmm"/lib*.so* \
+  "$build/tests/bench/compare/libvrampool-compare-rmm.so"
 ln -s libvrampool.so.0 "$bundle/lib/libvrampool.so"
 cp -r client/include/vrampool "$bundle/include/"
 

@@ -3,13 +3,14 @@
 #
 #   tests/gpu/run.sh [STEP...]
 #
-# Steps: driver conformance client demo torch kill handoff figures; and two_gpus,
-# only when it is named: it needs two GPUs. Needs the folder that
-# tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default build/gpu-bundle) and, for
-# the steps torch, kill, handoff, figures and two_gpus, Python with PyTorch and
-# pytest. Nothing else may use the GPU meanwhile. Logs and figures.json go to $OUT
-# (default build/gpu-results); the last line is "N passed, N failed" over all
-# steps.
+# Steps: driver conformance client demo torch kill handoff figures; and, only when
+# they are named, compare (tests/bench/compare.sh, three minutes;
+# VRAMPOOL_COMPARE_LOG names a log to replay) and two_gpus, which needs two GPUs.
+# Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default
+# build/gpu-bundle) and, for the steps torch, kill, handoff, figures and two_gpus,
+# Python with PyTorch and pytest. Nothing else may use the GPU meanwhile. Logs and
+# figures.json go to $OUT (default build/gpu-results); the last line is "N passed,
+# N failed" over all steps.
 set -euo pipefail
 
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
@@ -49,6 +50,11 @@ run_kill() { pytest_of kill_test.py; }
 run_handoff() { pytest_of handoff_test.py; }
 run_figures() { pytest_of figures_test.py; }
 beside() { python3 -B tests/cuda/with_daemon.py "$bin/vrampoold" "$@"; }
+run_compare() {
+  local log=()
+  [[ -z ${VRAMPOOL_COMPARE_LOG:-} ]] || log=(--log "$VRAMPOOL_COMPARE_LOG")
+  tests/bench/compare.sh --gpu --out "$OUT/compare.json" "${log[@]}"
+}
 pytest_of() {
   PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -x -p no:cacheprovider \
     "tests/gpu/$1"

@@ -1,0 +1,28 @@
+#include "tests/bench/compare/allocator.h"
+
+#include <dlfcn.h>
+
+namespace vrampool::bench {
+namespace {
+
+MadeAllocator MakeRmmAllocator(const std::string& name, size_t pool_bytes) {
+  // Never closed: its library keeps state of its own.
+  void* const library = dlopen(kRmmLibrary, RTLD_NOW | RTLD_LOCAL);
+  void* const symbol =
+      library == nullptr ? nullptr : dlsym(library, kRmmSymbol);
+  if (symbol == nullptr) return {.allocator = nullptr, .problem = dlerror()};
+  MadeAllocator made;
+  reinterpret_cast<MakeRmmFunction*>(symbol)(name, pool_bytes, &made);
+  return made;
+}
+
+}  // namespace
+
+MadeAllocator MakeAllocator(const std::string& name, size_t pool_bytes) {
+  if (name == "vrampool") return MakeVrampoolAllocator();
+  if (name.starts_with("cuMem")) return MakeDriverAllocator(name);
+  if (name.starts_with("rmm_")) return MakeRmmAllocator(name, pool_bytes);
+  return MakeHostAllocator(name);
+}
+
+}  // namespace vrampool::bench

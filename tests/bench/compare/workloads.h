@@ -1,0 +1,51 @@
+// workloads.h - what the allocators are made to do.
+//
+// Threads: each is called by the main thread, and ends with every block given
+// back.
+
+#ifndef VRAMPOOL_TESTS_BENCH_COMPARE_WORKLOADS_H_
+#define VRAMPOOL_TESTS_BENCH_COMPARE_WORKLOADS_H_
+
+#include <cstddef>
+#include <string>
+
+#include "tests/bench/compare/allocator.h"
+#include "tests/bench/compare/bench.h"
+
+namespace vrampool::bench {
+
+struct Subject {
+  Allocator& allocator;
+  const Device& device;
+  const Report& report;
+  bool is_quick =
+      false;  // Only to see that it runs: the figures are worthless.
+};
+
+// An allocation and its free, again and again on one stream: `ns` of the pair,
+// for sizes from 256 B to 1 GiB.
+void RunPairs(const Subject& subject);
+
+// The same of 4 KiB by 1 to 16 threads, each on a stream of its own: `ns` that
+// each thread sees, and `per_second` of all together.
+void RunThreads(const Subject& subject);
+
+// RMM's random_allocations: sizes uniform from 1 to a largest one, three
+// allocations to one free until all were made, at most `usage_bytes` alive.
+// `ns` of an operation.
+void RunRandom(const Subject& subject, size_t pool_bytes, size_t usage_bytes);
+
+// RMM's multi_stream_allocations: a small block, a kernel that uses it, its
+// free, in turn on several streams. `ns` of the CPU to enqueue one such step,
+// and `total_ns` of it until the GPU is done. Only with a GPU.
+void RunStreams(const Subject& subject);
+
+// The operations of a log of RMM's (logging_resource_adaptor), in its order, on
+// as many streams: `ns` of an operation, `peak_live` and `peak_held` bytes, and
+// the RPCs of the first time through. False with a word on stderr when the log
+// cannot be read.
+bool RunReplay(const Subject& subject, const std::string& path);
+
+}  // namespace vrampool::bench
+
+#endif  // VRAMPOOL_TESTS_BENCH_COMPARE_WORKLOADS_H_

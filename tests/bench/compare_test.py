@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""What is made of the figures of a comparison: medians, ratios, the table, the
+picture; and of PyTorch's memory history: a log to replay."""
+
+import pathlib
+import sys
+import unittest
+import xml.etree.ElementTree
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path += [str(HERE), str(HERE.parent / "gpu")]
+import compare  # noqa: E402  Found by the line above.
+import compare_chart  # noqa: E402
+import record_log  # noqa: E402
+
+
+def record(allocator, case, ns, workload="pairs"):
+    return {"allocator": allocator, "workload": workload, "case": case,
+            "ns": ns}
+
+
+RECORDS = [
+    record("vrampool", "4 KiB", 30), record("vrampool", "4 KiB", 90),
+    record("vrampool", "4 KiB", 40), record("malloc", "4 KiB", 20),
+    record("mimalloc", "4 KiB", 10), record("empty", "4 KiB", 1),
+    record("vrampool", "2", 50, "threads"),
+    {"allocator": "rmm_pool", "workload": "pairs", "case": "all",
+     "missing": "no driver"}]
+
+
+class FiguresTest(unittest.TestCase):
+    def test_a_figure_is_the_median_of_the_rounds(self):
+        times = compare.medians(RECORDS)
+        self.assertEqual(times["pairs", "4 KiB"]["vrampool"], 40)
+        self.assertNotIn(("pairs", "all"), times)
+
+    def test_the_ratio_is_to_the_fastest_other_allocator(self):
+        times = compare.medians(RECORDS)
+        self.assertEqual(compare.ratio(times["pairs", "4 KiB"]), "4")
+        self.assertEqual(compare.ratio(times["threads", "2"]), "")
+
+    def test_the_table_shows_what_is_missing_as_a_dash(self):
+        rows = compare.table(compare.medians(RECORDS),
+                             ["vrampool", "malloc"]).splitlines()
+        self.assertEqual(rows[1].split(), ["pairs", "4", "KiB", "40.0", "ns",
+                                           "20.0", "ns", "4"])
+        self.assertEqual(rows[2].split(), ["threads", "2", "50.0", "ns", "-"])
+
+    def test_only_what_ours_cannot_do_is_a_failure(self):
+        self.assertFalse(any(map(compare.is_failure, RECORDS)))
+        ours = {"allocator": "vrampool VMM_FD", "workload": "pairs"}
+        self.assertTrue(compare.is_failure({**ours, "missing": "no room"}))
+        self.assertTrue(compare.is_failure(
+            {**ours, "workload": "replay", "refused": 1}))
+
+    def test_the_picture_has_a_line_for_each_allocator(self):
+        text = "\n".join(compare_chart.picture(compare.medians(RECORDS)))
+        root = xml.etree.ElementTree.fromstring(text)
+        lines = [path for path in root.iter("{http://www.w3.org/2000/svg}path")
+                 if path.get("fill") == "none"]
+        self.assertEqual(len(lines), 5)
+
+
+class LogTest(unittest.TestCase):
+    def test_blocks_are_written_and_segments_are_not(self):
+        block = {"addr": 0x700000, "size": 512, "stream": 0, "time_us": 7}
+        trace = [{**block, "action": "segment_alloc", "size": 2 << 20},
+                 {**block, "action": "alloc"},
+                 {**block, "action": "free_requested"},
+                 {**block, "action": "free_completed"}]
+        self.assertEqual(list(record_log.lines(trace)), [
+            record_log.HEADER, "1,7,allocate,0x700000,512,0x0",
+            "1,7,free,0x700000,512,0x0"])
+
+
+if __name__ == "__main__":
+    unittest.main()
