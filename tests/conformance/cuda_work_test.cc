@@ -152,8 +152,10 @@ TEST_P(CudaWorkTest, AnOpenedHandleIsTheSlabAndNothingElse) {
 }
 
 // A handle that nobody used before: no memory comes of it afterwards but the
-// destroyed slab's own, which is then still charged.
+// destroyed slab's own, which is then still charged. CUDA's own handles do not
+// keep that promise (docs/decisions/0011-old-handles-of-cuda-ipc.md).
 TEST_P(CudaWorkTest, AHandleOfADestroyedSlabLeadsToNoOther) {
+  if (GetParam() != HandleKind::kVmmFd) GTEST_SKIP() << "not of this kind";
   Create(kFirst);
   const absl::StatusOr<ExportedHandle> handle = device_->Export(kFirst);
   ASSERT_THAT(handle, IsOk());
@@ -163,14 +165,11 @@ TEST_P(CudaWorkTest, AHandleOfADestroyedSlabLeadsToNoOther) {
   Obey(writer_,
        {.order = Order::kFill, .address = second, .a = words(), .b = 8});
   const AnswerPacket opened = Open(reader_, *handle);
-  if (GetParam() == HandleKind::kCudaIpc) {
-    EXPECT_NE(opened.result, cuda::kSuccess);
-  } else {
-    EXPECT_EQ(Mismatches(reader_, opened.value, 0), 0u);
-    const absl::StatusOr<Bytes> unreleased = device_->Unreleased();
-    ASSERT_THAT(unreleased, IsOk());
-    EXPECT_EQ(*unreleased, size());
-  }
+  ASSERT_EQ(opened.result, cuda::kSuccess);
+  EXPECT_EQ(Mismatches(reader_, opened.value, 0), 0u);
+  const absl::StatusOr<Bytes> unreleased = device_->Unreleased();
+  ASSERT_THAT(unreleased, IsOk());
+  EXPECT_EQ(*unreleased, size());
 }
 
 }  // namespace

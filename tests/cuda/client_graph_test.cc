@@ -196,6 +196,8 @@ TEST_P(ClientGraphTest, WithinACaptureItsOwnMemoryIsUsedAgain) {
   EXPECT_EQ(gpu_.CountMismatches(stream.get(), WordsAt(second, kSlab), kNew),
             0u);
   Give(second, kSlab, stream.get());
+  graph.Destroy();
+  EXPECT_TRUE(IsAllFree(stream.get()));
 }
 
 // Graph and executable are gone, a launch is not: its memory is still its own,
