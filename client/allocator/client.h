@@ -181,7 +181,8 @@ class Client final : private LinkEvents {
   // The caches of threads (client_cache.cc).
   static uint64_t NewSerial();
   StreamKey QuickKey(cudaStream_t stream) const;
-  void AfterFree(const ThreadCache::Freed& freed, cudaStream_t stream);
+  void AfterFree(const ThreadCache::Freed& freed, StreamKey key,
+                 cudaStream_t stream);
   // True if anything was there.
   bool DrainCaches(ThreadCaches::Which which) VRAMPOOL_REQUIRES(mu_);
   bool ReleaseBatches(const ThreadCaches::Batches& batches)

@@ -73,14 +73,19 @@ bool Client::FreeQuickly(void* p, uint64_t bytes, cudaStream_t stream) {
   const ThreadCache::Freed freed = head.cache->Free(
       p, bytes, key, !has_streams_.load(std::memory_order_relaxed));
   if (freed.is_first || freed.shed.count > 0) [[unlikely]] {
-    AfterFree(freed, stream);
+    AfterFree(freed, key, stream);
   }
   return freed.is_done;
 }
 
-// Still inside the call of the free: the stream is alive.
-void Client::AfterFree(const ThreadCache::Freed& freed, cudaStream_t stream) {
-  const Result<StreamUse> use = IdentifyForFree(stream, true);
+// Still inside the call of the free: the stream is alive. Whatever it is found
+// to be now, the blocks were freed on the one that it was.
+void Client::AfterFree(const ThreadCache::Freed& freed, StreamKey key,
+                       cudaStream_t stream) {
+  const Result<StreamUse> now = Identify(stream, true);
+  StreamUse use;
+  use.key = key;
+  use.takes_events = now.ok() && now->key == key && now->takes_events;
   OrderedBlocks::Going going;
   {
     MutexLock lock(mu_);
@@ -89,7 +94,7 @@ void Client::AfterFree(const ThreadCache::Freed& freed, cudaStream_t stream) {
       WakeMaintenance();  // It may be asleep for longer.
     }
     if (freed.shed.count > 0) {
-      going = slabs_.ReleaseCached(freed.shed, use.ok() ? *use : StreamUse());
+      going = slabs_.ReleaseCached(freed.shed, use);
     }
     NoteIdle();
   }
