@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <vector>
 #include <utility>
 
 #include "base/cuda/driver.h"
@@ -19,6 +20,8 @@ constexpr SlabId kFirst{1};
 constexpr SlabId kSecond{2};
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CudaWorkTest);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CudaIpcHandleTest);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(VmmFdHandleTest);
 
 class CudaWorkTest : public ::testing::TestWithParam<HandleKind> {
  protected:
@@ -84,10 +87,27 @@ std::vector<HandleKind> Kinds() {
   if (cuda::LoadDriver().api == nullptr) return {};
   return {HandleKind::kCudaIpc, HandleKind::kVmmFd};
 }
+// What holds of one kind only.
+class CudaIpcHandleTest : public CudaWorkTest {};
+class VmmFdHandleTest : public CudaWorkTest {};
+
+std::vector<HandleKind> Only(HandleKind kind) {
+  std::vector<HandleKind> kinds = Kinds();
+  std::erase_if(kinds, [&](HandleKind one) { return one != kind; });
+  return kinds;
+}
+
+std::string NameOf(const ::testing::TestParamInfo<HandleKind>& tested) {
+  return HandleKindName(tested.param);
+}
+
 INSTANTIATE_TEST_SUITE_P(Cuda, CudaWorkTest, ::testing::ValuesIn(Kinds()),
-                         [](const auto& tested) {
-                           return std::string(HandleKindName(tested.param));
-                         });
+                         NameOf);
+INSTANTIATE_TEST_SUITE_P(Cuda, CudaIpcHandleTest,
+                         ::testing::ValuesIn(Only(HandleKind::kCudaIpc)),
+                         NameOf);
+INSTANTIATE_TEST_SUITE_P(Cuda, VmmFdHandleTest,
+                         ::testing::ValuesIn(Only(HandleKind::kVmmFd)), NameOf);
 
 // The reader's stream waits for the writer's event, and then sees all of its
 // late kernel's words. Without the event it does not: the kernel is late.
@@ -139,8 +159,7 @@ TEST_P(CudaWorkTest, AGraphOfADestroyedSlabDoesNotTouchTheNext) {
 
 // Who gets a handle of this kind gets a whole allocation of the driver's: it is
 // the slab, and nothing that lies beside it.
-TEST_P(CudaWorkTest, AnOpenedHandleIsTheSlabAndNothingElse) {
-  if (GetParam() != HandleKind::kCudaIpc) GTEST_SKIP() << "not of this kind";
+TEST_P(CudaIpcHandleTest, AnOpenedHandleIsTheSlabAndNothingElse) {
   Create(kFirst);
   Create(kSecond);
   const uint64_t at = Map(reader_, kFirst);
@@ -154,8 +173,7 @@ TEST_P(CudaWorkTest, AnOpenedHandleIsTheSlabAndNothingElse) {
 // A handle that nobody used before: no memory comes of it afterwards but the
 // destroyed slab's own, which is then still charged. CUDA's own handles do not
 // keep that promise (docs/decisions/0011-old-handles-of-cuda-ipc.md).
-TEST_P(CudaWorkTest, AHandleOfADestroyedSlabLeadsToNoOther) {
-  if (GetParam() != HandleKind::kVmmFd) GTEST_SKIP() << "not of this kind";
+TEST_P(VmmFdHandleTest, AHandleOfADestroyedSlabLeadsToNoOther) {
   Create(kFirst);
   const absl::StatusOr<ExportedHandle> handle = device_->Export(kFirst);
   ASSERT_THAT(handle, IsOk());
