@@ -5,8 +5,8 @@
 #include <cstring>
 #include <memory>
 #include <string>
-#include <vector>
 #include <utility>
+#include <vector>
 
 #include "base/cuda/driver.h"
 #include "daemon/device/cuda/cuda_device.h"
