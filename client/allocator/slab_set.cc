@@ -188,11 +188,6 @@ void SlabSet::RemoveObject(Block* block) {
       .SetSharing(block->record, ManifestWriter::Sharing::kPrivate);
 }
 
-void SlabSet::DropObject(Block* block) {
-  VRAMPOOL_CHECK(block->objects > 0 && !block->is_live());
-  if (--block->objects == 0) Release(block);
-}
-
 void SlabSet::Pin(SlabKey key) {
   Slab& slab = slabs_.at(key);
   NoteUsed(slab);

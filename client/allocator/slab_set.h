@@ -106,9 +106,6 @@ class SlabSet {
   // application does not have the block (any more), and nothing is counted.
   bool AddObject(Block* block);
   void RemoveObject(Block* block);
-  // Lets go of a block that was kept, as if for an object, while it was given
-  // up.
-  void DropObject(Block* block);
 
   // Takes the record of a block that the application has given up off the
   // manifest, while the object that keeps it goes on: for a session's end.
