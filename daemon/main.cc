@@ -151,6 +151,7 @@ absl::Status Daemon::Alive() {
 void Daemon::Tick() {
   manager_.Beat();
   broker_->RefreshDevice();
+  broker_->ExpireNames();
 }
 
 void Daemon::Stop(std::string_view signal) {

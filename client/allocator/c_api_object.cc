@@ -69,6 +69,8 @@ Result<Client::ShareRequest> RequestOf(const vrampool_buffer* buffers,
     request.layouts.push_back(copy);
   }
   request.is_pending = options->pending != 0;
+  request.is_sealed = options->sealed != 0;
+  request.expires_ms = options->expires_ms;
   if (options->ordered != 0) request.stream = options->stream;
   return request;
 }
@@ -212,6 +214,12 @@ vrampool_status vrampool_object_status(vrampool_object* object) {
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(object));
     return vrampool::client::Client::StateOf(*object->held);
   });
+}
+
+int vrampool_object_is_sealed(vrampool_object* object) {
+  const auto status = vrampool::client::CheckHandle(object);
+  if (vrampool::client::Report(status) != VRAMPOOL_OK) return 0;
+  return object->held->token.is_sealed ? 1 : 0;
 }
 
 size_t vrampool_object_buffer_count(vrampool_object* object) {

@@ -126,6 +126,8 @@ class Client final : private LinkEvents {
     std::string name;
     std::string metadata;
     bool is_pending = false;
+    bool is_sealed = false;
+    uint64_t expires_ms = 0;  // 0: never.
     // Ready when what was enqueued on it so far is done. Ignored on memory of
     // the host.
     std::optional<cuda::Stream> stream;
@@ -213,7 +215,11 @@ class Client final : private LinkEvents {
   // The mapped slab that a reply named, pinned. NotFound: the daemon takes it
   // for mapped, but it is not any more; give back what the reply granted and
   // ask again.
-  Result<SlabKey> ObtainSlab(const SessionPtr& session, const SlabReply& reply);
+  Result<SlabKey> ObtainSlab(const SessionPtr& session, const SlabReply& reply,
+                             Access access);
+  Result<SlabKey> MapSlab(const SessionPtr& session, const SlabReply& reply,
+                          Access access);
+  Status MakeWritable(SlabKey key);
   // Of the two, what is there now; `*key` is set if the slab is.
   enum class Arrival { kMapped, kParcel, kWithdrawn, kGone, kTimeout };
   Arrival AwaitSlab(const SessionPtr& session, const SlabReply& reply,

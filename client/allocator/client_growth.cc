@@ -225,7 +225,7 @@ Result<void*> Client::LeaseAndCut(const SessionPtr& session, uint64_t size,
   for (int i = 0; i < kTries; ++i) {
     LeaseReply reply;
     VRAMPOOL_RETURN_IF_ERROR(Lease(*session, size, deadline, reply));
-    Result<SlabKey> key = ObtainSlab(session, reply.slab);
+    Result<SlabKey> key = ObtainSlab(session, reply.slab, Access::kReadWrite);
     if (!key.ok()) {
       ReturnLease(*session, reply.lease, ReturnedAs::kUnmapped);
       Reinstate({session->serial(), reply.slab.slab});
@@ -317,8 +317,37 @@ Client::Arrival Client::AwaitSlab(const SessionPtr& session,
   }
 }
 
+// A slab in which only sealed objects were opened is for reading; what else is
+// done there makes it writable, for as long as it is mapped.
 Result<SlabKey> Client::ObtainSlab(const SessionPtr& session,
-                                   const SlabReply& reply) {
+                                   const SlabReply& reply, Access access) {
+  Result<SlabKey> key = MapSlab(session, reply, access);
+  if (!key.ok() || access == Access::kReadOnly) return key;
+  const Status made = MakeWritable(*key);
+  if (made.ok()) return key;
+  MutexLock lock(mu_);
+  slabs_.Unpin(*key);
+  NoteIdle();
+  return made;
+}
+
+// REQUIRES: the slab is pinned.
+Status Client::MakeWritable(SlabKey key) {
+  const SlabMapping* mapping = nullptr;
+  {
+    MutexLock lock(mu_);
+    const Slab& slab = slabs_.Get(key);
+    if (slab.is_writable) return {};
+    mapping = &slab.mapping;
+  }
+  VRAMPOOL_RETURN_IF_ERROR(mapping->MakeWritable());
+  MutexLock lock(mu_);
+  slabs_.Get(key).is_writable = true;
+  return {};
+}
+
+Result<SlabKey> Client::MapSlab(const SessionPtr& session,
+                                const SlabReply& reply, Access access) {
   SlabKey key{};
   SlabParcel parcel;
   switch (AwaitSlab(session, reply, key, parcel)) {
@@ -338,7 +367,7 @@ Result<SlabKey> Client::ObtainSlab(const SessionPtr& session,
       break;
   }
   Result<SlabMapping> mapping =
-      SlabMapping::Map(std::move(parcel), reply.size_bytes, gpu_);
+      SlabMapping::Map(std::move(parcel), reply.size_bytes, gpu_, access);
   if (!mapping.ok()) {
     // A CUDA_IPC handle of a daemon that has died opens nothing.
     AwaitLinkEnd(session, TimePoint::max());

@@ -102,7 +102,8 @@ std::unique_ptr<HeldObject> Client::TryHoldHere(const Token& token,
   Slab* const slab = slabs_.Find(session, token.place->slab);
   const auto [id, offset, size] = *token.place;
   if (slab == nullptr || size == 0 ||
-      !IsInside(offset, size, slab->mapping.size_bytes())) {
+      !IsInside(offset, size, slab->mapping.size_bytes()) ||
+      !(slab->is_writable || token.is_sealed)) {
     return nullptr;
   }
   std::unique_ptr<HeldObject> held = NewHeld(current_);
@@ -181,6 +182,7 @@ Result<std::unique_ptr<HeldObject>> Client::Assemble(const SessionPtr& session,
   std::unique_ptr<HeldObject> held = NewHeld(session);
   held->token.object = reply.object;
   held->token.secret = reply.secret;
+  held->token.is_sealed = reply.is_sealed;
   held->token.has_details =
       reply.layout_count + reply.name_size + reply.metadata_size > 0;
   if (reply.buffer_count == 1) held->token.place = reply.buffers[0];
@@ -191,7 +193,9 @@ Result<std::unique_ptr<HeldObject>> Client::Assemble(const SessionPtr& session,
   }
   Status filled;
   for (size_t i = 0; i < reply.slab_count && filled.ok(); ++i) {
-    Result<SlabKey> key = ObtainSlab(session, reply.slabs[i]);
+    Result<SlabKey> key =
+        ObtainSlab(session, reply.slabs[i],
+                   reply.is_sealed ? Access::kReadOnly : Access::kReadWrite);
     if (key.ok()) {
       held->pinned.push_back(*key);
     } else {

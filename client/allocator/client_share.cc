@@ -41,6 +41,11 @@ Status CheckShare(const Request& request) {
                     std::to_string(kMaxMetadataBytes) +
                     " bytes; put more of it into a buffer");
   }
+  if (request.expires_ms > 0 && request.name.empty()) {
+    return BadShare(
+        "an object without a name ends with its last hold and does not "
+        "expire; give a name, or no time");
+  }
   return {};
 }
 
@@ -94,6 +99,8 @@ Status Client::CallShare(const ShareRequest& request, Pieces& pieces,
   call.name = {request.name.data(), request.name.size()};
   call.metadata = {request.metadata.data(), request.metadata.size()};
   call.is_pending = request.is_pending || pieces.event.has_value();
+  call.is_sealed = request.is_sealed;
+  call.expires_ms = request.expires_ms;
   const CallOutcome outcome = pieces.session->MakeRaw(
       [&](ControlChannel& channel) { return channel.Share(call, reply); });
   // If the daemon may have made the object, somebody may open it by its name:
@@ -135,6 +142,7 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
   std::unique_ptr<HeldObject> held = NewHeld(pieces.session);
   held->token.object = reply.object;
   held->token.secret = reply.secret;
+  held->token.is_sealed = request.is_sealed;
   held->token.has_details = !request.layouts.empty() || !request.name.empty() ||
                             !request.metadata.empty();
   if (pieces.places.size() == 1) held->token.place = pieces.places.front();

@@ -31,6 +31,7 @@ Slab& SlabSet::AddOpened(std::shared_ptr<Session> session, SlabId id,
   slab.id = id;
   slab.session = std::move(session);
   slab.mapping = std::move(mapping);
+  slab.is_writable = slab.mapping.access() == Access::kReadWrite;
   slab.pins = 1;
   by_id_[{&owner, id}] = key;
   totals_.opened_bytes += size;

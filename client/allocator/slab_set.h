@@ -44,6 +44,7 @@ struct Slab {
   bool is_leased = false;
   bool is_parked = false;
   bool is_settling = false;
+  bool is_writable = true;  // In this process.
   LeaseId lease{};          // When leased.
   uint64_t pins = 0;        // Open objects in it, and calls under way.
   bool is_retired = false;  // Its session has ended and another has begun.

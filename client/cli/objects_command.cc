@@ -39,7 +39,10 @@ TableOf<v1::ObjectInfo> ObjectTable(absl::Time now) {
       {"NAME", Align::kLeft, [](const Row& row) { return Text(row.name()); }},
       {"TENANT", Align::kLeft,
        [](const Row& row) { return Text(row.tenant()); }},
-      {"STATE", Align::kLeft, [](const Row& row) { return Text(row.state()); }},
+      {"STATE", Align::kLeft,
+       [](const Row& row) {
+         return Text(absl::StrCat(row.state(), row.sealed() ? ", sealed" : ""));
+       }},
       {"SIZE", Align::kRight,
        [](const Row& row) { return Size(row.size_bytes()); }},
       {"BUFFERS", Align::kRight,
@@ -61,6 +64,8 @@ TableOf<v1::ObjectInfo> ObjectTable(absl::Time now) {
        [now](const Row& row) { return Age(row.created_unix_ns(), now); }},
       {"OPENED", Align::kRight,
        [now](const Row& row) { return Age(row.last_opened_unix_ns(), now); }},
+      {"EXPIRES", Align::kRight,
+       [now](const Row& row) { return Until(row.expires_unix_ns(), now); }},
   };
 }
 

@@ -28,6 +28,12 @@ Cell Age(int64_t unix_ns, absl::Time now) {
   return {.text = FormatSince(unix_ns, now), .key = age};
 }
 
+Cell Until(int64_t unix_ns, absl::Time now) {
+  if (unix_ns == 0) return {.text = "-", .key = INT64_MAX};
+  const absl::Duration left = absl::FromUnixNanos(unix_ns) - now;
+  return {.text = FormatAge(left), .key = absl::ToInt64Nanoseconds(left)};
+}
+
 void TextTable::AddColumn(std::string name, Align align) {
   names_.push_back(std::move(name));
   aligns_.push_back(align);

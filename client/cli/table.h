@@ -43,6 +43,8 @@ Cell Number(uint64_t value);
 Cell Size(uint64_t bytes);
 // How long ago; ordered by age, the youngest first, "-" (0) before all.
 Cell Age(int64_t unix_ns, absl::Time now);
+// How long until then; 0: never.
+Cell Until(int64_t unix_ns, absl::Time now);
 
 // Text in aligned columns, two blanks between them and none at line ends.
 class TextTable {

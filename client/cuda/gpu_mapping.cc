@@ -13,6 +13,15 @@ Status NotAsPromised(const std::string& what) {
           "the daemon sent a slab " + what + "; see the daemon's log"};
 }
 
+Status SetAccess(const GpuContext& gpu, cuda::DevicePtr base, uint64_t size,
+                 bool is_writable) {
+  cuda::MemAccessDesc access{};
+  access.location = {.type = cuda::kLocationDevice, .id = gpu.device()};
+  access.flags = is_writable ? cuda::kAccessReadWrite : cuda::kAccessRead;
+  return gpu.StatusOf(gpu.api().MemSetAccess(base, size, &access, 1),
+                      "making a slab accessible");
+}
+
 // An allocation's handle, released with it: mappings keep what they need.
 class ImportedHandle {
  public:
@@ -93,7 +102,8 @@ Result<GpuMapping> GpuMapping::OpenIpc(std::shared_ptr<const GpuContext> gpu,
 }
 
 Result<GpuMapping> GpuMapping::ImportVmm(std::shared_ptr<const GpuContext> gpu,
-                                         int fd, uint64_t size_bytes) {
+                                         int fd, uint64_t size_bytes,
+                                         bool is_writable) {
   if (fd < 0) return NotAsPromised("without a descriptor");
   const GpuContext::Scope scope(*gpu);
   VRAMPOOL_RETURN_IF_ERROR(scope.status());
@@ -117,14 +127,15 @@ Result<GpuMapping> GpuMapping::ImportVmm(std::shared_ptr<const GpuContext> gpu,
       api.MemMap(base, size_bytes, 0, handle.get(), 0),
       "mapping a slab of " + std::to_string(size_bytes) + " bytes"));
   range.NoteMapped();
-  cuda::MemAccessDesc access{};
-  access.location = {.type = cuda::kLocationDevice, .id = gpu->device()};
-  access.flags = cuda::kAccessReadWrite;
-  VRAMPOOL_RETURN_IF_ERROR(
-      gpu->StatusOf(api.MemSetAccess(base, size_bytes, &access, 1),
-                    "making a slab accessible"));
+  VRAMPOOL_RETURN_IF_ERROR(SetAccess(*gpu, base, size_bytes, is_writable));
   range.Keep();
   return GpuMapping(std::move(gpu), HandleKind::kVmmFd, base, size_bytes);
+}
+
+Status GpuMapping::MakeWritable() const {
+  const GpuContext::Scope scope(*gpu_);
+  VRAMPOOL_RETURN_IF_ERROR(scope.status());
+  return SetAccess(*gpu_, base_, size_, true);
 }
 
 bool GpuMapping::Close() {

@@ -45,7 +45,12 @@ class GpuMapping {
                                     uint64_t size_bytes);
   // `fd` may be closed afterwards.
   static Result<GpuMapping> ImportVmm(std::shared_ptr<const GpuContext> gpu,
-                                      int fd, uint64_t size_bytes);
+                                      int fd, uint64_t size_bytes,
+                                      bool is_writable = true);
+
+  // Of a VMM_FD mapping: it may be written from now on. Again changes nothing.
+  // Any thread, as long as the mapping stays. Errors of GpuContext::StatusOf().
+  Status MakeWritable() const;
 
   uint64_t base() const { return base_; }
   uint64_t size_bytes() const { return size_; }

@@ -98,6 +98,8 @@ v1::ShareRequest ToProto(const ShareCall& call) {
   to.set_name(StringOf(call.name));
   to.set_metadata(StringOf(call.metadata));
   to.set_pending(call.is_pending);
+  to.set_sealed(call.is_sealed);
+  to.set_expires_ms(call.expires_ms);
   return to;
 }
 
@@ -140,6 +142,7 @@ bool Fill(const v1::ShareResponse& from, ShareReply& to) {
 bool Fill(const v1::OpenResponse& from, OpenReply& to) {
   to.epoch = Epoch{from.epoch()};
   to.is_pending = from.pending();
+  to.is_sealed = from.sealed();
   to.object = ObjectId{from.object_id()};
   to.buffer_count = static_cast<size_t>(from.buffers_size());
   to.slab_count = static_cast<size_t>(from.slabs_size());

@@ -166,6 +166,8 @@ struct ShareCall {
   Text name;
   Text metadata;
   bool is_pending = false;
+  bool is_sealed = false;
+  uint64_t expires_ms = 0;  // Of the name; 0: never.
 };
 struct ShareReply {
   Epoch epoch{};
@@ -188,6 +190,7 @@ struct OpenReply {
   ObjectId object{};
   ObjectSecret secret = {};
   bool is_pending = false;  // Only if the call takes such.
+  bool is_sealed = false;
   size_t buffer_count = 0;
   size_t slab_count = 0;
   size_t layout_count = 0;  // 0 or buffer_count.
@@ -251,7 +254,7 @@ struct RpcModule {
   ControlChannel* (*open_channel)(const char* socket_path,
                                   const uint8_t* token);
 };
-inline constexpr uint32_t kRpcModuleAbi = 4;
+inline constexpr uint32_t kRpcModuleAbi = 5;
 inline constexpr char kRpcModuleSymbol[] = "vrampool_rpc_module";
 using RpcModuleFunction = const RpcModule* (*)();
 

@@ -43,7 +43,7 @@ Status NoRoom(uint64_t size_bytes) {
 constexpr uint64_t kHostAlignment = MappingAlignment(HandleKind::kHostFd);
 
 // Reserves more than needed and gives back what is not aligned.
-Result<std::byte*> MapAligned(int fd, uint64_t size) {
+Result<std::byte*> MapAligned(int fd, uint64_t size, int protection) {
   const uint64_t reserved = size + kHostAlignment;
   void* const range =
       ::mmap(nullptr, reserved, PROT_NONE,
@@ -52,9 +52,8 @@ Result<std::byte*> MapAligned(int fd, uint64_t size) {
   const uint64_t start = reinterpret_cast<uint64_t>(range);
   const uint64_t base =
       (start + kHostAlignment - 1) / kHostAlignment * kHostAlignment;
-  void* const mapped =
-      ::mmap(reinterpret_cast<void*>(base), size, PROT_READ | PROT_WRITE,
-             MAP_SHARED | MAP_FIXED, fd, 0);
+  void* const mapped = ::mmap(reinterpret_cast<void*>(base), size, protection,
+                              MAP_SHARED | MAP_FIXED, fd, 0);
   if (mapped == MAP_FAILED) {
     const Status failed = NoRoom(size);
     ::munmap(range, reserved);
@@ -71,21 +70,24 @@ Result<std::byte*> MapAligned(int fd, uint64_t size) {
 }  // namespace
 
 Result<SlabMapping> SlabMapping::Map(SlabParcel parcel, uint64_t size_bytes,
-                                     std::shared_ptr<const GpuContext> gpu) {
+                                     std::shared_ptr<const GpuContext> gpu,
+                                     Access access) {
   const uint64_t page = 4096;
   if (size_bytes == 0 || size_bytes % page != 0 ||
       size_bytes > (uint64_t{1} << 47) || parcel.size_bytes != size_bytes) {
     return Status(VRAMPOOL_INTERNAL,
                   "the daemon sent a slab of an impossible size");
   }
-  if (parcel.kind == HandleKind::kHostFd) return MapHost(parcel);
+  if (parcel.kind == HandleKind::kHostFd) return MapHost(parcel, access);
   if (parcel.kind == HandleKind::kCudaIpc && gpu != nullptr) {
     return OfGpu(
         GpuMapping::OpenIpc(std::move(gpu), parcel.handle, size_bytes));
   }
   if (parcel.kind == HandleKind::kVmmFd && gpu != nullptr) {
     return OfGpu(
-        GpuMapping::ImportVmm(std::move(gpu), parcel.fd.get(), size_bytes));
+        GpuMapping::ImportVmm(std::move(gpu), parcel.fd.get(), size_bytes,
+                              access == Access::kReadWrite),
+        access);
   }
   return Status(VRAMPOOL_VERSION_MISMATCH,
                 std::string("this client cannot map slabs of kind ") +
@@ -93,30 +95,46 @@ Result<SlabMapping> SlabMapping::Map(SlabParcel parcel, uint64_t size_bytes,
                     "; install a library that matches the daemon");
 }
 
-Result<SlabMapping> SlabMapping::MapHost(const SlabParcel& parcel) {
+Result<SlabMapping> SlabMapping::MapHost(const SlabParcel& parcel,
+                                         Access access) {
   VRAMPOOL_RETURN_IF_ERROR(CheckFile(parcel.fd.get(), parcel.size_bytes));
   SlabMapping mapping;
-  VRAMPOOL_ASSIGN_OR_RETURN(mapping.base_,
-                            MapAligned(parcel.fd.get(), parcel.size_bytes));
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      mapping.base_,
+      MapAligned(
+          parcel.fd.get(), parcel.size_bytes,
+          access == Access::kReadOnly ? PROT_READ : PROT_READ | PROT_WRITE));
+  mapping.access_ = access;
   mapping.size_ = parcel.size_bytes;
   mapping.kind_ = HandleKind::kHostFd;
   return mapping;
 }
 
-Result<SlabMapping> SlabMapping::OfGpu(Result<GpuMapping> mapped) {
+Result<SlabMapping> SlabMapping::OfGpu(Result<GpuMapping> mapped,
+                                       Access access) {
   VRAMPOOL_RETURN_IF_ERROR(mapped.status());
   SlabMapping mapping;
   mapping.base_ = reinterpret_cast<std::byte*>(mapped->base());
   mapping.size_ = mapped->size_bytes();
   mapping.kind_ = mapped->kind();
+  mapping.access_ = access;
   mapping.gpu_ = *std::move(mapped);
   return mapping;
+}
+
+Status SlabMapping::MakeWritable() const {
+  if (access_ == Access::kReadWrite) return {};
+  if (kind_ != HandleKind::kHostFd) return gpu_.MakeWritable();
+  if (::mprotect(base_, size_, PROT_READ | PROT_WRITE) == 0) return {};
+  return {VRAMPOOL_INTERNAL, std::string("making a slab writable failed: ") +
+                                 std::strerror(errno)};
 }
 
 SlabMapping& SlabMapping::operator=(SlabMapping&& other) noexcept {
   if (this == &other) return *this;
   (void)Unmap();  // As destroying.
   kind_ = std::exchange(other.kind_, HandleKind::kNone);
+  access_ = std::exchange(other.access_, Access::kReadWrite);
   base_ = std::exchange(other.base_, nullptr);
   size_ = std::exchange(other.size_, 0);
   gpu_ = std::move(other.gpu_);

@@ -20,6 +20,9 @@
 
 namespace vrampool::client {
 
+// What this process may do with a mapping at first.
+enum class Access { kReadOnly, kReadWrite };
+
 class SlabMapping {
  public:
   SlabMapping() = default;  // Empty.
@@ -30,15 +33,23 @@ class SlabMapping {
   ~SlabMapping() { (void)Unmap(); }
 
   // Maps `parcel`, which must be of `size_bytes`. `gpu` is the device's
-  // context, null for a client of the host. Errors of GpuMapping, and:
+  // context, null for a client of the host. CUDA_IPC knows no read-only
+  // mappings: it is read-write. Errors of GpuMapping, and:
   //   Internal  it is not what was promised, or the system has no room
   //   VersionMismatch  a handle kind that this library cannot map
   static Result<SlabMapping> Map(SlabParcel parcel, uint64_t size_bytes,
-                                 std::shared_ptr<const GpuContext> gpu);
+                                 std::shared_ptr<const GpuContext> gpu,
+                                 Access access = Access::kReadWrite);
+
+  // From now on it may be written, too. Again changes nothing. Any thread, as
+  // long as the mapping stays. Errors of GpuContext::StatusOf(), Internal.
+  Status MakeWritable() const;
 
   // Of a GPU's memory this is an address that only the GPU can use.
   std::byte* base() const { return base_; }
   uint64_t size_bytes() const { return size_; }
+  // As it was mapped.
+  Access access() const { return access_; }
   HandleKind kind() const { return kind_; }
 
   // Whether unmapping waits for nothing.
@@ -48,10 +59,12 @@ class SlabMapping {
   bool Unmap();
 
  private:
-  static Result<SlabMapping> MapHost(const SlabParcel& parcel);
-  static Result<SlabMapping> OfGpu(Result<GpuMapping> mapping);
+  static Result<SlabMapping> MapHost(const SlabParcel& parcel, Access access);
+  static Result<SlabMapping> OfGpu(Result<GpuMapping> mapping,
+                                   Access access = Access::kReadWrite);
 
   HandleKind kind_ = HandleKind::kNone;
+  Access access_ = Access::kReadWrite;
   std::byte* base_ = nullptr;
   uint64_t size_ = 0;
   GpuMapping gpu_;  // Of a GPU's memory.

@@ -29,6 +29,7 @@ struct Token {
   ObjectSecret secret = {};
   std::optional<BufferPlace> place;  // Of the only buffer.
   bool has_details = false;  // A layout, metadata or a name: known by RPC.
+  bool is_sealed = false;
 };
 
 std::string FormatToken(const Token& token);

@@ -168,6 +168,9 @@ class Broker {
   // the device lacks is granted to nobody. Call it now and then: what happens
   // outside the broker is seen by nothing else. Never blocks.
   virtual void RefreshDevice() = 0;
+  // Takes off the names of objects whose time is up. Call it now and then;
+  // calls that take names do so by themselves.
+  virtual void ExpireNames() = 0;
   virtual absl::Status DeviceHealth() = 0;
   virtual const DeviceInfo& device_info() const = 0;
   virtual Epoch epoch() const = 0;

@@ -182,6 +182,7 @@ absl::StatusOr<ShareGrant> BrokerImpl::Share(SessionId session,
   if (!FillRandom(secret.data(), secret.size())) {
     return absl::InternalError("the kernel gives no random bytes");
   }
+  ExpireNames();
   MutexLock lock(mu_);
   absl::StatusOr<ShareGrant> grant =
       arbiter_.Share(session, std::move(request), secret, clock_.Now());
@@ -236,6 +237,7 @@ absl::StatusOr<OpenGrant> BrokerImpl::Open(SessionId session,
                                            const OpenRequest& request,
                                            absl::Time deadline) {
   using Result = std::pair<absl::StatusOr<OpenGrant>, bool>;
+  ExpireNames();
   std::optional<ObjectId> awaited;  // An object that was pending.
   absl::StatusOr<OpenGrant> grant = WaitUntil(
       deadline, &BrokerImpl::objects_version_,
@@ -287,6 +289,7 @@ absl::Status BrokerImpl::Close(SessionId session, ObjectId object) {
 }
 
 absl::Status BrokerImpl::Unlink(SessionId session, std::string_view name) {
+  ExpireNames();
   Effects effects;
   {
     MutexLock lock(mu_);
@@ -309,6 +312,7 @@ absl::Status BrokerImpl::WaitForRoom(SessionId session, Bytes size,
 
 absl::Status BrokerImpl::WaitForName(SessionId session, std::string_view name,
                                      absl::Time deadline) {
+  ExpireNames();
   const absl::Status found = WaitUntil(
       deadline, &BrokerImpl::objects_version_, [&]() VRAMPOOL_REQUIRES(mu_) {
         const absl::Status exists = arbiter_.Exists(session, name);
@@ -320,6 +324,16 @@ absl::Status BrokerImpl::WaitForName(SessionId session, std::string_view name,
   return Refuse(Reason::kWaitedOut,
                 absl::StrCat("no object named '", std::string(name),
                              "' appeared in time"));
+}
+
+void BrokerImpl::ExpireNames() {
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    arbiter_.ExpireNames(clock_.Now(), effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
 }
 
 absl::StatusOr<Budget> BrokerImpl::GetBudget(SessionId session) {

@@ -72,6 +72,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   absl::StatusOr<Bytes> GhostBytes() override;
   absl::StatusOr<DeviceReport> ReadDevice() override;
   void RefreshDevice() override;
+  void ExpireNames() override;
   absl::Status DeviceHealth() override;
   const DeviceInfo& device_info() const override { return device_.info(); }
   Epoch epoch() const override { return epoch_; }

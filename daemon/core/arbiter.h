@@ -142,6 +142,9 @@ class Arbiter {
                       Effects& effects);
   void HoldReleased(SessionId session, ObjectId object, absl::Time now,
                     Effects& effects);
+  // Takes off the names whose time is up, as Unlink() does. An expired name is
+  // there until this call: make it before calls that take names, too.
+  void ExpireNames(absl::Time now, Effects& effects);
 
   // The device.
   void OnCreated(SlabId slab, const absl::Status& outcome, absl::Time now,

@@ -43,6 +43,11 @@ absl::Status CheckShape(const ShareRequest& request) {
         Reason::kBadArgument,
         absl::StrCat("a name has at most ", kMaxName, " bytes and no NUL"));
   }
+  if (request.name.empty() && request.lifetime != absl::InfiniteDuration()) {
+    return Refuse(Reason::kBadArgument,
+                  "an object without a name ends with its last hold and does "
+                  "not expire; give a name, or no time");
+  }
   if (request.metadata.size() > kMaxMetadata ||
       request.layout.size() > kMaxMetadata) {
     return Refuse({.reason = Reason::kLimitReached, .subject = "metadata"},
@@ -181,7 +186,8 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
                   .slabs = {},
                   .layout = object->layout,
                   .metadata = object->metadata,
-                  .is_pending = is_pending};
+                  .is_pending = is_pending,
+                  .is_sealed = object->is_sealed};
   for (const SlabId slab_id : object->slabs) {
     Slab& slab = *pool_.Find(slab_id);
     grant.slabs.push_back(
@@ -253,6 +259,16 @@ absl::Status Arbiter::Unlink(SessionId id, std::string_view name,
   TryEndObject(*object, now, effects);
   Pump(now, effects);
   return absl::OkStatus();
+}
+
+void Arbiter::ExpireNames(absl::Time now, Effects& effects) {
+  bool has_any = false;
+  while (Object* const object = objects_.FindExpired(now)) {
+    has_any = true;
+    objects_.TakeName(*object);
+    TryEndObject(*object, now, effects);
+  }
+  if (has_any) Pump(now, effects);
 }
 
 void Arbiter::HoldReleased(SessionId id, ObjectId object_id, absl::Time now,

@@ -97,6 +97,8 @@ Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
     view.phase = object->phase;
     view.created_at = object->created_at;
     view.last_opened_at = object->last_opened_at;
+    view.expires_at = object->expires_at;
+    view.is_sealed = object->is_sealed;
     view.metadata_bytes = object->metadata.size();
     view.layout = object->layout;
     snapshot.objects.push_back(std::move(view));

@@ -45,10 +45,12 @@ ObjectRecord RecordOf(const Object& object, const Ledger& ledger) {
   record.layout = object.layout;
   record.metadata = object.metadata;
   record.phase = object.phase;
+  record.is_sealed = object.is_sealed;
   record.is_watched = object.is_watched;
   record.holds.assign(object.holds.begin(), object.holds.end());
   record.created_at = object.created_at;
   record.last_opened_at = object.last_opened_at;
+  record.expires_at = object.expires_at;
   return record;
 }
 
@@ -180,10 +182,12 @@ void Arbiter::RestoreObjects(const CoreState& state) {
     object.layout = record.layout;
     object.metadata = record.metadata;
     object.phase = record.phase;
+    object.is_sealed = record.is_sealed;
     object.is_watched = record.is_watched;
     object.holds.insert(record.holds.begin(), record.holds.end());
     object.created_at = record.created_at;
     object.last_opened_at = record.last_opened_at;
+    object.expires_at = record.expires_at;
     for (const BufferRef& buffer : record.buffers) {
       if (std::find(object.slabs.begin(), object.slabs.end(), buffer.slab) !=
           object.slabs.end()) {

@@ -217,6 +217,9 @@ class Checker {
            !names_.insert({object.tenant, object.name}).second)) {
         return Damaged("object", object.id, "has an impossible name");
       }
+      if (object.name.empty() && object.expires_at != absl::InfiniteFuture()) {
+        return Damaged("object", object.id, "expires without a name");
+      }
       if (object.metadata.size() > kMaxMetadata ||
           object.layout.size() > kMaxMetadata) {
         return Damaged("object", object.id, "has too much metadata");

@@ -82,10 +82,12 @@ struct ObjectRecord {
   std::string layout;
   std::string metadata;
   ObjectPhase phase = ObjectPhase::kLive;
+  bool is_sealed = false;
   bool is_watched = false;
   std::vector<std::pair<SessionId, uint32_t>> holds;  // Ascending, counts > 0.
   absl::Time created_at;
   absl::Time last_opened_at;
+  absl::Time expires_at = absl::InfiniteFuture();  // Else it has a name.
   bool operator==(const ObjectRecord&) const = default;
 };
 

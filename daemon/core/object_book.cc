@@ -88,10 +88,12 @@ Object& ObjectBook::Add(TenantId tenant, SessionId producer,
   object->metadata = std::move(request.metadata);
   object->phase =
       request.is_pending ? ObjectPhase::kPending : ObjectPhase::kLive;
+  object->is_sealed = request.is_sealed;
   object->holds[producer] = 1;
   object->created_at = now;
+  if (!object->name.empty()) object->expires_at = now + request.lifetime;
   metadata_bytes_[tenant] += MetadataBytes(*object);
-  if (!object->name.empty()) names_[{tenant, object->name}] = object->id;
+  EnterName(*object);
   Publish(*object);
   return *objects_.emplace(object->id, std::move(object)).first->second;
 }
@@ -107,7 +109,7 @@ void ObjectBook::Restore(std::vector<Object> objects,
     if (MetadataBytes(object) > 0) {
       metadata_bytes_[object.tenant] += MetadataBytes(object);
     }
-    if (!object.name.empty()) names_[{object.tenant, object.name}] = object.id;
+    EnterName(object);
     Publish(object);
     const ObjectId id = object.id;
     objects_.emplace(id, std::make_unique<Object>(std::move(object)));
@@ -142,10 +144,24 @@ std::set<SessionId> ObjectBook::MarkBroken(Object& object) {
   return std::exchange(object.expecting, {});
 }
 
+void ObjectBook::EnterName(const Object& object) {
+  if (object.name.empty()) return;
+  names_[{object.tenant, object.name}] = object.id;
+  if (object.expires_at == absl::InfiniteFuture()) return;
+  expiries_.insert({object.expires_at, object.id});
+}
+
 void ObjectBook::TakeName(Object& object) {
   if (object.name.empty()) return;
   names_.erase({object.tenant, object.name});
+  expiries_.erase({object.expires_at, object.id});
   object.name.clear();
+  object.expires_at = absl::InfiniteFuture();
+}
+
+Object* ObjectBook::FindExpired(absl::Time now) {
+  if (expiries_.empty() || expiries_.begin()->first > now) return nullptr;
+  return Find(expiries_.begin()->second);
 }
 
 void ObjectBook::AddHold(Object& object, SessionId session) {
@@ -213,12 +229,18 @@ void ObjectBook::Publish(const Object& object) {
 void ObjectBook::CheckInvariants() const {
   std::map<TenantId, uint64_t> metadata;
   size_t named = 0;
+  size_t expiring = 0;
   for (const auto& [id, object] : objects_) {
     VRAMPOOL_CHECK(!object->holds.empty() || !object->name.empty() ||
                    object->is_watched);
     if (!object->name.empty()) {
       ++named;
       VRAMPOOL_CHECK(names_.at({object->tenant, object->name}) == id);
+    }
+    if (object->expires_at != absl::InfiniteFuture()) {
+      ++expiring;
+      VRAMPOOL_CHECK(!object->name.empty());
+      VRAMPOOL_CHECK(expiries_.contains({object->expires_at, id}));
     }
     if (MetadataBytes(*object) > 0) {
       metadata[object->tenant] += MetadataBytes(*object);
@@ -229,6 +251,7 @@ void ObjectBook::CheckInvariants() const {
     }
   }
   VRAMPOOL_CHECK(named == names_.size());
+  VRAMPOOL_CHECK(expiring == expiries_.size());
   for (const auto& [tenant, bytes] : metadata_bytes_) {
     const auto found = metadata.find(tenant);
     VRAMPOOL_CHECK(bytes == (found == metadata.end() ? 0 : found->second));

@@ -12,6 +12,8 @@
 //   O2  names are unique within a tenant
 //   O3  a tenant's metadata bytes are the sum over its objects
 //   O4  only a pending object is expected, and by sessions that hold it
+//   O5  an object with a name, and no other, is listed by when that expires, if
+//       it does
 //
 // Threads: not thread-safe. The Arbiter owns it.
 
@@ -68,12 +70,14 @@ struct Object {
   std::string layout;
   std::string metadata;
   ObjectPhase phase = ObjectPhase::kLive;
+  bool is_sealed = false;
   bool is_watched = false;              // Held by manifests only.
   std::map<SessionId, uint32_t> holds;  // By call.
   // Pending: who opened it all the same, and is to be told what becomes of it.
   std::set<SessionId> expecting;
   absl::Time created_at;
   absl::Time last_opened_at = absl::InfinitePast();
+  absl::Time expires_at = absl::InfiniteFuture();  // Its name does.
 
   Bytes size() const;
 };
@@ -105,6 +109,8 @@ class ObjectBook {
   std::set<SessionId> MarkReady(Object& object);
   std::set<SessionId> MarkBroken(Object& object);
   void TakeName(Object& object);
+  // An object whose name has expired by `now`, or null.
+  Object* FindExpired(absl::Time now);
 
   void AddHold(Object& object, SessionId session);
   // REQUIRES: the session has a hold.
@@ -129,6 +135,7 @@ class ObjectBook {
   uint64_t MetadataBytes(const Object& object) const;
   void Publish(const Object& object);
   uint64_t TakeSlot();
+  void EnterName(const Object& object);
 
   const uint32_t slot_count_;
   const Bytes metadata_per_tenant_;
@@ -136,6 +143,7 @@ class ObjectBook {
   HoldOracle& oracle_;
   std::map<ObjectId, std::unique_ptr<Object>> objects_;
   std::map<std::pair<TenantId, std::string>, ObjectId> names_;
+  std::set<std::pair<absl::Time, ObjectId>> expiries_;
   std::map<TenantId, uint64_t> metadata_bytes_;
   std::vector<uint64_t>
       generations_;  // By slot: of its present or next object.

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 
@@ -59,6 +60,9 @@ struct ShareRequest {
   std::string layout;    // Opaque here; already validated by the service.
   std::string metadata;  // Opaque.
   bool is_pending = false;
+  bool is_sealed = false;  // For openers to know; nothing here depends on it.
+  // How long the name stays; only with a name.
+  absl::Duration lifetime = absl::InfiniteDuration();
 };
 
 struct ShareGrant {
@@ -90,6 +94,7 @@ struct OpenGrant {
   std::string layout;
   std::string metadata;
   bool is_pending = false;  // The session is told when it no longer is.
+  bool is_sealed = false;
 };
 
 struct Budget {

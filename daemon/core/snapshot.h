@@ -92,6 +92,8 @@ struct ObjectView {
   ObjectPhase phase{};
   absl::Time created_at;
   absl::Time last_opened_at;  // InfinitePast: never.
+  absl::Time expires_at;      // InfiniteFuture: never.
+  bool is_sealed = false;
   uint64_t metadata_bytes = 0;
   std::string layout;  // As given to Share: opaque here.
 };

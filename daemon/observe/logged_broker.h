@@ -62,6 +62,7 @@ class LoggedBroker final : public Broker {
   absl::StatusOr<Bytes> GhostBytes() override;
   absl::StatusOr<DeviceReport> ReadDevice() override;
   void RefreshDevice() override { inner_.RefreshDevice(); }
+  void ExpireNames() override { inner_.ExpireNames(); }
   absl::Status DeviceHealth() override;
   const DeviceInfo& device_info() const override;
   Epoch epoch() const override;

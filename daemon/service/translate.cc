@@ -16,6 +16,8 @@ namespace {
 constexpr int kMaxBuffers = 64;
 constexpr size_t kMaxNameBytes = 255;
 constexpr size_t kMaxMetadataBytes = 64 * 1024;
+// A century: beyond it a time of the calendar may not be reckoned with.
+constexpr uint64_t kMaxExpiryMs = uint64_t{100} * 365 * 24 * 3600 * 1000;
 constexpr int kMaxUnmapped = 1024;
 
 absl::Status Bad(const std::string& what) {
@@ -154,6 +156,11 @@ absl::StatusOr<ShareRequest> FromProto(const v1::ShareRequest& request) {
   share.layout = EncodeLayouts(request.layouts());
   share.metadata = request.metadata();
   share.is_pending = request.pending();
+  share.is_sealed = request.sealed();
+  if (request.expires_ms() > 0) {
+    share.lifetime = absl::Milliseconds(
+        static_cast<int64_t>(std::min(request.expires_ms(), kMaxExpiryMs)));
+  }
   return share;
 }
 
@@ -237,6 +244,7 @@ v1::OpenResponse ToProto(OpenGrant grant, Epoch epoch) {
   response.set_name(std::move(grant.name));
   response.set_secret(TextOf(grant.secret));
   response.set_pending(grant.is_pending);
+  response.set_sealed(grant.is_sealed);
   return response;
 }
 

@@ -126,6 +126,10 @@ v1::ObjectInfo ToProto(const ObjectView& object) {
   info.set_created_unix_ns(ToUnixNs(object.created_at));
   info.set_last_opened_unix_ns(ToUnixNs(object.last_opened_at));
   info.set_metadata_bytes(object.metadata_bytes);
+  info.set_sealed(object.is_sealed);
+  if (object.expires_at != absl::InfiniteFuture()) {
+    info.set_expires_unix_ns(ToUnixNs(object.expires_at));
+  }
   *info.mutable_layouts() = DecodeLayouts(object.layout);
   return info;
 }

@@ -86,6 +86,8 @@ class ListingsTest : public CliTest {
     object->set_producer_alive(true);
     object->set_holds(1);
     object->add_holders(2);
+    object->set_sealed(true);
+    object->set_expires_unix_ns(Ago(absl::Minutes(-5)));
     object->set_created_unix_ns(Ago(absl::Hours(3)));
     v1::ObjectInfo* other = daemon_.replies().objects.add_objects();
     other->set_object_id((1ull << 24) | 18);
@@ -199,12 +201,12 @@ TEST_F(ListingsTest, ObjectsAreATable) {
   const Outcome outcome = Run({"objects"});
   EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
   EXPECT_EQ(outcome.out,
-            "OBJECT  NAME     TENANT  STATE      SIZE  BUFFERS  PRODUCER  "
-            "HOLDS  HOLDERS  METADATA    AGE  OPENED\n"
-            "  17.3  weights  root/a  live    1.0 MiB        2         1  "
-            "    1  2             0 B  3h00m       -\n"
-            "  18.1  -        root/b  broken      0 B        0  7 (gone)  "
-            "    0  -             0 B  3m00s   2m00s\n");
+            "OBJECT  NAME     TENANT  STATE            SIZE  BUFFERS  "
+            "PRODUCER  HOLDS  HOLDERS  METADATA    AGE  OPENED  EXPIRES\n"
+            "  17.3  weights  root/a  live, sealed  1.0 MiB        2  "
+            "       1      1  2             0 B  3h00m       -    5m00s\n"
+            "  18.1  -        root/b  broken            0 B        0  "
+            "7 (gone)      0  -             0 B  3m00s   2m00s        -\n");
 }
 
 TEST_F(ListingsTest, ObjectsOfASessionAreThoseItMadeOrHolds) {

@@ -22,6 +22,7 @@ Token MakeToken() {
   token.place = BufferPlace{
       .slab = SlabId{11}, .offset_bytes = 256, .size_bytes = ~uint64_t{0}};
   token.has_details = true;
+  token.is_sealed = true;
   return token;
 }
 
@@ -39,6 +40,7 @@ TEST(TokenTest, TextGivesTheTokenBackAndFitsItsBound) {
   EXPECT_EQ(parsed->place->offset_bytes, 256u);
   EXPECT_EQ(parsed->place->size_bytes, ~uint64_t{0});
   EXPECT_TRUE(parsed->has_details);
+  EXPECT_TRUE(parsed->is_sealed);
 }
 
 TEST(TokenTest, TokenWithoutPlaceIsShorterAndStaysWithout) {
@@ -47,6 +49,8 @@ TEST(TokenTest, TokenWithoutPlaceIsShorterAndStaysWithout) {
   const auto parsed = ParseToken(FormatToken(token));
   ASSERT_TRUE(parsed.has_value());
   EXPECT_FALSE(parsed->place.has_value());
+  token.is_sealed = false;
+  EXPECT_FALSE(ParseToken(FormatToken(token))->is_sealed);
 }
 
 TEST(TokenTest, EveryDamagedCharacterIsNoticed) {

@@ -135,6 +135,18 @@ size_t Gpu::FreeBytes() const {
   return free;
 }
 
+bool Gpu::MayWrite(cuda::DevicePtr at) const {
+  MakeCurrent();
+  const cuda::MemLocation location{.type = cuda::kLocationDevice,
+                                   .id = device_};
+  unsigned long long flags = 0;
+  const cuda::Result result = test().MemGetAccess(&flags, &location, at);
+  // Memory that was not mapped by the functions of this kind is writable.
+  if (result == cuda::kInvalidValue) return true;
+  Expect(result, "asking for the access to memory");
+  return flags == static_cast<unsigned long long>(cuda::kAccessReadWrite);
+}
+
 TestStream::TestStream(const Gpu& gpu) : gpu_(gpu) {
   gpu_.Expect(gpu_.test().StreamCreate(&stream_, cuda::kTestStreamNonBlocking),
               "making a stream");

@@ -75,6 +75,8 @@ class Gpu {
 
   void Synchronize(cuda::Stream stream) const;
   size_t FreeBytes() const;
+  // False: the memory there is mapped for reading only.
+  bool MayWrite(cuda::DevicePtr at) const;
 
  private:
   template <typename Run>

@@ -57,6 +57,9 @@ inline constexpr Result kCaptureWrongThread = 908;
   X(GraphLaunch, cuGraphLaunch, (GraphExec exec, Stream stream))            \
   X(GraphDestroy, cuGraphDestroy, (Graph graph))                            \
   X(GraphExecDestroy, cuGraphExecDestroy, (GraphExec exec))                 \
+  X(MemGetAccess, cuMemGetAccess,                                           \
+    (unsigned long long* flags, const MemLocation* location,                \
+     DevicePtr pointer))                                                    \
   X(MemsetD8Async, cuMemsetD8Async,                                         \
     (DevicePtr pointer, unsigned char value, size_t count, Stream stream))  \
   X(MemsetD32Async, cuMemsetD32Async,                                       \

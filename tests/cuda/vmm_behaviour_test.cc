@@ -68,6 +68,24 @@ TEST_F(VmmBehaviourTest, AReadOnlyMappingKillsTheContextThatWritesToIt) {
   EXPECT_EQ(gpu_.CountMismatches(stream_.get(), buffer.words(), 5), 0u);
 }
 
+TEST_F(VmmBehaviourTest, AReadOnlyMappingCanBeMadeWritable) {
+  const VmmBuffer buffer(gpu_, kBytes);
+  gpu_.Fill(stream_.get(), buffer.words(), 5);
+  gpu_.Synchronize(stream_.get());
+  const UniqueFd fd(buffer.Export());
+  const VmmBuffer mine(gpu_, kBytes, fd.get(), cuda::kAccessRead);
+  EXPECT_FALSE(gpu_.MayWrite(mine.at()));
+  EXPECT_EQ(gpu_.CountMismatches(stream_.get(), mine.words(), 5), 0u);
+  cuda::MemAccessDesc access{};
+  access.location = {.type = cuda::kLocationDevice, .id = gpu_.device()};
+  access.flags = cuda::kAccessReadWrite;
+  ASSERT_EQ(gpu_.api().MemSetAccess(mine.at(), kBytes, &access, 1),
+            cuda::kSuccess);
+  EXPECT_TRUE(gpu_.MayWrite(mine.at()));
+  gpu_.Fill(stream_.get(), mine.words(), 6);
+  EXPECT_EQ(gpu_.CountMismatches(stream_.get(), buffer.words(), 6), 0u);
+}
+
 TEST_F(VmmBehaviourTest, FreedUnderAMappingItLingersApartFromNewMemory) {
   VmmBuffer buffer(gpu_, kBytes);
   gpu_.Fill(stream_.get(), buffer.words(), 1);

@@ -136,6 +136,59 @@ TEST_P(Flow, ANamedObjectOutlivesItsProducer) {
   EXPECT_EQ(consumer->Quit(), 0);
 }
 
+TEST_P(Flow, ANameExpires) {
+  StartDaemon("64MiB", "");
+  const auto producer = StartClient();
+  ASSERT_TRUE(producer->Do("allocate a 100000").ok());
+  ASSERT_TRUE(producer->Do("share_for 1 a short weights").ok());
+  ASSERT_TRUE(producer->Do("share_for 86400000 a long other").ok());
+  // By itself, without a call that asks for the name.
+  ASSERT_TRUE(producer->Do("close short").ok());
+  ASSERT_THAT(daemon_->Await([](const v1::GetStatusResponse& status) {
+    return status.objects() == 1;
+  }),
+              IsOk());
+  const auto consumer = StartClient();
+  EXPECT_EQ(consumer->Do("open_name w weights 0").status, "NOT_FOUND");
+  EXPECT_TRUE(consumer->Do("open_name o other 0").ok());
+  ASSERT_TRUE(producer->Do("share_for 60000 a again weights").ok());
+  EXPECT_TRUE(consumer->Do("open_name w weights 0").ok());
+  EXPECT_EQ(producer->Do("share_for 60000 a twice").status, "INVALID_ARGUMENT");
+  EXPECT_TRUE(producer->Do("unlink weights").ok());
+  EXPECT_TRUE(producer->Do("unlink other").ok());
+  EXPECT_EQ(consumer->Quit(), 0);
+  EXPECT_EQ(producer->Quit(), 0);
+}
+
+// Two objects of one slab, so of one mapping.
+TEST_P(Flow, ASealedObjectIsForReadingInOtherProcesses) {
+  StartDaemon("64MiB", "");
+  const auto producer = StartClient();
+  ASSERT_TRUE(producer->Do("allocate a 100000").ok());
+  ASSERT_TRUE(producer->Do("allocate b 100000").ok());
+  ASSERT_TRUE(producer->Do("fill a 9").ok());
+  const Answer sealed = producer->Do("share_sealed a s");
+  const Answer open = producer->Do("share b o");
+  EXPECT_EQ(producer->Do("access s").text, "read-write sealed");
+  const auto consumer = StartClient();
+  const bool is_legacy = GetParam() == Served::kCudaIpc;
+  const std::string guarded = is_legacy ? "read-write" : "read-only";
+  ASSERT_TRUE(consumer->Do("open s " + sealed.text + " 0").ok());
+  EXPECT_EQ(consumer->Do("access s").text, guarded + " sealed");
+  EXPECT_TRUE(consumer->Do("check s 9").ok());
+  // Again, by the way without a call.
+  ASSERT_TRUE(consumer->Do("open again " + sealed.text + " 0").ok());
+  EXPECT_EQ(consumer->Do("access again").text, guarded + " sealed");
+  // What is not sealed may be written, and then so may be its neighbours.
+  ASSERT_TRUE(consumer->Do("open o " + open.text + " 0").ok());
+  EXPECT_EQ(consumer->Do("access o").text, "read-write");
+  EXPECT_TRUE(consumer->Do("fill o 4").ok());
+  EXPECT_TRUE(producer->Do("check b 4").ok());
+  EXPECT_TRUE(producer->Do("check a 9").ok());
+  EXPECT_EQ(consumer->Quit(), 0);
+  EXPECT_EQ(producer->Quit(), 0);
+}
+
 TEST_P(Flow, TwoProcessesSeeEachOthersBytes) {
   StartDaemon("64MiB", "");
   const auto one = StartClient();

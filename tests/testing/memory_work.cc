@@ -28,6 +28,7 @@ class HostWork final : public MemoryWork {
   bool HasPattern(Piece piece, uint64_t seed) override {
     return testing::HasPattern(piece.data, piece.size, seed);
   }
+  bool MayWrite(Piece piece) override { return testing::MayWrite(piece.data); }
   void CheckLate(Piece piece, uint64_t seed) override {
     if (!HasPattern(piece, seed)) ++wrong_;
   }
@@ -82,6 +83,9 @@ class GpuWork final : public MemoryWork {
     gpu_.MakeCurrent();
     gpu_.Spin(stream(), kMoment);
     Fill(piece, seed);
+  }
+  bool MayWrite(Piece piece) override {
+    return gpu_.MayWrite(WordsOf(piece).at);
   }
   bool HasPattern(Piece piece, uint64_t seed) override {
     gpu_.MakeCurrent();

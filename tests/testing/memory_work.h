@@ -51,6 +51,8 @@ class MemoryWork {
   virtual void Fill(Piece piece, uint64_t seed) = 0;
   // The same after a moment.
   virtual void FillLate(Piece piece, uint64_t seed) = 0;
+  // Whether this process may write there. Touches nothing.
+  virtual bool MayWrite(Piece piece) = 0;
   // Waits.
   virtual bool HasPattern(Piece piece, uint64_t seed) = 0;
   // Looks after a moment, and counts what is wrong then.

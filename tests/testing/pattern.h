@@ -3,6 +3,9 @@
 #ifndef VRAMPOOL_TESTS_TESTING_PATTERN_H_
 #define VRAMPOOL_TESTS_TESTING_PATTERN_H_
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -33,6 +36,17 @@ inline bool HasPattern(const void* data, size_t size, uint64_t seed) {
     if (word != PatternWord(seed, i)) return false;
   }
   return true;
+}
+
+// Whether this process may write to the byte there, by the kernel's word: it is
+// asked to write the byte that is there already.
+inline bool MayWrite(void* at) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return false;
+  const bool may = ::write(ends[1], at, 1) == 1 && ::read(ends[0], at, 1) == 1;
+  ::close(ends[0]);
+  ::close(ends[1]);
+  return may;
 }
 
 }  // namespace vrampool::testing

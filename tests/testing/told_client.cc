@@ -7,6 +7,8 @@
 //   allocate NAME BYTES [TAG]      free NAME           fill NAME SEED
 //   check NAME SEED (CHANGED if its bytes are not those of fill)
 //   share NAME OBJECT [PUBLIC]     share_pending NAME OBJECT [PUBLIC]
+//   share_sealed NAME OBJECT       share_for MS NAME OBJECT PUBLIC
+//   access NAME (what this process may do there, and may be meant to)
 //   ready OBJECT                   open OBJECT TOKEN WAIT_MS
 //   open_name OBJECT PUBLIC WAIT_MS                    close OBJECT
 //   unlink PUBLIC                  trim                quiesce
@@ -65,8 +67,10 @@ class ToldClient {
   std::string Free(Words& words);
   std::string FillLater(Words& words);
   std::string Check(Words& words);
-  enum Contents { kComplete, kPending, kOrdered };
+  enum Contents { kComplete, kPending, kOrdered, kSealed };
   std::string Share(Words& words, Contents contents);
+  std::string ShareFor(Words& words);
+  std::string AccessTo(Words& words);
   std::string Ready(Words& words);
   std::string Open(Words& words);
   std::string OpenName(Words& words);
@@ -111,6 +115,9 @@ std::string ToldClient::Do(const std::string& command) {
       {"share", [&](Words& words) { return Share(words, kComplete); }},
       {"share_pending", [&](Words& words) { return Share(words, kPending); }},
       {"share_ordered", [&](Words& words) { return Share(words, kOrdered); }},
+      {"share_sealed", [&](Words& words) { return Share(words, kSealed); }},
+      {"share_for", [&](Words& words) { return ShareFor(words); }},
+      {"access", [&](Words& words) { return AccessTo(words); }},
       {"ready", [&](Words& words) { return Ready(words); }},
       {"open", [&](Words& words) { return Open(words); }},
       {"open_name", [&](Words& words) { return OpenName(words); }},
@@ -184,10 +191,29 @@ std::string ToldClient::Share(Words& words, Contents contents) {
   std::string object;
   Client::ShareOptions options;
   options.is_pending = contents == kPending;
+  options.is_sealed = contents == kSealed;
   if (contents == kOrdered) options.stream = work_->stream();
   words >> name >> object >> options.name;
   const Memory& memory = memory_[name];
   return Keep(object, client_.Share({{memory.data, memory.size}}, options));
+}
+
+std::string ToldClient::ShareFor(Words& words) {
+  std::string name;
+  std::string object;
+  Client::ShareOptions options;
+  words >> options.expires_ms >> name >> object >> options.name;
+  const Memory& memory = memory_[name];
+  return Keep(object, client_.Share({{memory.data, memory.size}}, options));
+}
+
+std::string ToldClient::AccessTo(Words& words) {
+  std::string name;
+  words >> name;
+  const Memory& memory = memory_[name];
+  return std::string(work_->MayWrite(PieceOf(memory)) ? "OK read-write"
+                                                      : "OK read-only") +
+         (memory.object && memory.object.is_sealed() ? " sealed" : "");
 }
 
 std::string ToldClient::Ready(Words& words) {

@@ -342,6 +342,14 @@ typedef struct vrampool_share_options {
    * vrampool_share() is done; not with `pending`. 0: they are complete now. */
   int ordered;
   cudaStream_t stream; /* With `ordered`. Not used after vrampool_share(). */
+  /* 1: nobody changes the contents once they are complete. Other processes
+   * that open only sealed objects of a slab map it for reading: a write there
+   * faults. A guard against accidents: memory of kind CUDA_IPC cannot have it,
+   * and neither has the process that shares. */
+  int sealed;
+  /* So long after this call the name is taken off, as by vrampool_unlink().
+   * 0: it stays until then. With a name only. */
+  uint64_t expires_ms;
 } vrampool_share_options;
 
 VRAMPOOL_API void vrampool_share_options_init(vrampool_share_options* options);
@@ -441,6 +449,9 @@ VRAMPOOL_API vrampool_status vrampool_open_name_on(vrampool_client* client,
  *   UNAVAILABLE  the daemon went away before they were complete: nobody can
  *                tell whether they are */
 VRAMPOOL_API vrampool_status vrampool_object_status(vrampool_object* object);
+
+/* 1: it was shared as sealed, and is to be read only. */
+VRAMPOOL_API int vrampool_object_is_sealed(vrampool_object* object);
 
 /* What is in an object. Pointers stay valid until it is closed. An index out of
  * range gives null and zero. */

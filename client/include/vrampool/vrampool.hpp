@@ -101,6 +101,8 @@ class Object {
     return status;
   }
 
+  // To be read only.
+  bool is_sealed() const { return ::vrampool_object_is_sealed(object_) != 0; }
   std::size_t buffer_count() const {
     return ::vrampool_object_buffer_count(object_);
   }
@@ -180,6 +182,8 @@ class Client {
     bool is_pending = false;
     // The contents are complete when what is enqueued on it so far is done.
     std::optional<cudaStream_t> stream;
+    bool is_sealed = false;        // Openers elsewhere map it for reading.
+    std::uint64_t expires_ms = 0;  // Then the name is taken off; 0: never.
   };
 
   static Result<Client> Open(const vrampool_options* options = nullptr) {
@@ -280,6 +284,8 @@ class Client {
     raw.metadata_size = options.metadata.size();
     raw.pending = options.is_pending ? 1 : 0;
     raw.ordered = options.stream ? 1 : 0;
+    raw.sealed = options.is_sealed ? 1 : 0;
+    raw.expires_ms = options.expires_ms;
     raw.stream = options.stream.value_or(nullptr);
     vrampool_object* object = nullptr;
     const Status status(::vrampool_share(client_, buffers.data(),

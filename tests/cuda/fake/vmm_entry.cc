@@ -255,4 +255,16 @@ Result cuMemSetAccess(DevicePtr pointer, size_t bytes,
   return kSuccess;
 }
 
+Result cuMemGetAccess(unsigned long long* flags, const MemLocation* location,
+                      DevicePtr pointer) {
+  Process& process = Process::Get();
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(process.Enter(__func__));
+  const auto range = process.addresses().Find(pointer);
+  if (!range || range->kind != RangeKind::kVmm || DeviceOf(*location) < 0) {
+    return kInvalidValue;
+  }
+  *flags = static_cast<unsigned long long>(range->access);
+  return kSuccess;
+}
+
 }  // namespace vrampool::cuda

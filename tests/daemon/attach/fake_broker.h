@@ -98,6 +98,7 @@ class FakeBroker final : public Broker {
   absl::StatusOr<Bytes> GhostBytes() override { return NotHere(); }
   absl::StatusOr<DeviceReport> ReadDevice() override { return NotHere(); }
   void RefreshDevice() override {}
+  void ExpireNames() override {}
   absl::Status DeviceHealth() override { return absl::OkStatus(); }
   void BeginShutdown() override {}
 

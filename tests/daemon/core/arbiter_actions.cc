@@ -33,7 +33,8 @@ Action ReadOtherAction(uint8_t choice, ByteReader& in) {
   if (choice < 173) return WipeHold{in.Next(), in.Next(), !in.OneIn(4)};
   if (choice < 203) return DeviceMakes{in.Next(), in.Next()};
   if (choice < 231) return DeviceGivesUp{in.Next(), in.Next()};
-  if (choice < 233) return RetryDevice{};
+  if (choice < 232) return RetryDevice{};
+  if (choice < 234) return TimePasses{in.Next()};
   if (choice < 241) return SocketEnds{in.Next()};
   if (choice < 248) return ProcessEnds{in.Next()};
   if (choice < 250) return CondemnClient{in.Next()};

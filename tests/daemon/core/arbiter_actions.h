@@ -77,6 +77,9 @@ struct CloseObject {
 struct UnlinkName {
   uint8_t session, name;
 };
+struct TimePasses {
+  uint8_t seconds;
+};
 struct WriteHold {
   uint8_t session, object;
 };
@@ -115,10 +118,10 @@ struct StopDaemon {};
 using Action =
     std::variant<AttachClient, AskForLease, GiveUpWaiting, GiveBack, UndoGrant,
                  SayUnmapped, ShareBuffers, SayReady, OpenByToken, OpenByName,
-                 CloseObject, UnlinkName, WriteHold, WipeHold, DeviceMakes,
-                 DeviceGivesUp, RetryDevice, SocketEnds, ProcessEnds,
-                 CondemnClient, ChangeLimit, RestartDaemon, DeviceRoomChanges,
-                 LoseDevice, StopDaemon>;
+                 CloseObject, UnlinkName, TimePasses, WriteHold, WipeHold,
+                 DeviceMakes, DeviceGivesUp, RetryDevice, SocketEnds,
+                 ProcessEnds, CondemnClient, ChangeLimit, RestartDaemon,
+                 DeviceRoomChanges, LoseDevice, StopDaemon>;
 
 // Nothing when there is no more.
 std::optional<Action> ReadAction(ByteReader& bytes);

@@ -251,6 +251,12 @@ absl::Status ArbiterTest::Unlink(SessionId session, std::string_view name) {
   return status;
 }
 
+void ArbiterTest::ExpireNames() {
+  Effects effects;
+  arbiter().ExpireNames(world_->now, effects);
+  world_->Absorb(std::move(effects));
+}
+
 void ArbiterTest::HoldInManifest(SessionId session, ObjectId object) {
   world_->oracle.holds.insert({session, object});
 }

@@ -73,6 +73,7 @@ class ArbiterTest : public ::testing::Test {
                                         const ShareGrant& share);
   absl::Status Close(SessionId session, ObjectId object);
   absl::Status Unlink(SessionId session, std::string_view name);
+  void ExpireNames();
   // A hold written to, or wiped from, the session's own manifest.
   void HoldInManifest(SessionId session, ObjectId object);
   void ReleaseInManifest(SessionId session, ObjectId object);

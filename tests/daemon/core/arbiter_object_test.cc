@@ -1,5 +1,6 @@
 // Sharing: what becomes an object, who may open it, and when it ends.
 
+#include "absl/strings/str_cat.h"
 #include "proto/shm/object_table.h"
 #include "tests/daemon/core/arbiter_fixture.h"
 
@@ -175,6 +176,72 @@ TEST_F(ArbiterObjectTest, ANamedObjectLivesUntilItIsUnlinked) {
   EXPECT_THAT(Unlink(peer_, "model"), IsOk());
   EXPECT_FALSE(Find(share.object).has_value());
   EXPECT_THAT(Unlink(peer_, "model"), IsRefused(Reason::kObjectUnknown));
+}
+
+TEST_F(ArbiterObjectTest, ANameExpires) {
+  ShareRequest request = Buffer(lease_.slab.id, "model");
+  request.lifetime = absl::Seconds(10);
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const ShareGrant share, TryShare(a_, request));
+  EXPECT_EQ(Find(share.object)->expires_at, world().now + absl::Seconds(10));
+  EXPECT_THAT(Open(peer_, "model"), IsOk());
+  Advance(absl::Seconds(9));
+  ExpireNames();
+  EXPECT_THAT(arbiter().Exists(peer_, "model"), IsOk());
+  Advance(absl::Seconds(1));
+  ExpireNames();
+  // The holds go on.
+  EXPECT_THAT(Open(peer_, "model"), IsRefused(Reason::kObjectUnknown));
+  EXPECT_THAT(Open(peer_, share), IsOk());
+  // The name can be had again, and is not taken off once more.
+  request.lifetime = absl::InfiniteDuration();
+  EXPECT_THAT(TryShare(a_, request), IsOk());
+  Advance(absl::Hours(1));
+  ExpireNames();
+  EXPECT_THAT(arbiter().Exists(peer_, "model"), IsOk());
+}
+
+TEST_F(ArbiterObjectTest, AnObjectThatNobodyHoldsEndsWhenItsNameExpires) {
+  ShareRequest request = Buffer(lease_.slab.id, "model");
+  request.lifetime = absl::Seconds(10);
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const ShareGrant share, TryShare(a_, request));
+  Die(a_);
+  EXPECT_EQ(StateOf(lease_.slab.id), SlabState::kKept);
+  Advance(absl::Seconds(10));
+  ExpireNames();
+  EXPECT_FALSE(Find(share.object).has_value());
+  DestroyedAll();
+  EXPECT_TRUE(IsWhole());
+}
+
+TEST_F(ArbiterObjectTest, NamesExpireInTheOrderOfTheirTimes) {
+  for (const int seconds : {30, 10, 20}) {
+    ShareRequest request = Buffer(lease_.slab.id, absl::StrCat("of", seconds));
+    request.lifetime = absl::Seconds(seconds);
+    EXPECT_THAT(TryShare(a_, request), IsOk());
+  }
+  EXPECT_THAT(Unlink(a_, "of10"), IsOk());  // It expires no more.
+  Advance(absl::Seconds(20));
+  ExpireNames();
+  EXPECT_THAT(arbiter().Exists(a_, "of20"), IsRefused(Reason::kObjectUnknown));
+  EXPECT_THAT(arbiter().Exists(a_, "of30"), IsOk());
+}
+
+TEST_F(ArbiterObjectTest, OnlyANameExpires) {
+  ShareRequest request = Buffer(lease_.slab.id);
+  request.lifetime = absl::Seconds(10);
+  EXPECT_THAT(TryShare(a_, request), IsRefused(Reason::kBadArgument));
+}
+
+TEST_F(ArbiterObjectTest, OpenersLearnThatAnObjectIsSealed) {
+  ShareRequest request = Buffer(lease_.slab.id, "model");
+  request.is_sealed = true;
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const ShareGrant share, TryShare(a_, request));
+  EXPECT_TRUE(Find(share.object)->is_sealed);
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const OpenGrant by_token, Open(peer_, share));
+  EXPECT_TRUE(by_token.is_sealed);
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const OpenGrant other,
+                                Open(peer_, Share(a_, lease_, "other")));
+  EXPECT_FALSE(other.is_sealed);
 }
 
 TEST_F(ArbiterObjectTest, AnUnlinkedObjectLivesOnWithItsHolds) {

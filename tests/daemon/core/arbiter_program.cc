@@ -43,6 +43,7 @@ void ArbiterProgram::Coverage::Add(const Coverage& other) {
   settled += other.settled;
   opened += other.opened;
   ended_objects += other.ended_objects;
+  expired += other.expired;
   known += other.known;
   lingered += other.lingered;
   failed_destroys += other.failed_destroys;

@@ -41,6 +41,7 @@ class ArbiterProgram {
     uint64_t settled = 0;
     uint64_t opened = 0;
     uint64_t ended_objects = 0;
+    uint64_t expired = 0;
     uint64_t known = 0;  // Who expected a pending object, and was told.
     uint64_t lingered = 0;
     uint64_t failed_destroys = 0;
@@ -86,6 +87,7 @@ class ArbiterProgram {
   void Do(const OpenByName& action);
   void Do(const CloseObject& action);
   void Do(const UnlinkName& action);
+  void Do(const TimePasses& action);
   void Do(const WriteHold& action);
   void Do(const WipeHold& action);
   void Do(const DeviceMakes& action);
@@ -110,7 +112,8 @@ class ArbiterProgram {
   void Finish();
   void CheckWhole();
 
-  Arbiter& arbiter() { return world_->arbiter(); }
+  size_t CountNames() const;
+  Arbiter& arbiter() const { return world_->arbiter(); }
   const Client& PickClient(uint8_t n) const;  // Not a witness, if it can.
   SessionId PickSession(uint8_t n) const;     // Now and then nobody's.
   // Mostly one of the same tenant, who has something to do with it.

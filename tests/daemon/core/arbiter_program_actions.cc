@@ -156,6 +156,7 @@ void ArbiterProgram::Do(const ShareBuffers& action) {
   request.name = kNames[action.name % kNames.size()];
   request.metadata = std::string(action.size, 'm');
   request.is_pending = action.is_pending;
+  if (action.size % 4 == 0) request.lifetime = absl::Seconds(action.size);
   const SessionId session =
       action.is_owner ? first.session : PickSession(action.session);
   ObjectSecret secret = {};
@@ -246,6 +247,26 @@ void ArbiterProgram::Do(const UnlinkName& action) {
       PickSession(action.session), kNames[action.name % kNames.size()],
       world_->now, effects)));
   Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const TimePasses& action) {
+  world_->now += absl::Seconds(action.seconds);
+  Effects effects;
+  const size_t before = CountNames();
+  arbiter().ExpireNames(world_->now, effects);
+  coverage_.expired += before - CountNames();
+  Absorb(std::move(effects));
+  for (const ObjectView& object : arbiter().TakeSnapshot(world_->now).objects) {
+    VRAMPOOL_CHECK(object.expires_at > world_->now);
+  }
+}
+
+size_t ArbiterProgram::CountNames() const {
+  size_t names = 0;
+  for (const ObjectView& object : arbiter().TakeSnapshot(world_->now).objects) {
+    if (!object.name.empty()) ++names;
+  }
+  return names;
 }
 
 void ArbiterProgram::Do(const WriteHold& action) {

@@ -96,6 +96,10 @@ class Vandal {
       case 7:
         object.id = MakeObjectId(Number(), Number());
         break;
+      case 8:
+        object.expires_at =
+            absl::FromUnixSeconds(static_cast<int64_t>(Number() >> 8));
+        break;
       default:
         break;
     }

@@ -267,6 +267,8 @@ TEST_F(BrokerServiceTest, ShareIsTranslatedBothWays) {
   request.set_name("weights");
   request.set_metadata(std::string("\0\xff", 2));
   request.set_pending(true);
+  request.set_sealed(true);
+  request.set_expires_ms(1500);
   v1::ShareResponse response;
   ASSERT_TRUE(user_.broker->Share(WithToken().get(), request, &response).ok());
   ASSERT_EQ(shared.buffers.size(), 1u);
@@ -276,11 +278,21 @@ TEST_F(BrokerServiceTest, ShareIsTranslatedBothWays) {
   EXPECT_EQ(shared.name, "weights");
   EXPECT_EQ(shared.metadata, std::string("\0\xff", 2));
   EXPECT_TRUE(shared.is_pending);
+  EXPECT_TRUE(shared.is_sealed);
+  EXPECT_EQ(shared.lifetime, absl::Milliseconds(1500));
   ASSERT_EQ(DecodeLayouts(shared.layout).size(), 1);
   EXPECT_EQ(DecodeLayouts(shared.layout)[0].dtype_bits(), 32u);
   EXPECT_EQ(response.epoch(), kEpoch);
   EXPECT_EQ(response.object_id(), 21u);
   EXPECT_EQ(response.secret(), std::string(16, 's'));
+  // The furthest time is one that the calendar knows.
+  request.set_expires_ms(UINT64_MAX);
+  ASSERT_TRUE(user_.broker->Share(WithToken().get(), request, &response).ok());
+  EXPECT_GT(shared.lifetime, absl::Hours(24 * 365));
+  EXPECT_LT(absl::Now() + shared.lifetime, absl::InfiniteFuture());
+  request.set_expires_ms(0);
+  ASSERT_TRUE(user_.broker->Share(WithToken().get(), request, &response).ok());
+  EXPECT_EQ(shared.lifetime, absl::InfiniteDuration());
 }
 
 TEST_F(BrokerServiceTest, MalformedSharesAreRefused) {
@@ -368,6 +380,7 @@ TEST_F(BrokerServiceTest, OpenIsTranslatedBothWays) {
     grant.layout = EncodeLayouts(MakeShare().layouts());
     grant.metadata = "schema";
     grant.is_pending = true;
+    grant.is_sealed = true;
     return absl::StatusOr<OpenGrant>(grant);
   };
   v1::OpenRequest request;
@@ -380,6 +393,7 @@ TEST_F(BrokerServiceTest, OpenIsTranslatedBothWays) {
   ASSERT_TRUE(asked.token.has_value());
   EXPECT_TRUE(asked.takes_pending);
   EXPECT_TRUE(response.pending());
+  EXPECT_TRUE(response.sealed());
   EXPECT_EQ(asked.token->object, ObjectId{41});
   EXPECT_EQ(asked.token->epoch, FakeBroker::kEpoch);
   EXPECT_EQ(asked.token->secret[0], 'f');

@@ -140,6 +140,7 @@ class FakeBroker final : public Broker {
     return report;
   }
   void RefreshDevice() override {}
+  void ExpireNames() override {}
   absl::Status DeviceHealth() override {
     const MutexLock lock(mu_);
     return health_;
