@@ -7,6 +7,7 @@
 #include "client/allocator/default_clients.h"
 #include "client/allocator/handles.h"
 #include "client/allocator/last_error.h"
+#include "vrampool/ref.h"
 
 // Users count in `strong`; all of them together and each watcher count in
 // `weak`, whose end is the end of this structure. A fork copies the counts: a
@@ -142,6 +143,32 @@ void ReleaseNode(Node* node) {
   Release(ref);
 }
 
+// Releases and frees the structure.
+template <typename Node>
+void DeleteNode(void* memory) {
+  auto* const node = static_cast<Node*>(memory);
+  if (node->release != nullptr) node->release(node);
+  std::free(memory);
+}
+
+using IsValid = int (*)(void* capsule, const char* name);
+using GetPointer = void* (*)(void* capsule, const char* name);
+std::atomic<IsValid> capsule_is_valid{nullptr};
+std::atomic<GetPointer> capsule_get_pointer{nullptr};
+
+// What a capsule of that name holds. An ArrowDeviceArray begins with its array.
+struct CapsuleContents {
+  const char* name;
+  void (*destroy)(void*);
+};
+constexpr CapsuleContents kCapsules[] = {
+    {"dltensor", DeleteManaged<DlManaged>},
+    {"dltensor_versioned", DeleteManaged<DlManagedVersioned>},
+    {"arrow_array", DeleteNode<ArrowArray>},
+    {"arrow_device_array", DeleteNode<ArrowArray>},
+    {"arrow_schema", DeleteNode<ArrowSchema>},
+};
+
 }  // namespace
 }  // namespace vrampool::client
 
@@ -261,6 +288,26 @@ void vrampool_arrow_release_array(void* array) {
 void vrampool_arrow_release_schema(void* schema) {
   using vrampool::client::ArrowSchema;
   vrampool::client::ReleaseNode(static_cast<ArrowSchema*>(schema));
+}
+
+void vrampool_capsule_use(void* is_valid, void* get_pointer) {
+  using vrampool::client::GetPointer;
+  using vrampool::client::IsValid;
+  vrampool::client::capsule_get_pointer =
+      reinterpret_cast<GetPointer>(get_pointer);
+  vrampool::client::capsule_is_valid = reinterpret_cast<IsValid>(is_valid);
+}
+
+void vrampool_capsule_delete(void* capsule) {
+  const auto is_valid = vrampool::client::capsule_is_valid.load();
+  const auto get_pointer = vrampool::client::capsule_get_pointer.load();
+  if (is_valid == nullptr || get_pointer == nullptr) return;
+  for (const auto& [name, destroy] : vrampool::client::kCapsules) {
+    // A consumer that took the contents of a DLPack capsule renamed it.
+    if (is_valid(capsule, name) == 0) continue;
+    destroy(get_pointer(capsule, name));
+    return;
+  }
 }
 
 }  // extern "C"

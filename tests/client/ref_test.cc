@@ -1,5 +1,7 @@
 // References: what they keep, and when it ends.
 
+#include "vrampool/ref.h"
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -10,7 +12,6 @@
 #include "client/allocator/handles.h"
 #include "gtest/gtest.h"
 #include "tests/client/fake_daemon.h"
-#include "vrampool/vrampool.h"
 
 namespace vrampool::client {
 namespace {
@@ -220,6 +221,42 @@ TEST_F(RefTest, AnArrowArrayReleasesItselfAndWhatIsLeftOfItsChildren) {
   whole.children[0][0] = Node(again, false);
   whole.release(&whole);
   EXPECT_EQ(LiveBlocks(), 0u);
+  vrampool_ref_release(client_);
+}
+
+// A capsule as far as its two functions know it.
+struct Capsule {
+  std::string name;
+  void* contents;
+};
+int IsValidCapsule(void* capsule, const char* name) {
+  return static_cast<Capsule*>(capsule)->name == name ? 1 : 0;
+}
+void* CapsulePointer(void* capsule, const char*) {
+  return static_cast<Capsule*>(capsule)->contents;
+}
+
+TEST_F(RefTest, ACapsuleDeletesWhatNobodyTookOut) {
+  vrampool_capsule_use(reinterpret_cast<void*>(&IsValidCapsule),
+                       reinterpret_cast<void*>(&CapsulePointer));
+  vrampool_ref* const block = Block();
+  auto* const managed = Malloced<DlManagedTensor>();
+  managed->manager_ctx = block;
+  Capsule taken{"used_dltensor", managed};
+  vrampool_capsule_delete(&taken);
+  EXPECT_EQ(LiveBlocks(), 1u);
+  Capsule left{"dltensor", managed};
+  vrampool_capsule_delete(&left);
+  EXPECT_EQ(LiveBlocks(), 0u);
+
+  auto* const array = Malloced<Array>();
+  *array = Node(Block(), false);
+  Capsule arrow{"arrow_array", array};
+  vrampool_capsule_delete(&arrow);
+  EXPECT_EQ(LiveBlocks(), 0u);
+  auto* const moved = Malloced<Array>();  // Only its memory is left.
+  Capsule device{"arrow_device_array", moved};
+  vrampool_capsule_delete(&device);
   vrampool_ref_release(client_);
 }
 
