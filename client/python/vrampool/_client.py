@@ -8,7 +8,8 @@ import ctypes
 import time
 import weakref
 from types import TracebackType
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Sequence, Set, Type
+from typing import (Any, Callable, Iterator, NamedTuple, Optional, Sequence,
+                    Set, Tuple, Type)
 
 from . import _abi, _blocks, _cuda, _library, _objects, errors
 from ._ref import Session
@@ -172,7 +173,7 @@ class Client:
         library, key = session.library, (token or name or "").encode()
         if stream is None:
             call = library.open if name is None else library.open_name
-            middle = ()
+            middle: Tuple[int, ...] = ()
         else:
             call = library.open_on if name is None else library.open_name_on
             middle = (_cuda.stream_handle(stream),)
@@ -184,7 +185,7 @@ class Client:
         self._wait(wait, not_yet, lambda limit: int(call(
             session.handle, key, *middle, limit, ctypes.byref(handle))))
         return _objects.Object(session, handle.value or 0, readonly,
-                               None if stream is None else middle[0])
+                               middle[0] if middle else None)
 
     def unlink(self, name: str) -> None:
         """Takes the name off an object, which ends with its last hold."""

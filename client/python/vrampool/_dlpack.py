@@ -51,7 +51,7 @@ def capsule_contents(capsule: Any, name: Any) -> Optional[int]:
     """The structure in a capsule of that name; None in any other."""
     if not _capsule_is_valid(capsule, name):
         return None
-    return _capsule_pointer(capsule, name)
+    return int(_capsule_pointer(capsule, name))
 
 
 class Layout(NamedTuple):
@@ -73,7 +73,7 @@ def export(ref: Ref, layout: Layout, versioned: bool, flags: int = 0) -> Any:
     chunk = library.allocate_chunk(size + 16 * ndim)
     managed = kind.from_address(chunk)
     extents = (ctypes.c_int64 * (2 * ndim)).from_address(chunk + size)
-    extents[:] = layout.shape + layout.strides
+    extents[:] = list(layout.shape + layout.strides)
     tensor = managed.dl_tensor
     tensor.data = layout.address
     tensor.device_type, tensor.device_id = layout.device
@@ -100,7 +100,7 @@ def look_into(producer: Any) -> Layout:
     except TypeError:  # A producer of before DLPack 1.0.
         capsule = producer.__dlpack__()
     versioned = capsule_contents(capsule, _VERSIONED)
-    flags = 0
+    flags, managed = 0, None  # type: int, Any
     if versioned is not None:
         managed = _abi.DLManagedTensorVersioned.from_address(versioned)
         if managed.major != _VERSION[0]:

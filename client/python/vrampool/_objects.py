@@ -69,7 +69,7 @@ class Object:
         data, size = ctypes.c_void_p(), ctypes.c_size_t()
         self._session.library.check(self._session.library.object_metadata(
             self._handle, ctypes.byref(data), ctypes.byref(size)))
-        return ctypes.string_at(data.value, size.value) if size.value else b""
+        return ctypes.string_at(data.value or 0, size.value)
 
     @property
     def closed(self) -> bool:
@@ -179,7 +179,7 @@ def share(session: Session, what: Sequence[Any], name: Optional[str],
     options.pending = int(pending)
     options.ordered, options.stream = int(stream is not None), stream or 0
     buffers = (_abi.BufferPiece * len(pieces))(
-        *[(piece.start, piece.size) for piece in pieces])
+        *[_abi.BufferPiece(piece.start, piece.size) for piece in pieces])
     handle = ctypes.c_void_p()
     session.library.check(session.library.share(
         session.handle, buffers, len(pieces), options, ctypes.byref(handle)))
@@ -200,7 +200,8 @@ def _piece_of(session: Session, view: Tensor) -> _Piece:
 def _share_options(pieces: List[_Piece], name: Optional[str],
                    metadata: bytes) -> Tuple[_abi.ShareOptions, List[Any]]:
     """The options, and what they point to."""
-    options, kept = _abi.ShareOptions(), []  # type: ignore[var-annotated]
+    options = _abi.ShareOptions()
+    kept: List[Any] = []
     options.struct_size = ctypes.sizeof(options)
     options.name = None if name is None else name.encode()
     held = ctypes.create_string_buffer(bytes(metadata), len(metadata))

@@ -94,7 +94,7 @@ class Known(NamedTuple):
     start: int
     size: int
     object_handle: int = 0  # 0: a block.
-    index: int = 0  # Of the buffer in the object.
+    part: int = 0  # Which buffer of the object.
 
 
 _lock = threading.RLock()

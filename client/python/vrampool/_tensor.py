@@ -167,7 +167,7 @@ class Tensor:
         if not self.is_contiguous:
             raise BufferError("the elements have gaps between them; go through "
                               "DLPack or numpy.asarray")
-        array = (ctypes.c_ubyte * self.nbytes).from_address(self.address)
+        array: Any = (ctypes.c_ubyte * self.nbytes).from_address(self.address)
         array._vrampool = self._held()
         return array
 

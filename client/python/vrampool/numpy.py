@@ -44,7 +44,9 @@ def _dtype_of(tensor: Tensor) -> "numpy.dtype[Any]":
     """The type of a tensor that NumPy itself has no name for."""
     try:
         import ml_dtypes
-        return numpy.dtype(getattr(ml_dtypes, tensor.dtype.name))
+        kind: "numpy.dtype[Any]" = numpy.dtype(
+            getattr(ml_dtypes, tensor.dtype.name))
+        return kind
     except (ImportError, AttributeError):
         raise TypeError(
             f"NumPy has no {tensor.dtype.name}; the package ml_dtypes has "
