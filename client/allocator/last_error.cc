@@ -14,6 +14,16 @@ constinit thread_local char last_message[1024] = {};
 
 }  // namespace
 
+LastErrorKeeper::LastErrorKeeper() : status_(thread_head.last_status) {
+  static_assert(sizeof(message_) == sizeof(last_message));
+  std::memcpy(message_, last_message, sizeof(message_));
+}
+
+LastErrorKeeper::~LastErrorKeeper() {
+  thread_head.last_status = status_;
+  std::memcpy(last_message, message_, sizeof(message_));
+}
+
 vrampool_status Report(const Status& status) {
   if (status.ok()) return ReportOk();
   thread_head.last_status = status.code();

@@ -24,6 +24,20 @@ inline vrampool_status ReportOk() {
   return VRAMPOOL_OK;
 }
 
+// Puts back, when it ends, what the thread's last call before it left: for work
+// that comes in between a call and the question how it went.
+class LastErrorKeeper {
+ public:
+  LastErrorKeeper();
+  LastErrorKeeper(const LastErrorKeeper&) = delete;
+  LastErrorKeeper& operator=(const LastErrorKeeper&) = delete;
+  ~LastErrorKeeper();
+
+ private:
+  const vrampool_status status_;
+  char message_[1024];
+};
+
 // Runs `body`, which gives a Status, and reports it. No exception leaves: the
 // only one expected is a want of memory.
 template <typename Body>

@@ -1,0 +1,46 @@
+"""Copying elements on the host."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Tuple
+
+from . import _blocks, _dlpack
+from ._tensor import Tensor
+
+
+def clone(tensor: Tensor) -> Tensor:
+    """The same elements in a block of their own, row-major and writable."""
+    tensor._must_be_host("this copy; let the consumer make it")
+    made = _blocks.empty(tensor._session, tensor.shape, tensor.dtype)
+    copy_elements(made.address, tensor.address, tensor._layout)
+    return made
+
+
+def copy_elements(to: int, start: int, layout: _dlpack.Layout) -> None:
+    """Elements of `layout`, of which element zero is at `start`, to memory
+    that they fill row-major without gaps."""
+    size = layout.dtype.itemsize
+
+    def copy(depth: int, target: int, source: int) -> int:
+        if _is_dense(layout, depth):
+            count = size
+            for extent in layout.shape[depth:]:
+                count *= extent
+            ctypes.memmove(target, source, count)
+            return target + count
+        for _ in range(layout.shape[depth]):
+            target = copy(depth + 1, target, source)
+            source += layout.strides[depth] * size
+        return target
+
+    if 0 not in layout.shape:
+        copy(0, to, start)
+
+
+def _is_dense(layout: _dlpack.Layout, depth: int) -> bool:
+    """Whether the dimensions from `depth` on have no gaps."""
+    shape: Tuple[int, ...] = layout.shape[depth:]
+    return all(extent == 1 or stride == expected
+               for extent, stride, expected in
+               zip(shape, layout.strides[depth:], _dlpack.row_major(shape)))

@@ -1,0 +1,125 @@
+"""The little of CUDA's driver that views need: which device a GPU is in this
+process, and making one stream wait for another. Loaded for GPUs only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any, Optional
+
+from . import errors
+
+DEVICE_TYPE = 2  # kDLCUDA
+LEGACY_STREAM, PER_THREAD_STREAM = 1, 2  # As DLPack and the driver count them.
+_NO_TIMING = 2  # CU_EVENT_DISABLE_TIMING
+
+_driver: Optional[Any] = None
+
+
+def _get() -> Any:
+    global _driver
+    if _driver is None:
+        path = os.environ.get("VRAMPOOL_CUDA_DRIVER") or "libcuda.so.1"
+        try:
+            driver = ctypes.CDLL(path)
+        except OSError as error:
+            raise errors.Unavailable(
+                f"CUDA's driver cannot be loaded ({error}); memory of a GPU "
+                "needs it") from None
+        _check(driver.cuInit(0), "cuInit")
+        _driver = driver
+    return _driver
+
+
+def _check(status: int, what: str) -> None:
+    if status != 0:
+        raise errors.Internal(f"{what} failed with CUDA error {status}")
+
+
+def ordinal_of(uuid: str) -> int:
+    """The number that this process's CUDA gives a GPU ("GPU-6b2e...")."""
+    driver = _get()
+    count = ctypes.c_int()
+    _check(driver.cuDeviceGetCount(ctypes.byref(count)), "cuDeviceGetCount")
+    wanted = uuid.lower().replace("gpu-", "").replace("-", "")
+    for ordinal in range(count.value):
+        device, raw = ctypes.c_int(), (ctypes.c_ubyte * 16)()
+        _check(driver.cuDeviceGet(ctypes.byref(device), ordinal), "cuDeviceGet")
+        _check(driver.cuDeviceGetUuid(raw, device), "cuDeviceGetUuid")
+        if bytes(raw).hex() == wanted:
+            return ordinal
+    raise errors.NotFound(
+        f"this process's CUDA does not see the GPU {uuid}; check "
+        "CUDA_VISIBLE_DEVICES")
+
+
+class _Context:
+    """The device's primary context, current where the thread has none."""
+
+    def __init__(self, ordinal: int) -> None:
+        self._ordinal = ordinal
+        self._pushed = False
+
+    def __enter__(self) -> Any:
+        driver = _get()
+        context = ctypes.c_void_p()
+        _check(driver.cuCtxGetCurrent(ctypes.byref(context)), "cuCtxGetCurrent")
+        if not context.value:
+            device = ctypes.c_int()
+            _check(driver.cuDeviceGet(ctypes.byref(device), self._ordinal),
+                   "cuDeviceGet")
+            # Retained for good: frameworks use it to the end, too.
+            _check(driver.cuDevicePrimaryCtxRetain(
+                ctypes.byref(context), device), "cuDevicePrimaryCtxRetain")
+            _check(driver.cuCtxPushCurrent_v2(context), "cuCtxPushCurrent")
+            self._pushed = True
+        return driver
+
+    def __exit__(self, *_: object) -> None:
+        if self._pushed:
+            _get().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+
+
+def order(producer: int, consumer: int, ordinal: int) -> None:
+    """What `consumer` does from now on comes after what `producer` has to do.
+    Streams are handles, or the numbers above."""
+    if (producer or LEGACY_STREAM) == (consumer or LEGACY_STREAM):
+        return
+    with _Context(ordinal) as driver:
+        event = ctypes.c_void_p()
+        _check(driver.cuEventCreate(ctypes.byref(event), _NO_TIMING),
+               "cuEventCreate")
+        try:
+            _check(driver.cuEventRecord(
+                event, ctypes.c_void_p(producer or LEGACY_STREAM)),
+                "cuEventRecord")
+            _check(driver.cuStreamWaitEvent(
+                ctypes.c_void_p(consumer or LEGACY_STREAM), event, 0),
+                "cuStreamWaitEvent")
+        finally:
+            driver.cuEventDestroy_v2(event)
+
+
+def stream_handle(stream: Any) -> int:
+    """A stream's handle, of whatever a framework calls a stream: a number, an
+    object with `__cuda_stream__`, or one of PyTorch, CuPy or Numba. None is the
+    legacy default stream."""
+    if stream is None:
+        return 0
+    if isinstance(stream, int):
+        return stream
+    protocol = getattr(stream, "__cuda_stream__", None)
+    if protocol is not None:
+        version, handle = protocol() if callable(protocol) else protocol
+        del version
+        return int(handle)
+    for attribute in ("cuda_stream", "ptr"):  # PyTorch; CuPy.
+        handle = getattr(stream, attribute, None)
+        if isinstance(handle, int):
+            return handle
+    handle = getattr(stream, "handle", None)  # Numba: a ctypes value.
+    if handle is not None:
+        return int(getattr(handle, "value", handle) or 0)
+    raise TypeError(f"{stream!r} is no CUDA stream that vrampool knows; give "
+                    "its handle as an int")
