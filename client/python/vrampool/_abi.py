@@ -1,4 +1,4 @@
-"""What vrampool.h and ref.h declare, for ctypes: the one place of it.
+"""What vrampool.h, objects.h and ref.h declare, for ctypes: the one place of it.
 
 tests/python/abi_test.py compares every structure, constant and function here
 with what a C compiler makes of the headers.
@@ -81,7 +81,7 @@ class ShareOptions(Structure):
         ("struct_size", c_size_t), ("name", c_char_p),
         ("tensors", POINTER(TensorLayout)), ("metadata", c_void_p),
         ("metadata_size", c_size_t), ("pending", c_int), ("ordered", c_int),
-        ("stream", c_void_p)]
+        ("stream", c_void_p), ("sealed", c_int), ("expires_ms", c_uint64)]
 
 
 STRUCTURES: Dict[str, Any] = {
@@ -130,6 +130,7 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_open_name_on":
         (c_int, _CLIENT, c_char_p, _STREAM, c_uint64, _OUT),
     "vrampool_object_status": (c_int, _OBJECT),
+    "vrampool_object_is_sealed": (c_int, _OBJECT),
     "vrampool_object_buffer_count": (c_size_t, _OBJECT),
     "vrampool_object_data": (c_void_p, _OBJECT, c_size_t),
     "vrampool_object_size": (c_size_t, _OBJECT, c_size_t),

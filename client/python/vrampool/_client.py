@@ -144,7 +144,8 @@ class Client:
 
     def share(self, what: Any, *, name: Optional[str] = None,
               metadata: bytes = b"", pending: bool = False,
-              stream: Any = None) -> _objects.Object:
+              stream: Any = None, sealed: bool = False,
+              expires: Optional[float] = None) -> _objects.Object:
         """Makes an object of a buffer or tensor, or of a list of them. Arrays
         and tensors of other libraries serve, too, if their memory is this
         client's.
@@ -152,11 +153,14 @@ class Client:
         `name`: to look it up by within the tenant; it then lives until
         `unlink()`, whoever holds it. `pending`: nobody opens it before
         `Object.ready()`. `stream`: its contents are complete when the work on
-        that stream so far is done (on the host: now)."""
+        that stream so far is done (on the host: now). `sealed`: they do not
+        change any more, and are for reading to those who open the object.
+        `expires`: so many seconds from now the name goes by itself."""
         session = self._open()
         ordered = None if stream is None else _cuda.stream_handle(stream)
         return _objects.share(session, _objects.parts_of(what), name, metadata,
-                              pending, ordered)
+                              _objects.Manner(pending, ordered, sealed,
+                                              expires))
 
     def open(self, token: Optional[str] = None, *, name: Optional[str] = None,
              wait: float = 0.0, stream: Any = None,
@@ -166,7 +170,7 @@ class Client:
         Waits up to `wait` seconds for it to be ready, and for a name to appear.
         With `stream`, work on that waits instead (on a GPU): see
         vrampool_open_on. `readonly`: views say that they are not to be
-        written to."""
+        written to; those of a sealed object always do."""
         if (token is None) == (name is None):
             raise TypeError("give either a token or a name")
         session = self._open()
@@ -184,7 +188,8 @@ class Client:
             not_yet.add(errors.NotFound.status)
         self._wait(wait, not_yet, lambda limit: int(call(
             session.handle, key, *middle, limit, ctypes.byref(handle))))
-        return _objects.Object(session, handle.value or 0, readonly,
+        sealed = bool(library.object_is_sealed(handle))
+        return _objects.Object(session, handle.value or 0, readonly or sealed,
                                middle[0] if middle else None)
 
     def unlink(self, name: str) -> None:

@@ -23,8 +23,8 @@ class Object:
     view of a part has gone, and at once if there is none.
     """
 
-    __slots__ = ("_session", "_ref", "_handle", "_readonly", "_stream",
-                 "_count", "__weakref__")
+    __slots__ = ("_session", "_ref", "_handle", "_readonly", "_sealed",
+                 "_stream", "_count", "__weakref__")
 
     def __init__(self, session: Session, handle: int, readonly: bool,
                  stream: Optional[int]) -> None:
@@ -39,6 +39,7 @@ class Object:
         self._ref: Optional[Ref] = Ref(library, pointer)
         self._handle = handle
         self._readonly = readonly
+        self._sealed = bool(library.object_is_sealed(handle))
         self._stream = stream
         self._count = int(library.object_buffer_count(handle))
         for index in range(self._count):
@@ -70,6 +71,11 @@ class Object:
         self._session.library.check(self._session.library.object_metadata(
             self._handle, ctypes.byref(data), ctypes.byref(size)))
         return ctypes.string_at(data.value or 0, size.value)
+
+    @property
+    def sealed(self) -> bool:
+        """Its contents do not change any more."""
+        return self._sealed
 
     @property
     def closed(self) -> bool:
@@ -167,8 +173,17 @@ class _Piece(NamedTuple):
     layout: Optional[_dlpack.Layout]
 
 
+class Manner(NamedTuple):
+    """How an object is shared, besides its name and metadata."""
+
+    pending: bool
+    stream: Optional[int]
+    sealed: bool
+    expires: Optional[float]
+
+
 def share(session: Session, what: Sequence[Any], name: Optional[str],
-          metadata: bytes, pending: bool, stream: Optional[int]) -> Object:
+          metadata: bytes, manner: Manner) -> Object:
     """Makes an object of tensors, buffers and what `view_of` understands."""
     views = [view_of(one) for one in what]  # They live until the call is done.
     pieces = [_piece_of(session, view) for view in views]
@@ -176,8 +191,13 @@ def share(session: Session, what: Sequence[Any], name: Optional[str],
         pieces = [piece._replace(layout=view._layout)
                   for piece, view in zip(pieces, views)]
     options, kept = _share_options(pieces, name, metadata)
-    options.pending = int(pending)
-    options.ordered, options.stream = int(stream is not None), stream or 0
+    options.pending, options.sealed = int(manner.pending), int(manner.sealed)
+    options.ordered = int(manner.stream is not None)
+    options.stream = manner.stream or 0
+    if manner.expires is not None:
+        if not 0 < manner.expires < 3e9:
+            raise ValueError("a name expires after 0 to 3e9 seconds")
+        options.expires_ms = max(1, round(manner.expires * 1000))
     buffers = (_abi.BufferPiece * len(pieces))(
         *[_abi.BufferPiece(piece.start, piece.size) for piece in pieces])
     handle = ctypes.c_void_p()
