@@ -69,12 +69,16 @@ case "$os_id-$os_version" in
   debian-12)
     runtime=(libgrpc++1.51 libprotobuf32 libabsl20220623 libspdlog1.10
       libsystemd0)
-    check+=(libclang-rt-14-dev)
+    check+=(libclang-rt-14-dev python3-torch)
     ;;
   ubuntu-24.04)
     runtime=(libgrpc++1.51t64 libprotobuf32t64 libabsl20220623t64
       libspdlog1.12 libsystemd0)
     check+=(libclang-rt-18-dev)
+    # Where the lists know it; tests/python/make_venv.sh says if it is missing.
+    if apt-cache show python3-torch >/dev/null 2>&1; then
+      check+=(python3-torch)
+    fi
     ;;
   *)
     runtime=(libgrpc++ libprotobuf libabsl libspdlog libsystemd0)

@@ -300,7 +300,18 @@ def connect(directory: Optional[str] = None, device: Optional[str] = None, *,
     pointer = library.ref_client(handle)
     if not pointer:
         raise library.failure()
-    return Client(Session.take(library, pointer, handle.value or 0))
+    return Client(Session.take(library, pointer, handle.value or 0,
+                               str(directory or "")))
+
+
+def open_client_of(device: str) -> Optional[Client]:
+    """A client of this process that is attached to a device, if there is one
+    that is open."""
+    for client in list(_open_clients):
+        session = client._session
+        if session is not None and session.facts.uuid == device:
+            return client
+    return None
 
 
 def default_client() -> Client:

@@ -1,11 +1,12 @@
-"""Copying elements on the host."""
+"""Copying elements: within the host, and within a GPU where they are dense."""
 
 from __future__ import annotations
 
 import ctypes
-from typing import Tuple
+from typing import Any, Tuple
 
-from . import _blocks, _dlpack
+from . import _blocks, _cuda, _dlpack
+from ._client import Client
 from ._tensor import Tensor
 
 
@@ -14,6 +15,25 @@ def clone(tensor: Tensor) -> Tensor:
     tensor._must_be_host("this copy; let the consumer make it")
     made = _blocks.empty(tensor._session, tensor.shape, tensor.dtype)
     copy_elements(made.address, tensor.address, tensor._layout)
+    return made
+
+
+def put(client: Client, source: Any, stream: Any = None) -> Tensor:
+    """A copy of somebody's tensor in the pool, row-major. `source` speaks
+    DLPack, and its contents are complete, or come on `stream`."""
+    layout = _dlpack.look_into(source)
+    made = client.empty(layout.shape, layout.dtype, stream=stream)
+    if layout.device[0] != made.device[0]:
+        raise BufferError(f"the source is on device {layout.device} and the "
+                          f"pool on {made.device}; move it there first")
+    if made._is_host():
+        copy_elements(made.address, layout.address, layout)
+    elif not _is_dense(layout, 0):
+        raise BufferError("the source has gaps between its elements; make it "
+                          "contiguous first")
+    else:
+        _cuda.copy(made.address, layout.address, made.nbytes,
+                   _cuda.stream_handle(stream), made.device[1])
     return made
 
 

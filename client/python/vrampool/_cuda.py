@@ -101,6 +101,23 @@ def order(producer: int, consumer: int, ordinal: int) -> None:
             driver.cuEventDestroy_v2(event)
 
 
+def copy(to: int, source: int, nbytes: int, stream: int, ordinal: int) -> None:
+    """Copies within a GPU behind the work on `stream`, and waits for it."""
+    with _Context(ordinal) as driver:
+        handle = ctypes.c_void_p(stream or LEGACY_STREAM)
+        _check(driver.cuMemcpyDtoDAsync_v2(
+            ctypes.c_uint64(to), ctypes.c_uint64(source),
+            ctypes.c_size_t(nbytes), handle), "cuMemcpyDtoDAsync")
+        _check(driver.cuStreamSynchronize(handle), "cuStreamSynchronize")
+
+
+def synchronize(stream: int, ordinal: int) -> None:
+    """Waits until the work on a stream so far is done."""
+    with _Context(ordinal) as driver:
+        _check(driver.cuStreamSynchronize(ctypes.c_void_p(stream)),
+               "cuStreamSynchronize")
+
+
 def stream_handle(stream: Any) -> int:
     """A stream's handle, of whatever a framework calls a stream: a number, an
     object with `__cuda_stream__`, or one of PyTorch, CuPy or Numba. None is the

@@ -65,8 +65,11 @@ class Layout(NamedTuple):
     readonly: bool
 
 
-def export(ref: Ref, layout: Layout, versioned: bool, flags: int = 0) -> Any:
-    """A capsule with a view of its own: it keeps what `ref` keeps."""
+def export(ref: Ref, layout: Layout, versioned: bool, flags: int = 0,
+           compact: bool = False) -> Any:
+    """A capsule with a view of its own: it keeps what `ref` keeps. `compact`:
+    for old consumers of row-major elements without gaps, which take strides
+    for gaps where an extent is 0 or 1."""
     library = ref.library
     kind = _abi.DLManagedTensorVersioned if versioned else _abi.DLManagedTensor
     size, ndim = ctypes.sizeof(kind), len(layout.shape)
@@ -81,7 +84,8 @@ def export(ref: Ref, layout: Layout, versioned: bool, flags: int = 0) -> Any:
     tensor.code, tensor.bits, tensor.lanes = layout.dtype
     pointer = ctypes.POINTER(ctypes.c_int64)
     tensor.shape = ctypes.cast(chunk + size, pointer)
-    tensor.strides = ctypes.cast(chunk + size + 8 * ndim, pointer)
+    if not compact:
+        tensor.strides = ctypes.cast(chunk + size + 8 * ndim, pointer)
     if versioned:
         managed.major, managed.minor = _VERSION
         managed.flags = flags | (READ_ONLY if layout.readonly else 0)
@@ -119,6 +123,16 @@ def look_into(producer: Any) -> Layout:
                   DType(tensor.code, tensor.bits, tensor.lanes), shape, strides,
                   (tensor.device_type, tensor.device_id),
                   bool(flags & READ_ONLY))
+
+
+class Capsule:
+    """A producer of one given capsule, for `look_into`."""
+
+    def __init__(self, capsule: Any) -> None:
+        self._capsule = capsule
+
+    def __dlpack__(self) -> Any:
+        return self._capsule
 
 
 def row_major(shape: Tuple[int, ...]) -> Tuple[int, ...]:

@@ -11,7 +11,7 @@ from . import _abi, _cuda, _dlpack, _ref, errors
 from ._blocks import BYTE
 from ._ref import Known, Ref, Session
 from ._tensor import Buffer, Tensor, extent_of
-from .dtypes import DType
+from .dtypes import DType, dtype as dtype_of
 
 
 class Object:
@@ -212,7 +212,8 @@ def _piece_of(session: Session, view: Tensor) -> _Piece:
         raise errors.InvalidArgument(
             "the memory is another client's: share it with that one")
     low, high = view._extent()
-    is_bytes = isinstance(view, Buffer)
+    # One without bytes has a layout to say so: a piece has at least one.
+    is_bytes = isinstance(view, Buffer) and view.nbytes > 0
     return _Piece(low, view.nbytes if is_bytes else high - low,
                   None if is_bytes else view._layout)
 
@@ -260,7 +261,7 @@ def view_of(what: Any) -> Tensor:
     if isinstance(what, Tensor):
         what._held()
         return what
-    layout = _layout_of(what)
+    layout = layout_of(what)
     low, high = extent_of(layout.address, layout)
     found = _ref.find(low, high - low) if layout.address else None
     if found is None:
@@ -271,8 +272,17 @@ def view_of(what: Any) -> Tensor:
                   layout._replace(device=found.session.facts.device), None)
 
 
-def _layout_of(what: Any) -> _dlpack.Layout:
-    from .dtypes import dtype as dtype_of
+def layout_of(what: Any) -> _dlpack.Layout:
+    """Where the memory of somebody's array or tensor is."""
+    pointer = getattr(what, "data_ptr", None)
+    if callable(pointer):  # PyTorch, whose DLPack lacks types that it has.
+        if getattr(what, "is_conj", bool)() or getattr(what, "is_neg", bool)():
+            raise errors.InvalidArgument(
+                "the tensor is lazily conjugated or negated; resolve_conj() "
+                "and resolve_neg() first")
+        return _dlpack.Layout(pointer(), dtype_of(what.dtype),
+                              tuple(what.shape), tuple(what.stride()),
+                              _ref.HOST_DEVICE, False)
     interface = getattr(what, "__cuda_array_interface__", None)
     device = (_cuda.DEVICE_TYPE, 0)
     if interface is None:

@@ -48,6 +48,7 @@ class ClientFacts(NamedTuple):
     kind: _abi.Kind
     device: Tuple[int, int]  # As DLPack counts them.
     uuid: str
+    directory: str  # Where it was found; "": the environment says.
 
 
 class Session:
@@ -60,7 +61,8 @@ class Session:
         self._ref = ref
 
     @classmethod
-    def take(cls, library: Library, pointer: int, handle: int) -> "Session":
+    def take(cls, library: Library, pointer: int, handle: int,
+             directory: str = "") -> "Session":
         """Takes over the reference `pointer`."""
         ref = Ref(library, pointer)
         info = _abi.Info()
@@ -70,8 +72,8 @@ class Session:
         device = HOST_DEVICE
         if kind in (_abi.Kind.CUDA_IPC, _abi.Kind.VMM_FD):
             device = (_cuda.DEVICE_TYPE, _cuda.ordinal_of(uuid))
-        return cls(ClientFacts(library, pointer, handle, kind, device, uuid),
-                   ref)
+        return cls(ClientFacts(library, pointer, handle, kind, device, uuid,
+                               directory), ref)
 
     @property
     def library(self) -> Library:

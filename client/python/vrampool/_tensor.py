@@ -144,9 +144,9 @@ class Tensor:
             self._stream)
 
     def numpy(self) -> Any:
-        """A NumPy array of the same memory (vrampool.numpy.array)."""
+        """A NumPy array of the same memory (vrampool.numpy.view)."""
         from . import numpy
-        return numpy.array(self)
+        return numpy.view(self)
 
     def memoryview(self) -> memoryview:
         """The memory itself, on the host and without gaps. A format is given

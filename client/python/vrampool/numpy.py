@@ -1,10 +1,10 @@
 """NumPy: arrays of the pool's memory, without a copy.
 
     import vrampool.numpy
-    array = vrampool.numpy.array(tensor)         # The same memory.
+    array = vrampool.numpy.view(tensor)          # The same memory.
     tensor = vrampool.numpy.put(client, array)   # One copy, into the pool.
 
-`numpy.asarray(tensor)` and `numpy.from_dlpack(tensor)` do as `array` does, but
+`numpy.asarray(tensor)` and `numpy.from_dlpack(tensor)` do as `view` does, but
 know no bfloat16 and float8, which come from the package ml_dtypes here.
 """
 
@@ -18,7 +18,7 @@ from ._client import Client
 from ._tensor import Tensor
 
 
-def array(tensor: Tensor) -> "numpy.ndarray[Any, Any]":
+def view(tensor: Tensor) -> "numpy.ndarray[Any, Any]":
     """The tensor's own memory as an array, which keeps it. On the host only."""
     tensor._must_be_host("NumPy")
     if tensor.dtype.typestr is not None:
@@ -53,14 +53,9 @@ def _dtype_of(tensor: Tensor) -> "numpy.dtype[Any]":
             "bfloat16 and float8 (pip install ml_dtypes)") from None
 
 
-def empty_like(client: Client, source: Any) -> Tensor:
-    """A tensor of the pool of the shape and type of an array."""
-    return client.empty(source.shape, source.dtype)
-
-
 def put(client: Client, source: Any) -> Tensor:
     """A copy of an array, row-major, in the pool. On the host only."""
     source = numpy.asarray(source)
-    tensor = empty_like(client, source)
-    array(tensor)[...] = source
+    tensor = client.empty(source.shape, source.dtype)
+    view(tensor)[...] = source
     return tensor

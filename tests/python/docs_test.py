@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Every example of docs/frameworks.md runs, each as a program of its own with
+the interpreter that has its framework.
+
+    docs_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL FRAMEWORKS
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import case
+
+PAGE = case.PACKAGE.parents[1] / "docs" / "frameworks.md"
+EXAMPLE = re.compile(r"^```python (\w+)\n(.*?)^```$", re.M | re.S)
+INTERPRETERS = {}
+
+
+class DocsTest(case.Case):
+    def test_every_example_runs(self):
+        examples = EXAMPLE.findall(PAGE.read_text())
+        self.assertEqual(len(examples), PAGE.read_text().count("```python"))
+        self.assertEqual({framework for framework, _ in examples},
+                         set(INTERPRETERS))
+        self.environment.update(JAX_PLATFORMS="cpu", TF_CPP_MIN_LOG_LEVEL="3")
+        started = [(framework, text, self.start(framework, text, number))
+                   for number, (framework, text) in enumerate(examples)
+                   if INTERPRETERS[framework] != "-"]
+        for framework, text, process in started:
+            with self.subTest(framework):
+                out, _ = process.communicate(timeout=case.PATIENCE_SECONDS)
+                self.assertEqual(process.returncode, 0, f"{text}\n{out}")
+        self.assertEqual(self.operator("sessions")["sessions"], [])
+        self.assertEqual(self.leaks_of_the_ended(), [])
+
+    def start(self, framework, text, number):
+        program = self.broker.directory / f"example_{number}.py"
+        program.write_text(text)
+        return subprocess.Popen(
+            [INTERPRETERS[framework], program], env=self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+if __name__ == "__main__":
+    for line in pathlib.Path(sys.argv.pop(4)).read_text().splitlines():
+        name, interpreter, *_ = line.split()
+        INTERPRETERS[name] = interpreter
+    case.main()

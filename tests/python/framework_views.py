@@ -1,0 +1,214 @@
+"""Each framework as the matrix of tests sees it: what it makes in the pool, what
+it sees of others' tensors, and what it refuses. Imported by the interpreter that
+has the framework.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+INTEGERS = ["int8", "uint8", "int16", "int32", "int64"]
+UNSIGNED = ["uint16", "uint32", "uint64"]
+FLOATS = ["float16", "float32", "float64"]
+COMPLEX = ["complex64", "complex128"]
+ALL = ["bool", *INTEGERS, *UNSIGNED, *FLOATS, *COMPLEX, "bfloat16"]
+
+
+def fill(count, dtype):
+    """What each test writes, as Python numbers."""
+    return [i % 2 for i in range(count)] if dtype == "bool" else list(
+        range(count))
+
+
+class NumpyViews:
+    makes = opens = [*ALL, "float8_e5m2", "float8_e4m3fn"]
+    layouts = ["C", "F", "gaps"]  # That it sees.
+    is_writable = respects_readonly = True
+
+    def __init__(self):
+        import numpy
+        import vrampool.numpy
+        self.np, self.pool = numpy, vrampool.numpy
+
+    def make(self, client, dtype, shape, strides):
+        tensor = client.empty(shape, dtype, strides=strides)
+        self.view(tensor)[...] = self.np.array(
+            fill(tensor.size, dtype)).reshape(shape)
+        return tensor
+
+    def view(self, tensor):
+        return self.pool.view(tensor)
+
+    def address(self, view):
+        return view.__array_interface__["data"][0]
+
+    def content(self, view):
+        return view.tobytes()
+
+    def write(self, view, value):
+        view[...] = value
+
+
+class TorchViews:
+    makes = opens = ["bool", *INTEGERS, *FLOATS, *COMPLEX, "bfloat16"]
+    layouts = ["C", "F", "gaps"]
+    is_writable, respects_readonly = True, False
+
+    def __init__(self):
+        import torch
+        import vrampool.torch
+        self.torch, self.pool = torch, vrampool.torch
+
+    def make(self, client, dtype, shape, strides):
+        tensor = client.empty(shape, dtype, strides=strides)
+        values = self.torch.tensor(fill(tensor.size, dtype))
+        self.view(tensor).copy_(values.reshape(shape))
+        return tensor
+
+    def view(self, tensor):
+        return self.pool.view(tensor)
+
+    def address(self, view):
+        return view.data_ptr()
+
+    def content(self, view):
+        dense = view.contiguous().reshape(-1)
+        if dense.numel() == 0:
+            return b""
+        return dense.view(self.torch.uint8).numpy().tobytes()
+
+    def write(self, view, value):
+        view.fill_(value)
+
+
+class JaxViews:
+    makes = opens = [*ALL, "float8_e5m2", "float8_e4m3fn"]
+    layouts = ["C", "F"]
+    is_writable, respects_readonly = False, True
+
+    def __init__(self):
+        import jax
+        jax.config.update("jax_enable_x64", True)
+        import vrampool.jax
+        self.jax, self.pool = jax, vrampool.jax
+
+    def make(self, client, dtype, shape, strides):
+        count = 1
+        for extent in shape:
+            count *= extent
+        array = self.jax.numpy.array(fill(count, dtype)).astype(dtype)
+        return self.pool.put(client, array.reshape(shape))
+
+    def view(self, tensor):
+        return self.pool.view(tensor)
+
+    def address(self, view):
+        return view.unsafe_buffer_pointer()
+
+    def content(self, view):
+        import numpy
+        # Not of the view itself, whose bytes it may have kept from before.
+        return numpy.asarray(self.jax.numpy.copy(view)).tobytes()
+
+
+class TensorflowViews:
+    makes = opens = ALL
+    layouts = ["C"]
+    is_writable, respects_readonly = False, True
+
+    def __init__(self):
+        import tensorflow
+        import vrampool.tensorflow
+        self.tf, self.pool = tensorflow, vrampool.tensorflow
+
+    def make(self, client, dtype, shape, strides):
+        count = 1
+        for extent in shape:
+            count *= extent
+        wide = self.tf.constant(fill(count, dtype), "int64")
+        array = self.tf.reshape(self.tf.cast(wide, dtype), shape)
+        return self.pool.put(client, array)
+
+    def view(self, tensor):
+        return self.pool.view(tensor)
+
+    def address(self, view):
+        return address_in(self.tf.experimental.dlpack.to_dlpack(view))
+
+    def content(self, view):
+        return view.numpy().tobytes()
+
+
+class MxnetViews:
+    makes = opens = ["int8", "uint8", "int32", "int64", *FLOATS]
+    layouts = ["C"]
+    is_writable, respects_readonly = True, False
+
+    def __init__(self):
+        import mxnet
+        import vrampool.mxnet
+        mxnet.util.set_np_shape(True)  # Else no zeros in shapes, no scalars.
+        self.mx, self.pool = mxnet, vrampool.mxnet
+
+    def make(self, client, dtype, shape, strides):
+        tensor = client.empty(shape, dtype)
+        if tensor.size:
+            view = self.view(tensor)
+            view[:] = self.mx.nd.array(fill(tensor.size, dtype),
+                                       dtype=dtype).reshape(shape)
+            view.wait_to_read()
+        return tensor
+
+    def view(self, tensor):
+        return self.pool.view(tensor)
+
+    def address(self, view):
+        return address_in(view.to_dlpack_for_read())
+
+    def content(self, view):
+        return view.asnumpy().tobytes()
+
+    def write(self, view, value):
+        view[:] = value
+        view.wait_to_read()
+
+
+class PyarrowViews:
+    """Columns of numbers. What it makes is a table of one column, "x"."""
+
+    makes = opens = ["int8", "uint8", "int16", "int32", "int64", *UNSIGNED,
+                     *FLOATS]
+    layouts = ["C"]
+    is_writable, respects_readonly = False, True
+
+    def __init__(self):
+        import pyarrow
+        import vrampool.arrow
+        self.pa, self.pool = pyarrow, vrampool.arrow
+
+    def share(self, client, dtype, shape):
+        kind = {"float16": "halffloat", "float32": "float",
+                "float64": "double"}.get(dtype, dtype)
+        column = self.pa.array(fill(shape[0], dtype), "int64")
+        if dtype == "float16":  # Not cast to by pyarrow from integers.
+            column = column.cast("float32")
+        table = self.pa.table({"x": column.cast(kind)})
+        return self.pool.share(client, table)
+
+    def view(self, tensor):
+        return self.pa.array(self.pool.array(tensor))
+
+    def address(self, view):
+        return view.buffers()[1].address
+
+    def content(self, view):
+        return view.buffers()[1].to_pybytes()
+
+
+VIEWS = {"numpy": NumpyViews, "torch": TorchViews, "jax": JaxViews,
+         "tensorflow": TensorflowViews, "mxnet": MxnetViews,
+         "pyarrow": PyarrowViews}
+
+
+def address_in(capsule):
+    from vrampool import _dlpack
+    return _dlpack.look_into(_dlpack.Capsule(capsule)).address

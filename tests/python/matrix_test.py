@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""A tensor that one framework makes in one process is opened by every framework
+in another: all pairs, data types, layouts.
+
+    matrix_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL FRAMEWORKS
+
+FRAMEWORKS is the list of interpreters that make_venv.sh wrote.
+"""
+
+import json
+import pathlib
+import platform
+import subprocess
+import sys
+
+import ml_dtypes
+import numpy
+
+import case
+import framework_views
+
+INTERPRETERS = {}  # Framework to interpreter, set by main.
+MISSING = {}  # Framework to reason.
+SHAPE = (3, 4)
+STRIDES = {"C": None, "F": (1, 3), "gaps": (8, 2)}
+
+
+def type_of(name):
+    return numpy.dtype(getattr(ml_dtypes, name, None) or name)
+
+
+def expected(dtype, count):
+    return numpy.array(framework_views.fill(count, dtype)).astype(
+        type_of(dtype)).tobytes().hex()
+
+
+class Process:
+    """A framework_worker.py."""
+
+    def __init__(self, framework, environment):
+        here = pathlib.Path(__file__).parent
+        self.views = framework_views.VIEWS[framework]
+        self._process = subprocess.Popen(
+            [INTERPRETERS[framework], here / "framework_worker.py", framework],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=environment)
+
+    def send(self, *command):
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a worker ended: {self._process.args}")
+        return json.loads(line)
+
+    def call(self, *command):
+        self.send(*command)
+        return self.answer()
+
+    def end(self):
+        self._process.communicate(timeout=case.PATIENCE_SECONDS)
+        return self._process.returncode
+
+
+class MatrixTest(case.Case):
+    config = {"pool_size": "256MiB"}
+
+    def setUp(self):
+        super().setUp()
+        self.environment["JAX_PLATFORMS"] = "cpu"
+        self.makers = self.start()
+        self.openers = self.start()
+
+    def start(self):
+        started = {}
+        for framework in INTERPRETERS:
+            started[framework] = Process(framework, self.environment)
+            self.addCleanup(started[framework].end)
+        return started
+
+    def test_every_pair(self):
+        versions = {name: maker.call("version")
+                    for name, maker in self.makers.items()}
+        print("\nframeworks:", versions)
+        counts = {"opened": 0, "refused": 0, "written": 0}
+        failures = []  # Not subtests: after a worker's end all would fail.
+        for name, maker in self.makers.items():
+            for what in self.cases_of(name):
+                try:
+                    self.try_all(maker, counts, **what)
+                except AssertionError as failure:
+                    failures.append(f"made by {name}, {what}, opened by "
+                                    f"{failure}")
+        self.assertEqual(failures, [], "\n".join(failures))
+        for processes in (self.openers, self.makers):
+            for process in processes.values():
+                process.call("drop")
+        for processes in (self.openers, self.makers):
+            for name, process in processes.items():
+                self.eventually(lambda: process.call("drop") == 0,
+                                f"{name} keeps memory")
+                self.assertEqual(process.end(), 0, name)
+        print(counts)
+        self.assertGreater(min(counts.values()), 20)
+        self.assertEqual(self.operator("objects")["objects"], [])
+        self.assertEqual(self.leaks_of_the_ended(), [])
+
+    def cases_of(self, name):
+        """Vectors of every type; one type in other shapes and layouts."""
+        views = self.makers[name].views
+        for dtype in views.makes:
+            yield {"dtype": dtype, "shape": (12,), "layout": "C"}
+        yield {"dtype": "float32", "shape": (12,), "layout": "C",
+               "readonly": True}
+        yield {"dtype": "int32", "shape": (0,), "layout": "C"}
+        if name == "pyarrow":
+            return
+        yield {"dtype": "float32", "shape": (), "layout": "C"}
+        yield {"dtype": "float32", "shape": (2, 0, 3), "layout": "C"}
+        makes_layouts = name in ("numpy", "torch")
+        for layout in STRIDES if makes_layouts else ["C"]:
+            yield {"dtype": "float32", "shape": SHAPE, "layout": layout}
+
+    def try_all(self, maker, counts, dtype, shape, layout, readonly=False):
+        for name, opener in self.openers.items():
+            token = maker.call("make", dtype, shape, STRIDES[layout]
+                               if len(shape) == 2 else None)
+            seen = opener.call("open", token, readonly)
+            refusal = self.refusal(name, opener.views, dtype, shape, layout,
+                                   readonly)
+            if refusal is not None:
+                counts["refused"] += 1
+                self.assertEqual((name, seen), (name, {"refused": refusal}))
+                continue
+            counts["opened"] += 1
+            count = int(numpy.prod(shape))
+            self.assertEqual((name, seen), (
+                name, {"content": expected(dtype, count), "is_same": True,
+                       "shape": list(shape)}))
+            if count > 0:
+                counts["written"] += self.write(maker, opener, name, dtype,
+                                                count, readonly)
+
+    def refusal(self, name, views, dtype, shape, layout, readonly):
+        """How the documentation says that it is refused, or None."""
+        if readonly and not views.respects_readonly:
+            return "BufferError"
+        if name == "pyarrow" and len(shape) != 1:
+            return "BufferError"
+        if dtype not in views.opens:
+            return "TypeError"
+        return None if layout in views.layouts else "BufferError"
+
+    def write(self, maker, opener, name, dtype, count, readonly):
+        """What one side writes is seen by the other; how often it was tried."""
+        tried = 0
+        if opener.views.is_writable and not readonly:
+            opener.call("write", 1)
+            element = numpy.ones(1, type_of(dtype)).tobytes().hex()
+            self.assertGreaterEqual(
+                maker.call("made_bytes").count(element), count, name)
+            tried += 1
+        maker.call("write_made", 0)
+        zeros = numpy.zeros(count, type_of(dtype)).tobytes().hex()
+        self.assertEqual(opener.call("content"), zeros, name)
+        return tried + 1
+
+
+class ListTest(case.Case):
+    def test_the_frameworks_of_this_system_are_all_there(self):
+        for framework, reason in MISSING.items():
+            print(f"\nnot tested here: {framework}: {reason}")
+        self.assertEqual({*INTERPRETERS, *MISSING},
+                         set(framework_views.VIEWS))
+        release = platform.freedesktop_os_release()
+        may_lack = set() if release["ID"] == "debian" else {"mxnet", "torch"}
+        self.assertLessEqual(set(MISSING), may_lack)
+
+
+def main():
+    for line in pathlib.Path(sys.argv.pop(4)).read_text().splitlines():
+        name, interpreter, *reason = line.split(maxsplit=2)
+        if interpreter == "-":
+            MISSING[name] = reason[0]
+        else:
+            INTERPRETERS[name] = interpreter
+    case.main()
+
+
+if __name__ == "__main__":
+    main()
