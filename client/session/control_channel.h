@@ -65,6 +65,7 @@ enum class CallReason : uint32_t {
   kLimitReached = 3,
   kWaitQueueFull = 4,
   kDescriptorBacklog = 5,
+  kUnreclaimableBurst = 6,
   kSessionUnknown = 10,
   kSessionForeign = 11,
   kNoPolicy = 20,
@@ -97,6 +98,7 @@ struct CallOutcome {
   uint64_t used_bytes = kNoNumber;
   uint64_t limit_bytes = kNoNumber;
   uint64_t largest_free_bytes = kNoNumber;
+  uint64_t guarantee_bytes = kNoNumber;
   uint64_t retry_after_ms = kNoNumber;
   char subject[256] = {};  // NUL-terminated, as all text here.
   char largest_holder[64] = {};
@@ -218,6 +220,9 @@ struct BudgetReply {
   uint64_t used_bytes = 0;
   uint64_t limit_bytes = 0;
   uint64_t available_bytes = 0;
+  uint64_t guarantee_bytes = 0;
+  uint64_t guaranteed_bytes = 0;
+  uint64_t total_bytes = 0;
 };
 
 class ControlChannel {
@@ -251,7 +256,7 @@ struct RpcModule {
   ControlChannel* (*open_channel)(const char* socket_path,
                                   const uint8_t* token);
 };
-inline constexpr uint32_t kRpcModuleAbi = 4;
+inline constexpr uint32_t kRpcModuleAbi = 5;
 inline constexpr char kRpcModuleSymbol[] = "vrampool_rpc_module";
 using RpcModuleFunction = const RpcModule* (*)();
 
