@@ -307,6 +307,9 @@ vrampool_status vrampool_client_budget(vrampool_client* client,
     budget.used_bytes = reply.used_bytes;
     budget.limit_bytes = reply.limit_bytes;
     budget.available_bytes = reply.available_bytes;
+    budget.guarantee_bytes = reply.guarantee_bytes;
+    budget.guaranteed_bytes = reply.guaranteed_bytes;
+    budget.total_bytes = reply.total_bytes;
     return vrampool::client::Deliver(budget, out);
   });
 }

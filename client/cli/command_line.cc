@@ -12,6 +12,8 @@ namespace {
 struct Raw {
   std::string min_age;
   std::string limit;
+  std::string limit_option;
+  std::string guarantee;
 };
 
 constexpr char kFooter[] =
@@ -84,7 +86,7 @@ void AddLists(CLI::App* app, CommandLine* line, Raw* raw) {
   AddSession(sub, options);
   AddMinAge(sub, raw);
 
-  sub = AddCommand(app, "tenants", "Limits and use of every tenant",
+  sub = AddCommand(app, "tenants", "Quotas and use of every tenant",
                    "  vrampool tenants\n"
                    "  vrampool tenants --tenant root/team-a --sort used\n",
                    RunTenants, line);
@@ -128,37 +130,75 @@ void AddLists(CLI::App* app, CommandLine* line, Raw* raw) {
       ->capture_default_str();
 }
 
+CLI::Option* AddSize(CLI::App* app, const char* name, std::string* text,
+                     const char* about) {
+  return app->add_option(name, *text, about)
+      ->type_name("SIZE")
+      ->check([](const std::string& value) {
+        return ParseBytes(value).has_value()
+                   ? std::string()
+                   : "\"" + value + "\" is no size such as 512MiB or 4G";
+      });
+}
+
+void AddQuotaSet(CLI::App* quota, CommandLine* line, Raw* raw) {
+  CLI::App* const set = AddCommand(
+      quota, "set",
+      "Change a tenant's quota, at once; what is not given stays as it is. "
+      "Nothing is taken back: a tenant above its limit gets no new leases "
+      "until "
+      "its use has fallen. A limit of 0 refuses all",
+      "  vrampool quota set root/team-a 40GiB\n"
+      "  vrampool quota set root/team-a --guarantee 20GiB --limit 40GiB\n"
+      "  vrampool quota set root/batch --priority -10 --weight 2\n"
+      "  vrampool quota set root/batch --lend-unused true\n",
+      RunQuotaSet, line);
+  QuotaChange* const change = &line->options.quota_change;
+  set->add_option("tenant", line->options.quota_tenant, "The tenant's path")
+      ->required()
+      ->type_name("PATH");
+  CLI::Option* const bare =
+      AddSize(set, "limit", &raw->limit, "The same as --limit");
+  AddSize(set, "--limit", &raw->limit_option, "The most that it may use")
+      ->excludes(bare);
+  AddSize(set, "--guarantee", &raw->guarantee, "What it can always get");
+  set->add_option("--priority", change->priority,
+                  "Higher waits shorter: -1000 to 1000")
+      ->type_name("N");
+  set->add_option("--weight", change->weight,
+                  "Its share among those of its priority: 1 to 1000")
+      ->type_name("N");
+  set->add_option("--lend-unused", change->lend_unused,
+                  "Others may use what of its guarantee is not in use")
+      ->type_name("true|false");
+  set->add_option("--unreclaimable-burst", change->unreclaimable_burst,
+                  "It may go beyond its guarantee in CUDA_IPC memory")
+      ->type_name("true|false");
+  set->callback([line, raw] {
+    const QuotaChange& asked = line->options.quota_change;
+    if (raw->limit.empty() && raw->limit_option.empty() &&
+        raw->guarantee.empty() && !asked.priority && !asked.weight &&
+        !asked.lend_unused && !asked.unreclaimable_burst) {
+      throw CLI::RequiredError("A limit or another part of the quota");
+    }
+    line->command = RunQuotaSet;
+  });
+}
+
 void AddQuota(CLI::App* app, CommandLine* line, Raw* raw) {
   CLI::App* const quota =
-      AddCommand(app, "quota", "Read or change a tenant's limit",
+      AddCommand(app, "quota", "Read or change a tenant's quota",
                  "  vrampool quota get root/team-a\n"
                  "  vrampool quota set root/team-a 40GiB\n",
                  nullptr, line);
   quota->require_subcommand(0, 1);
   CLI::App* const get = AddCommand(
-      quota, "get", "Print a tenant's limit and use",
+      quota, "get", "Print a tenant's quota and use",
       "  vrampool quota get root/team-a --json\n", RunQuotaGet, line);
   get->add_option("tenant", line->options.quota_tenant, "The tenant's path")
       ->required()
       ->type_name("PATH");
-  CLI::App* const set = AddCommand(
-      quota, "set",
-      "Change a tenant's limit, at once. Nothing is taken back: a tenant above "
-      "its limit gets no new leases until its use has fallen. 0 refuses all",
-      "  vrampool quota set root/team-a 40GiB\n"
-      "  vrampool quota set root/team-a 512M\n",
-      RunQuotaSet, line);
-  set->add_option("tenant", line->options.quota_tenant, "The tenant's path")
-      ->required()
-      ->type_name("PATH");
-  set->add_option("limit", raw->limit, "A size: 512MiB, 1.5G, bytes")
-      ->required()
-      ->type_name("SIZE")
-      ->check([](const std::string& text) {
-        return ParseBytes(text).has_value()
-                   ? std::string()
-                   : "\"" + text + "\" is no size such as 512MiB or 4G";
-      });
+  AddQuotaSet(quota, line, raw);
 }
 
 void AddRest(CLI::App* app, CommandLine* line) {
@@ -223,9 +263,12 @@ std::variant<CommandLine, ExitCode> ParseCommandLine(
     return ExitCode::kUsage;
   }
   line.options.header = hide_header ? Header::kHidden : Header::kShown;
-  // Both texts have passed their checks.
+  // All texts have passed their checks.
   if (!raw.min_age.empty()) line.options.min_age = *ParseAge(raw.min_age);
-  if (!raw.limit.empty()) line.options.quota_limit = *ParseBytes(raw.limit);
+  QuotaChange& change = line.options.quota_change;
+  if (!raw.limit.empty()) change.limit = ParseBytes(raw.limit);
+  if (!raw.limit_option.empty()) change.limit = ParseBytes(raw.limit_option);
+  if (!raw.guarantee.empty()) change.guarantee = ParseBytes(raw.guarantee);
   return line;
 }
 

@@ -4,6 +4,7 @@
 #define VRAMPOOL_CLIENT_CLI_OPTIONS_H_
 
 #include <cstdint>
+#include <optional>
 #include <ostream>
 #include <string>
 
@@ -12,6 +13,16 @@
 #include "client/cli/table.h"
 
 namespace vrampool::cli {
+
+// What is not set stays as it is.
+struct QuotaChange {
+  std::optional<Bytes> limit;
+  std::optional<Bytes> guarantee;
+  std::optional<int32_t> priority;
+  std::optional<uint32_t> weight;
+  std::optional<bool> lend_unused;
+  std::optional<bool> unreclaimable_burst;
+};
 
 struct Options {
   std::string directory;
@@ -24,7 +35,7 @@ struct Options {
   absl::Duration min_age;    // Zero: all.
   uint32_t max_blocks = 20;  // Of each leak report.
   std::string quota_tenant;  // quota get and set.
-  Bytes quota_limit;         // quota set.
+  QuotaChange quota_change;  // quota set.
 };
 
 // Where a command reads its arguments and puts its output; all outlive it.

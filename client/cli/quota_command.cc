@@ -35,8 +35,16 @@ absl::StatusOr<ExitCode> RunQuotaGet(const Context& context) {
 absl::StatusOr<ExitCode> RunQuotaSet(const Context& context) {
   VRAMPOOL_ASSIGN_OR_RETURN(const auto client, ConnectChosen(context.options));
   v1::SetQuotaRequest request;
+  const QuotaChange& change = context.options.quota_change;
   request.set_tenant(context.options.quota_tenant);
-  request.set_limit_bytes(context.options.quota_limit.count());
+  if (change.limit) request.set_limit_bytes(change.limit->count());
+  if (change.guarantee) request.set_guarantee_bytes(change.guarantee->count());
+  if (change.priority) request.set_priority(*change.priority);
+  if (change.weight) request.set_weight(*change.weight);
+  if (change.lend_unused) request.set_lend_unused(*change.lend_unused);
+  if (change.unreclaimable_burst) {
+    request.set_unreclaimable_burst(*change.unreclaimable_burst);
+  }
   VRAMPOOL_ASSIGN_OR_RETURN(const v1::SetQuotaResponse reply,
                             client->SetQuota(request));
   if (reply.tenant().used_bytes() > reply.tenant().limit_bytes()) {

@@ -16,6 +16,10 @@ Cell Number(uint64_t value) {
   return {.text = std::to_string(value), .key = value};
 }
 
+Cell SignedNumber(int64_t value) {
+  return {.text = std::to_string(value), .key = value};
+}
+
 Cell Size(uint64_t bytes) {
   return {.text = FormatBytes(Bytes(bytes)), .key = bytes};
 }

@@ -40,6 +40,7 @@ struct Cell {
 
 Cell Text(std::string_view value);  // Made printable.
 Cell Number(uint64_t value);
+Cell SignedNumber(int64_t value);
 Cell Size(uint64_t bytes);
 // How long ago; ordered by age, the youngest first, "-" (0) before all.
 Cell Age(int64_t unix_ns, absl::Time now);

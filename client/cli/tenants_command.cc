@@ -1,4 +1,4 @@
-// `vrampool tenants`: limits and use, and the quota commands' one row of it.
+// `vrampool tenants`: quotas and use, and the quota commands' one row of it.
 
 #include "client/cli/commands.h"
 #include "client/cli/listing.h"
@@ -12,16 +12,24 @@ TableOf<v1::TenantInfo> TenantTable() {
   return {
       {"TENANT", Align::kLeft,
        [](const Row& row) { return Text(row.tenant()); }},
+      {"GUARANTEE", Align::kRight,
+       [](const Row& row) { return Size(row.guarantee_bytes()); }},
       {"LIMIT", Align::kRight,
        [](const Row& row) { return Size(row.limit_bytes()); }},
       {"USED", Align::kRight,
        [](const Row& row) { return Size(row.used_bytes()); }},
+      {"BURST", Align::kRight,
+       [](const Row& row) { return Size(row.burst_bytes()); }},
       {"AVAILABLE", Align::kRight,
        [](const Row& row) { return Size(row.available_bytes()); }},
       {"PEAK", Align::kRight,
        [](const Row& row) { return Size(row.peak_bytes()); }},
       {"CLEAN", Align::kRight,
        [](const Row& row) { return Size(row.clean_bytes()); }},
+      {"PRIORITY", Align::kRight,
+       [](const Row& row) { return SignedNumber(row.priority()); }},
+      {"WEIGHT", Align::kRight,
+       [](const Row& row) { return Number(row.weight()); }},
       {"SESSIONS", Align::kRight,
        [](const Row& row) { return Number(row.sessions()); }},
   };

@@ -13,6 +13,8 @@ static_assert(static_cast<int>(CallReason::kQuotaExceeded) ==
               v1::REASON_QUOTA_EXCEEDED);
 static_assert(static_cast<int>(CallReason::kDescriptorBacklog) ==
               v1::REASON_DESCRIPTOR_BACKLOG);
+static_assert(static_cast<int>(CallReason::kUnreclaimableBurst) ==
+              v1::REASON_UNRECLAIMABLE_BURST);
 static_assert(static_cast<int>(CallReason::kSessionUnknown) ==
               v1::REASON_SESSION_UNKNOWN);
 static_assert(static_cast<int>(CallReason::kSessionForeign) ==
@@ -68,6 +70,7 @@ void ReadErrorInfo(const v1::ErrorInfo& info, CallOutcome& outcome) {
   outcome.used_bytes = NumberIn(info, "used_bytes");
   outcome.limit_bytes = NumberIn(info, "limit_bytes");
   outcome.largest_free_bytes = NumberIn(info, "largest_free_bytes");
+  outcome.guarantee_bytes = NumberIn(info, "guarantee_bytes");
   outcome.retry_after_ms = NumberIn(info, "retry_after_ms");
   if (const auto subject = info.metadata().find("subject");
       subject != info.metadata().end()) {

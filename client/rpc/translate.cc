@@ -178,6 +178,9 @@ bool Fill(const v1::BudgetResponse& from, BudgetReply& to) {
   to.used_bytes = from.used_bytes();
   to.limit_bytes = from.limit_bytes();
   to.available_bytes = from.available_bytes();
+  to.guarantee_bytes = from.guarantee_bytes();
+  to.guaranteed_bytes = from.guaranteed_bytes();
+  to.total_bytes = from.total_bytes();
   return true;
 }
 

@@ -65,6 +65,7 @@ enum class CallReason : uint32_t {
   kLimitReached = 3,
   kWaitQueueFull = 4,
   kDescriptorBacklog = 5,
+  kUnreclaimableBurst = 6,
   kSessionUnknown = 10,
   kSessionForeign = 11,
   kNoPolicy = 20,
@@ -97,6 +98,7 @@ struct CallOutcome {
   uint64_t used_bytes = kNoNumber;
   uint64_t limit_bytes = kNoNumber;
   uint64_t largest_free_bytes = kNoNumber;
+  uint64_t guarantee_bytes = kNoNumber;
   uint64_t retry_after_ms = kNoNumber;
   char subject[256] = {};  // NUL-terminated, as all text here.
   char largest_holder[64] = {};
@@ -221,6 +223,9 @@ struct BudgetReply {
   uint64_t used_bytes = 0;
   uint64_t limit_bytes = 0;
   uint64_t available_bytes = 0;
+  uint64_t guarantee_bytes = 0;
+  uint64_t guaranteed_bytes = 0;
+  uint64_t total_bytes = 0;
 };
 
 class ControlChannel {

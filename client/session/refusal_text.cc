@@ -38,6 +38,9 @@ std::string QuotaText(const CallOutcome& outcome, const std::string& tenant) {
   } else {
     text += " would pass its limit";
   }
+  if (outcome.guarantee_bytes != kNoNumber && outcome.guarantee_bytes != 0) {
+    text += " (guaranteed: " + Size(outcome.guarantee_bytes) + ")";
+  }
   if (outcome.largest_holder[0] != '\0') {
     text += std::string(", largest holder ") + outcome.largest_holder;
   }
@@ -71,6 +74,9 @@ static Status OfReason(const CallOutcome& outcome, const std::string& tenant) {
   switch (outcome.reason) {
     case CallReason::kQuotaExceeded:
       return {VRAMPOOL_OVER_QUOTA, QuotaText(outcome, tenant)};
+    case CallReason::kUnreclaimableBurst:
+      return {VRAMPOOL_OVER_QUOTA,
+              With(outcome, "use memory of kind VMM_FD beyond the guarantee")};
     case CallReason::kPoolExhausted:
       return {VRAMPOOL_OUT_OF_POOL, PoolText(outcome)};
     case CallReason::kLimitReached:

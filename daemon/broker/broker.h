@@ -155,7 +155,9 @@ class Broker {
 
   // Calls of operators.
   virtual Snapshot TakeSnapshot() = 0;
-  virtual absl::Status SetLimit(std::string_view tenant, Bytes limit) = 0;
+  // Changes what is set in `change`. Errors: TENANT_UNKNOWN, BAD_ARGUMENT.
+  virtual absl::Status SetQuota(std::string_view tenant,
+                                const Quota& change) = 0;
   // Reads manifests; takes time that grows with the blocks in them.
   virtual LeakAnswer FindLeaks(const LeakQuery& query) = 0;
   virtual LiveUse ReadLiveUse(SessionId session) = 0;

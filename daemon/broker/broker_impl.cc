@@ -126,12 +126,13 @@ Snapshot BrokerImpl::TakeSnapshot() {
   return snapshot;
 }
 
-absl::Status BrokerImpl::SetLimit(std::string_view tenant, Bytes limit) {
+absl::Status BrokerImpl::SetQuota(std::string_view tenant,
+                                  const Quota& change) {
   Effects effects;
   {
     MutexLock lock(mu_);
     VRAMPOOL_RETURN_IF_ERROR(
-        arbiter_.SetLimit(tenant, limit, clock_.Now(), effects));
+        arbiter_.SetQuota(tenant, change, clock_.Now(), effects));
     Absorb(effects);
   }
   Dispatch(std::move(effects));

@@ -66,7 +66,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   absl::StatusOr<Budget> GetBudget(SessionId session) override;
 
   Snapshot TakeSnapshot() override;
-  absl::Status SetLimit(std::string_view tenant, Bytes limit) override;
+  absl::Status SetQuota(std::string_view tenant, const Quota& change) override;
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
   absl::StatusOr<Bytes> GhostBytes() override;

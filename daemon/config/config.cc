@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <optional>
 #include <set>
 #include <utility>
@@ -97,6 +98,7 @@ class Validation {
   void CheckKinds();
   void CheckPool();
   void CheckPreallocation();
+  Quota ReadQuota(const v1::Tenant& tenant, int index);
   void CheckTenants();
   void CheckPolicy();
   void CheckRule(const v1::Rule& rule, int index);
@@ -182,6 +184,24 @@ void Validation::CheckPreallocation() {
   }
 }
 
+Quota Validation::ReadQuota(const v1::Tenant& tenant, int index) {
+  const auto size = [&](std::string_view key,
+                        const std::string& text) -> std::optional<Bytes> {
+    if (text.empty()) return std::nullopt;
+    return Size({.name = "tenants", .index = index, .inner = key}, text);
+  };
+  Quota quota;
+  quota.limit = size("limit", tenant.limit());
+  quota.guarantee = size("guarantee", tenant.guarantee());
+  if (tenant.has_priority()) quota.priority = tenant.priority();
+  if (tenant.has_weight()) quota.weight = tenant.weight();
+  if (tenant.has_lend_unused()) quota.lends = tenant.lend_unused();
+  if (tenant.has_unreclaimable_burst()) {
+    quota.unreclaimable_burst = tenant.unreclaimable_burst();
+  }
+  return quota;
+}
+
 void Validation::CheckTenants() {
   config_.core.default_limit = config_.core.capacity;
   if (!proto_.default_limit().empty()) {
@@ -189,22 +209,28 @@ void Validation::CheckTenants() {
         Size({.name = "default_limit"}, proto_.default_limit());
     if (limit.has_value()) config_.core.default_limit = *limit;
   }
-  std::set<std::string> seen;
+  std::map<std::string, int> seen;
+  const size_t problems_before = problems_.size();
   for (int i = 0; i < proto_.tenants_size(); ++i) {
     const v1::Tenant& tenant = proto_.tenants(i);
     const Key path = {.name = "tenants", .index = i, .inner = "path"};
     if (!IsTenantPath(tenant.path())) {
       Problem(path, "\"", tenant.path(), "\": ", kPathRule);
-    } else if (!seen.insert(tenant.path()).second) {
+    } else if (!seen.emplace(tenant.path(), i).second) {
       Problem(path, "\"", tenant.path(), "\" is listed twice");
     }
-    std::optional<Bytes> limit = config_.core.default_limit;
-    if (!tenant.limit().empty()) {
-      limit = Size({.name = "tenants", .index = i, .inner = "limit"},
-                   tenant.limit());
-    }
     config_.core.tenants.push_back(
-        {.path = tenant.path(), .limit = limit.value_or(Bytes())});
+        {.path = tenant.path(), .quota = ReadQuota(tenant, i)});
+  }
+  // The whole makes sense only if the parts do.
+  if (problems_.size() > problems_before) return;
+  const QuotaTree tree = ResolveQuotas(
+      config_.core.tenants, config_.core.default_limit, config_.core.capacity);
+  for (const QuotaProblem& problem : tree.problems) {
+    const auto found = seen.find(problem.path);
+    const int index = found == seen.end() ? -1 : found->second;
+    Problem({.name = "tenants", .index = index, .inner = problem.key},
+            problem.path, ": ", problem.text);
   }
 }
 

@@ -11,11 +11,32 @@
 // parked, a clean slab of its tenant, a clean slab of nobody, a new slab in
 // free room, a new slab in room that clean slabs give way for. A request that
 // must wait for the device gets a ticket; so does one that waits for somebody
-// to give back, if it may wait. Tickets are served first come, first served:
-// one that is stopped by a tenant's limit stops those of that tenant and below,
-// one for which the pool lacks room stops all. A request that may not wait
-// never overtakes a ticket that does. (A parked slab is room for nobody else:
-// taking it passes nobody.)
+// to give back, if it may wait.
+//
+// Guarantees (see ledger.h). A request that a guarantee covers is in nobody's
+// way but that of others that one covers; one that is not, bursts. A burst
+// leaves the room, on the device too, that others are guaranteed and do not
+// use. In CUDA_IPC memory, which a busy process cannot give back, nobody bursts
+// while anybody has a guarantee, unless the quota says so.
+//
+// The line. Tickets that wait are served in this order: those that a guarantee
+// covers before those that burst; then by their tenants' priority, the highest
+// first; then by their tenants' turns (turns.h), least given for their weight
+// first; within a tenant, first come, first served. The first that lacks
+// something stops all after it that would take of that: whatever comes free
+// there collects for it, so a large request is not starved by small ones.
+//   - one that a tenant's limit stops (its own, or that of one above), or what
+//     is kept for guarantees there, stops those that would make that tenant
+//     need more: a request that a guarantee below it covers does not
+//   - one for which the pool lacks room stops all
+// And a request within a guarantee that would take from under a limit what an
+// earlier burst waits for there counts as a burst: else small requests within
+// the guarantee would starve a large one of the same tenant.
+// A request that may not wait never overtakes: it is refused where a ticket in
+// its place would be stopped. (A parked slab is room for nobody else: taking it
+// passes nobody.) Of those with the same priority nobody starves; a tenant of
+// lower priority waits as long as those of higher priority ask for more than
+// there is.
 //
 // Slabs never cross tenants, and after a death they are never reused. A slab of
 // a kind that does not isolate is destroyed only when nobody maps it any more;
@@ -60,6 +81,7 @@
 #include "daemon/core/requests.h"
 #include "daemon/core/settings.h"
 #include "daemon/core/snapshot.h"
+#include "daemon/core/turns.h"
 
 namespace vrampool {
 
@@ -162,8 +184,10 @@ class Arbiter {
   void OnDeviceLost(std::string_view why, Effects& effects);
 
   // Operators.
-  absl::Status SetLimit(std::string_view tenant, Bytes limit, absl::Time now,
-                        Effects& effects);
+  // Changes what is set in `change` of a tenant's quota. Errors:
+  // TENANT_UNKNOWN, BAD_ARGUMENT (it does not fit the others' quotas).
+  absl::Status SetQuota(std::string_view tenant, const Quota& change,
+                        absl::Time now, Effects& effects);
   void BeginShutdown(Effects& effects);
   Snapshot TakeSnapshot(absl::Time now) const;
   SessionView ViewOf(SessionId session) const;  // Empty id if unknown.
@@ -198,17 +222,32 @@ class Arbiter {
     LeaseRequest request;
     HandleKind kind{};
     Bytes size;  // Rounded up.
+    absl::Time since;
     TicketState state = TicketState::kWaiting;
     Charge charge;            // Taken unless kWaiting.
+    bool is_covered = false;  // By a guarantee, when the charge was taken.
     bool is_overdue = false;  // Its time is up: it must not wait again.
   };
-  // How far tickets are stopped by those before them.
-  struct Line {
-    std::vector<TenantId> stopped;  // These and all below must wait.
-    bool is_start_late = false;     // Assured, but the room is not there yet.
+  // Where a request stands in the line: the least is served first.
+  struct Place {
+    bool is_burst = false;
+    int32_t rank = 0;  // The negative of the priority.
+    uint64_t account = 0;
+    TicketId arrival{};
+    auto operator<=>(const Place&) const = default;
+  };
+  // What a request lacks that cannot be served.
+  struct Stop {
+    TenantId tenant{};         // There its need would grow too far,
+    bool is_for_room = false;  // or the pool lacks the room.
+  };
+  struct Standing {
+    Place place;
+    Stop stop;
   };
 
   // arbiter_snapshot.cc
+  std::vector<WaitingView> ViewOfLine() const;
   Bytes ChargedTo(const Session& session) const;  // Leased and parked.
   void CheckSlabs() const;
   void CheckTickets() const;
@@ -251,25 +290,24 @@ class Arbiter {
   bool TryRoom(Ticket& ticket, absl::Time now, Effects& effects);
   void StartCreate(Ticket& ticket, absl::Time now, Effects& effects);
   void EvictClean(Bytes needed, absl::Time now, Effects& effects);
+  void FillNumbers(const Session& session, const LeaseRequest& request,
+                   LeaseGrant& grant) const;
   LeaseGrant GrantSlab(Session& session, Slab& slab, Charge charge,
                        const LeaseRequest& request, absl::Time now);
   Ticket& AddTicket(Session& session, const LeaseRequest& request,
-                    HandleKind kind, Bytes size);
+                    HandleKind kind, Bytes size, absl::Time now);
   void EraseTicket(TicketId id);
   void Settle(Ticket& ticket, absl::StatusOr<LeaseGrant> outcome,
               Effects& effects);
-  // Serves tickets as far as possible; called after anything was given back.
-  void Pump(absl::Time now, Effects& effects);
-  void PumpOne(Ticket& ticket, Line& line, absl::Time now, Effects& effects);
-  // Whom a waiting ticket stops: the tenant whose limit is in its way, or all.
-  TenantId StoppedBy(const Ticket& ticket) const;
-  bool IsStopped(TenantId tenant, const Line& line) const;
-  // True if a new request of `tenant` would overtake one that waits.
-  bool IsOvertaking(TenantId tenant) const;
-  // The room of assured tickets that no longer comes is promised no more.
-  void TakeBackPromises(Effects& effects);
   void AskForMemory(const Ticket& ticket, Effects& effects);
-  absl::Status RefuseForRoom(Bytes asked, Bytes size);
+  // It would burst in memory that cannot be got back, and may not.
+  bool BurstsUnreclaimably(TenantId tenant, HandleKind kind, Bytes size) const;
+  absl::Status RefuseBurst(TenantId tenant, Bytes asked, Bytes size) const;
+  // What of the pool's room a new slab of this tenant could have, promises and
+  // the guarantees of others kept.
+  Bytes RoomFor(TenantId tenant) const;
+  bool LeavesGuarantees(const Ticket& ticket) const;
+  absl::Status RefuseForRoom(TenantId tenant, Bytes asked, Bytes size);
   absl::Status CountRefusal(absl::Status status);
   // The same refusal; if by quota, it also says who holds most of it.
   absl::Status NamingHolder(absl::Status refusal) const;
@@ -280,6 +318,28 @@ class Arbiter {
   // The limit in the way, unless that is the size of the whole pool.
   std::optional<TenantId> QuotaInTheWay(TenantId tenant, Bytes size) const;
   void Refill(absl::Time now, Effects& effects);
+
+  // arbiter_line.cc
+  // Serves tickets as far as possible; called after anything was given back.
+  void Pump(absl::Time now, Effects& effects);
+  void StartAssured(absl::Time now, Effects& effects);
+  void ServeParked(absl::Time now, Effects& effects);
+  bool ServeNext(absl::Time now, Effects& effects);  // False: none can be.
+  bool Serve(Ticket& ticket, absl::Time now, Effects& effects);
+  void SetState(Ticket& ticket, TicketState state);
+  uint64_t CostOf(TenantId tenant, Bytes size) const;
+  Place PlaceOf(TenantId tenant, Bytes size, TicketId arrival) const;
+  Stop StopOf(TenantId tenant, Bytes size) const;
+  bool IsStopped(TenantId tenant, Bytes size,
+                 const std::vector<Stop>& stops) const;
+  void NoteLimit(const Place& place, const Stop& stop,
+                 std::vector<Stop>& limits) const;
+  // All that wait, in their order. `limits`: see NoteLimit().
+  std::vector<Standing> LineUp(std::vector<Stop>& limits) const;
+  // True if a new request would overtake one that waits.
+  bool IsOvertaking(TenantId tenant, Bytes size) const;
+  // The room of assured tickets that no longer comes is promised no more.
+  void TakeBackPromises(Effects& effects);
 
   // arbiter_slabs.cc
   void Map(Session& session, Slab& slab);
@@ -311,6 +371,7 @@ class Arbiter {
   std::map<SessionId, Session> sessions_;
   absl::flat_hash_map<uid_t, uint32_t> sessions_per_uid_;
   std::map<TicketId, Ticket> tickets_;   // In order of arrival.
+  Turns turns_;                          // Of those that wait.
   std::map<SlabId, TicketId> creating_;  // For whom a slab is made.
   std::vector<SlabId> failed_destroys_;  // To be tried again.
   uint64_t last_session_ = 0;

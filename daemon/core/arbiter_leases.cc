@@ -76,9 +76,7 @@ absl::StatusOr<std::optional<LeaseAnswer>> Arbiter::FindRepeat(
   grant.lease = slab.lease;
   // The handle may have been lost with the reply: it is sent again.
   grant.slab = {slab.id, slab.size, slab.kind, /*is_mapped=*/false};
-  grant.asked = request.size;
-  grant.used = ledger_.used(session.tenant);
-  grant.limit = ledger_.limit(session.tenant);
+  FillNumbers(session, request, grant);
   grant.is_repeat = true;
   return LeaseAnswer(grant);
 }
@@ -98,28 +96,31 @@ absl::StatusOr<LeaseAnswer> Arbiter::RequestLease(SessionId id,
   if (auto grant = TryParked(*session, request, kind, size, now)) {
     return LeaseAnswer(*std::move(grant));
   }
-  const bool is_overtaking = IsOvertaking(session->tenant);
+  const TenantId tenant = session->tenant;
+  const bool is_overtaking = IsOvertaking(tenant, size);
+  absl::Status refusal = absl::OkStatus();
+  if (BurstsUnreclaimably(tenant, kind, size)) {
+    return CountRefusal(RefuseBurst(tenant, request.size, size));
+  }
   if (!is_overtaking) {
     if (auto grant = TryClean(*session, request, kind, size, now)) {
       return LeaseAnswer(*std::move(grant));
     }
   }
-  absl::Status refusal = absl::OkStatus();
-  if (QuotaInTheWay(session->tenant, size).has_value()) {
-    refusal = ledger_.Take(session->tenant, size, request.size).status();
-    // No waiting for what the limits can never admit.
-    if (!ledger_.CouldEverTake(session->tenant, size))
-      mode = WaitMode::kFailFast;
-  } else if (is_overtaking ||
-             ledger_.Obstacle(session->tenant, size).has_value()) {
-    refusal = RefuseForRoom(request.size, size);
+  if (QuotaInTheWay(tenant, size).has_value()) {
+    refusal = ledger_.Take(tenant, size, request.size).status();
+  } else if (is_overtaking || ledger_.FindObstacle(tenant, size).has_value()) {
+    refusal = RefuseForRoom(tenant, request.size, size);
   } else {
-    Ticket& ticket = AddTicket(*session, request, kind, size);
-    ticket.charge = *ledger_.Take(session->tenant, size, request.size);
+    Ticket& ticket = AddTicket(*session, request, kind, size, now);
+    ticket.is_covered = ledger_.IsCovered(tenant, size);
+    ticket.charge = *ledger_.Take(tenant, size, request.size);
     if (TryRoom(ticket, now, effects)) return LeaseAnswer(ticket.id);
     EraseTicket(ticket.id);
-    refusal = RefuseForRoom(request.size, size);
+    refusal = RefuseForRoom(tenant, request.size, size);
   }
+  // No waiting for what the quotas can never admit.
+  if (!ledger_.CouldEverTake(tenant, size)) mode = WaitMode::kFailFast;
   // Perhaps the device has got over what it failed at.
   RetryDestroys(effects);
   if (mode == WaitMode::kFailFast) {
@@ -132,7 +133,7 @@ absl::StatusOr<LeaseAnswer> Arbiter::RequestLease(SessionId id,
                    .retry_after = absl::Milliseconds(100)},
                   "too many requests wait already; try again later");
   }
-  Ticket& ticket = AddTicket(*session, request, kind, size);
+  Ticket& ticket = AddTicket(*session, request, kind, size, now);
   AskForMemory(ticket, effects);
   return LeaseAnswer(ticket.id);
 }
@@ -152,7 +153,11 @@ Slab* Arbiter::FindClean(const Session& session, HandleKind kind,
        {std::optional<TenantId>(session.tenant), std::optional<TenantId>()}) {
     Slab* const slab = pool_.FindClean(owner, kind, size);
     if (slab == nullptr) continue;
-    if (!ledger_.Obstacle(session.tenant, slab->size).has_value()) return slab;
+    if (ledger_.FindObstacle(session.tenant, slab->size).has_value()) continue;
+    if (BurstsUnreclaimably(session.tenant, kind, slab->size)) continue;
+    if (ledger_.unfilled().is_zero() || slab->size <= RoomFor(session.tenant)) {
+      return slab;
+    }
   }
   return nullptr;
 }
@@ -174,8 +179,19 @@ std::optional<LeaseGrant> Arbiter::TryClean(Session& session,
                                             absl::Time now) {
   Slab* const slab = FindClean(session, kind, size);
   if (slab == nullptr) return std::nullopt;
+  turns_.Serve(session.tenant, CostOf(session.tenant, slab->size));
   Charge charge = *ledger_.Take(session.tenant, slab->size, request.size);
   return GrantSlab(session, *slab, std::move(charge), request, now);
+}
+
+void Arbiter::FillNumbers(const Session& session, const LeaseRequest& request,
+                          LeaseGrant& grant) const {
+  grant.asked = request.size;
+  grant.rounded =
+      CheckedRoundUp(request.size, settings_.granule).value_or(grant.slab.size);
+  grant.used = ledger_.used(session.tenant);
+  grant.limit = ledger_.limit(session.tenant);
+  grant.guarantee = ledger_.guarantee(session.tenant);
 }
 
 LeaseGrant Arbiter::GrantSlab(Session& session, Slab& slab, Charge charge,
@@ -184,7 +200,6 @@ LeaseGrant Arbiter::GrantSlab(Session& session, Slab& slab, Charge charge,
   grant.lease = LeaseId{++last_lease_};
   grant.slab = {slab.id, slab.size, slab.kind,
                 /*is_mapped=*/slab.state() == SlabState::kParked};
-  grant.asked = request.size;
   slab.was_mapped = grant.slab.is_mapped;
   pool_.Move(slab, SlabState::kLeased, now);
   slab.tenant = session.tenant;
@@ -196,27 +211,35 @@ LeaseGrant Arbiter::GrantSlab(Session& session, Slab& slab, Charge charge,
   session.leases_by_key[request.key] = grant.lease;
   // From now on the client may map it, even if the handle's way is not known.
   Map(session, slab);
-  grant.used = ledger_.used(session.tenant);
-  grant.limit = ledger_.limit(session.tenant);
+  FillNumbers(session, request, grant);
   ++counters_.leases_granted;
   return grant;
 }
 
 bool Arbiter::TryRoom(Ticket& ticket, absl::Time now, Effects& effects) {
   const Bytes wanted = promised() + ticket.size;
-  if (room() < wanted) return false;
+  if (room() < wanted || !LeavesGuarantees(ticket)) return false;
+  turns_.Serve(ticket.tenant, CostOf(ticket.tenant, ticket.size));
   EvictClean(wanted, now, effects);
   if (free() >= wanted) {
     StartCreate(ticket, now, effects);
   } else {
-    ticket.state = TicketState::kAssured;
+    SetState(ticket, TicketState::kAssured);
   }
   return true;
 }
 
+// The charge is taken already, so what it filled of a guarantee is not unfilled
+// any more.
+bool Arbiter::LeavesGuarantees(const Ticket& ticket) const {
+  if (ticket.is_covered) return true;
+  const Bytes left = SaturatingSub(room(), promised());
+  return left >= ticket.size && left - ticket.size >= ledger_.unfilled();
+}
+
 void Arbiter::StartCreate(Ticket& ticket, absl::Time now, Effects& effects) {
   Slab& slab = pool_.Reserve(ticket.size, ticket.kind, now);
-  ticket.state = TicketState::kCreating;
+  SetState(ticket, TicketState::kCreating);
   creating_[slab.id] = ticket.id;
   effects.create.push_back({slab.id, slab.size, slab.kind});
 }
@@ -291,19 +314,26 @@ absl::Status Arbiter::Fits(SessionId id, Bytes size) const {
   VRAMPOOL_RETURN_IF_ERROR(CheckLeaseRequest(*session, request, kind, rounded));
   // As RequestLease() looks for room, in the same order.
   if (FindParked(*session, kind, rounded) != nullptr) return absl::OkStatus();
-  if (!ledger_.CouldEverTake(session->tenant, rounded)) {
+  const TenantId tenant = session->tenant;
+  if (!ledger_.CouldEverTake(tenant, rounded)) {
     return Refuse(
         {.reason = Reason::kBadArgument,
          .asked = size,
-         .limit = ledger_.effective_limit(session->tenant)},
+         .limit = ledger_.effective_limit(tenant),
+         .guarantee = ledger_.guarantee(tenant)},
         absl::StrCat(FormatBytes(size),
                      " can never fit: the tenant's limit is ",
-                     FormatBytes(ledger_.effective_limit(session->tenant))));
+                     FormatBytes(ledger_.effective_limit(tenant)), ", and ",
+                     FormatBytes(ledger_.obtainable(tenant)),
+                     " is the most that guarantees of others leave"));
   }
-  if (!IsOvertaking(session->tenant)) {
+  if (BurstsUnreclaimably(tenant, kind, rounded)) {
+    return RefuseBurst(tenant, size, rounded);
+  }
+  if (!IsOvertaking(tenant, rounded)) {
     if (FindClean(*session, kind, rounded) != nullptr) return absl::OkStatus();
-    if (!ledger_.Obstacle(session->tenant, rounded).has_value() &&
-        room() >= promised() + rounded) {
+    if (!ledger_.FindObstacle(tenant, rounded).has_value() &&
+        rounded <= RoomFor(tenant)) {
       return absl::OkStatus();
     }
   }
@@ -318,8 +348,11 @@ absl::StatusOr<Budget> Arbiter::GetBudget(SessionId id) const {
   budget.tenant = ledger_.path(session->tenant);
   budget.used = ledger_.used(session->tenant);
   budget.limit = ledger_.effective_limit(session->tenant);
-  budget.available = std::min(ledger_.available(session->tenant),
-                              SaturatingSub(room(), promised()));
+  const Bytes room = RoomFor(session->tenant);
+  budget.guarantee = ledger_.guarantee(session->tenant);
+  budget.obtainable = ledger_.obtainable(session->tenant);
+  budget.available = std::min(ledger_.available(session->tenant), room);
+  budget.covered = std::min(ledger_.covered(session->tenant), budget.available);
   return budget;
 }
 

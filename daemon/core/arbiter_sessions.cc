@@ -15,11 +15,8 @@ Arbiter::Arbiter(CoreSettings settings, ObjectTable& table, HoldOracle& oracle)
       ledger_(settings_.capacity, settings_.default_limit),
       pool_(settings_.capacity),
       objects_(settings_.bounds, table, oracle) {
-  for (const TenantSetting& tenant : settings_.tenants) {
-    const absl::StatusOr<TenantId> id = ledger_.FindOrMake(tenant.path);
-    VRAMPOOL_CHECK(id.ok());
-    ledger_.SetLimit(*id, tenant.limit);
-  }
+  VRAMPOOL_CHECK(
+      ledger_.SetQuotas(settings_.tenants, settings_.default_limit).ok());
 }
 
 absl::StatusOr<SessionId> Arbiter::Attach(const PeerIdentity& peer,

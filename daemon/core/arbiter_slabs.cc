@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/status_macros.h"
 #include "daemon/core/arbiter.h"
 #include "daemon/core/refusal.h"
 
@@ -255,7 +256,7 @@ absl::StatusOr<uint32_t> Arbiter::ReportUnmapped(
   return kept;
 }
 
-absl::Status Arbiter::SetLimit(std::string_view tenant, Bytes limit,
+absl::Status Arbiter::SetQuota(std::string_view tenant, const Quota& change,
                                absl::Time now, Effects& effects) {
   const std::optional<TenantId> id = ledger_.Find(tenant);
   if (!id.has_value()) {
@@ -263,12 +264,8 @@ absl::Status Arbiter::SetLimit(std::string_view tenant, Bytes limit,
                   absl::StrCat("there is no tenant '", std::string(tenant),
                                "'; see the list of tenants"));
   }
-  if (*id == Ledger::kRoot && limit > settings_.capacity) {
-    return Refuse(Reason::kBadArgument,
-                  absl::StrCat("the root's limit cannot pass the pool's ",
-                               FormatBytes(settings_.capacity)));
-  }
-  ledger_.SetLimit(*id, limit);
+  VRAMPOOL_RETURN_IF_ERROR(
+      ledger_.SetQuota(*id, Changed(ledger_.quota(*id), change)));
   effects.room_changed = true;
   Pump(now, effects);
   return absl::OkStatus();

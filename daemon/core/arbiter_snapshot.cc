@@ -41,6 +41,22 @@ SessionView Arbiter::ViewOf(SessionId id) const {
   return view;
 }
 
+std::vector<WaitingView> Arbiter::ViewOfLine() const {
+  std::vector<WaitingView> views;
+  std::vector<Stop> limits;
+  for (const Standing& standing : LineUp(limits)) {
+    const Ticket& ticket = tickets_.at(standing.place.arrival);
+    views.push_back({.ticket = ticket.id,
+                     .session = ticket.session,
+                     .tenant = ledger_.path(ticket.tenant),
+                     .size = ticket.size,
+                     .is_burst = standing.place.is_burst,
+                     .priority = -standing.place.rank,
+                     .since = ticket.since});
+  }
+  return views;
+}
+
 Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
   Snapshot snapshot;
   snapshot.epoch = settings_.epoch;
@@ -49,6 +65,7 @@ Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
   snapshot.missing = missing_;
   snapshot.conservation_holds = pool_.IsConserved();
   snapshot.waiting = tickets_.size();
+  snapshot.line = ViewOfLine();
   snapshot.counters = counters_;
   std::map<TenantId, uint64_t> sessions_of;
   std::map<TenantId, Bytes> clean_of;
@@ -76,11 +93,17 @@ Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
   for (const TenantId id : ledger_.tenants()) {
     snapshot.tenants.push_back({.path = ledger_.path(id),
                                 .limit = ledger_.limit(id),
+                                .guarantee = ledger_.guarantee(id),
                                 .used = ledger_.used(id),
                                 .available = ledger_.available(id),
+                                .covered = ledger_.covered(id),
+                                .burst = ledger_.burst(id),
                                 .peak = ledger_.peak(id),
                                 .clean = clean_of[id],
-                                .sessions = sessions_of[id]});
+                                .sessions = sessions_of[id],
+                                .priority = ledger_.resolved(id).priority,
+                                .weight = ledger_.resolved(id).weight,
+                                .lends = ledger_.resolved(id).lends});
   }
   for (const auto& [id, object] : objects_.objects()) {
     ObjectView view;
@@ -156,6 +179,7 @@ void Arbiter::CheckTickets() const {
   VRAMPOOL_CHECK(promised() <=
                  SaturatingSub(pool_.free() + pool_.coming(), missing_));
   size_t creating = 0;
+  size_t waiting = 0;
   for (const auto& [id, ticket] : tickets_) {
     VRAMPOOL_CHECK(
         sessions_.at(ticket.session).tickets_by_key.at(ticket.request.key) ==
@@ -164,8 +188,10 @@ void Arbiter::CheckTickets() const {
     VRAMPOOL_CHECK(ticket.charge.size() ==
                    (is_waiting ? Bytes() : ticket.size));
     if (ticket.state == TicketState::kCreating) ++creating;
+    if (is_waiting) ++waiting;
   }
   VRAMPOOL_CHECK(creating == creating_.size());
+  VRAMPOOL_CHECK(waiting == turns_.waiting());
   for (const auto& [slab, ticket] : creating_) {
     VRAMPOOL_CHECK(pool_.Find(slab)->state() == SlabState::kCreating);
     VRAMPOOL_CHECK(tickets_.at(ticket).state == TicketState::kCreating);

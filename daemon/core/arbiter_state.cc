@@ -60,13 +60,14 @@ CoreState Arbiter::Save() const {
   CoreState state;
   state.epoch = settings_.epoch;
   state.capacity = settings_.capacity;
+  state.default_limit = ledger_.default_limit();
   state.last_session = last_session_;
   state.last_slab = pool_.last_id();
   state.last_lease = last_lease_;
   state.last_ticket = last_ticket_;
   for (const TenantId id : ledger_.tenants()) {
     state.tenants.push_back({.path = ledger_.path(id),
-                             .limit = ledger_.limit(id),
+                             .quota = ledger_.quota(id),
                              .peak = ledger_.peak(id)});
   }
   for (const auto& [id, session] : sessions_) {
@@ -105,17 +106,11 @@ absl::StatusOr<std::unique_ptr<Arbiter>> Arbiter::Restore(
 }
 
 void Arbiter::RestoreTenants(const CoreState& state) {
+  VRAMPOOL_CHECK(
+      ledger_.SetQuotas(QuotasToRestore(state, settings_), state.default_limit)
+          .ok());
   for (const TenantRecord& tenant : state.tenants) {
-    const TenantId id = *ledger_.FindOrMake(tenant.path);
-    Bytes limit = tenant.limit;
-    if (id == Ledger::kRoot) {
-      // The pool may have another size now.
-      const bool is_whole_pool = limit >= state.capacity;
-      limit = is_whole_pool ? settings_.capacity
-                            : std::min(limit, settings_.capacity);
-    }
-    ledger_.SetLimit(id, limit);
-    ledger_.RaisePeak(id, tenant.peak);
+    ledger_.RaisePeak(*ledger_.Find(tenant.path), tenant.peak);
   }
 }
 

@@ -12,7 +12,8 @@ namespace vrampool {
 
 Arbiter::Ticket& Arbiter::AddTicket(Session& session,
                                     const LeaseRequest& request,
-                                    HandleKind kind, Bytes size) {
+                                    HandleKind kind, Bytes size,
+                                    absl::Time now) {
   const TicketId id{++last_ticket_};
   Ticket ticket;
   ticket.id = id;
@@ -21,7 +22,9 @@ Arbiter::Ticket& Arbiter::AddTicket(Session& session,
   ticket.request = request;
   ticket.kind = kind;
   ticket.size = size;
+  ticket.since = now;
   session.tickets_by_key[request.key] = id;
+  turns_.Join(session.tenant);
   return tickets_.emplace(id, std::move(ticket)).first->second;
 }
 
@@ -29,6 +32,9 @@ void Arbiter::EraseTicket(TicketId id) {
   const auto found = tickets_.find(id);
   Session& session = *Find(found->second.session);
   session.tickets_by_key.erase(found->second.request.key);
+  if (found->second.state == TicketState::kWaiting) {
+    turns_.Leave(session.tenant);
+  }
   tickets_.erase(found);
 }
 
@@ -74,7 +80,8 @@ absl::Status Arbiter::WaitedOut(TicketId id) const {
        .charged = ticket.size,
        .used = ledger_.used(tenant),
        .limit = ledger_.limit(tenant),
-       .largest_free = to_give()},
+       .largest_free = to_give(),
+       .guarantee = ledger_.guarantee(ticket.tenant)},
       absl::StrCat("no room for ", FormatBytes(ticket.size),
                    " came free in time: tenant ", ledger_.path(tenant),
                    " is at ", FormatBytes(ledger_.used(tenant)), " of ",
@@ -110,91 +117,10 @@ absl::Status Arbiter::NamingHolder(absl::Status refusal) const {
   return Refuse(*std::move(details), text);
 }
 
-void Arbiter::Pump(absl::Time now, Effects& effects) {
-  // Served tickets leave the map, so walk over the ids.
-  std::vector<TicketId> ids;
-  ids.reserve(tickets_.size());
-  for (const auto& [id, ticket] : tickets_) ids.push_back(id);
-  Line line;
-  for (const TicketId id : ids) PumpOne(tickets_.at(id), line, now, effects);
-}
-
-void Arbiter::PumpOne(Ticket& ticket, Line& line, absl::Time now,
-                      Effects& effects) {
-  if (ticket.state == TicketState::kCreating) return;
-  if (ticket.state == TicketState::kAssured) {
-    // Only an assured one before it has a better right to what is free now:
-    // the room of those that wait is what is left when all promises are kept.
-    if (!line.is_start_late && free() >= ticket.size) {
-      StartCreate(ticket, now, effects);
-    } else {
-      line.is_start_late = true;
-    }
-    return;
-  }
-  Session& session = *Find(ticket.session);
-  if (auto grant =
-          TryParked(session, ticket.request, ticket.kind, ticket.size, now)) {
-    Settle(ticket, *std::move(grant), effects);
-    return;
-  }
-  if (IsStopped(ticket.tenant, line)) return;
-  if (auto grant =
-          TryClean(session, ticket.request, ticket.kind, ticket.size, now)) {
-    Settle(ticket, *std::move(grant), effects);
-    return;
-  }
-  absl::StatusOr<Charge> charge =
-      ledger_.Take(ticket.tenant, ticket.size, ticket.request.size);
-  if (charge.ok()) {
-    ticket.charge = *std::move(charge);
-    if (TryRoom(ticket, now, effects)) {
-      line.is_start_late |= ticket.state == TicketState::kAssured;
-      effects.room_changed = true;  // It stops nobody any more.
-      return;
-    }
-    ticket.charge = Charge();
-  }
-  line.stopped.push_back(StoppedBy(ticket));
-}
-
-TenantId Arbiter::StoppedBy(const Ticket& ticket) const {
-  return ledger_.Obstacle(ticket.tenant, ticket.size).value_or(Ledger::kRoot);
-}
-
-bool Arbiter::IsStopped(TenantId tenant, const Line& line) const {
-  return std::any_of(
-      line.stopped.begin(), line.stopped.end(),
-      [&](TenantId stopped) { return ledger_.IsWithin(tenant, stopped); });
-}
-
-bool Arbiter::IsOvertaking(TenantId tenant) const {
-  Line line;
-  for (const auto& [id, ticket] : tickets_) {
-    if (ticket.state != TicketState::kWaiting) continue;
-    // One that is stopped itself adds nothing: it waits for the other.
-    if (IsStopped(ticket.tenant, line)) continue;
-    line.stopped.push_back(StoppedBy(ticket));
-  }
-  return IsStopped(tenant, line);
-}
-
-void Arbiter::TakeBackPromises(Effects& effects) {
-  while (SaturatingSub(pool_.free() + pool_.coming(), missing_) < promised()) {
-    auto latest = tickets_.rbegin();
-    while (latest->second.state != TicketState::kAssured) ++latest;
-    Ticket& ticket = latest->second;
-    ticket.state = TicketState::kWaiting;
-    ticket.charge = Charge();
-    // Its caller was told that the answer comes soon.
-    if (ticket.is_overdue) Settle(ticket, WaitedOut(ticket.id), effects);
-  }
-}
-
 // Asks those for memory who could help: the tenants under the limit that is in
 // the way, or everybody when the pool is what lacks.
 void Arbiter::AskForMemory(const Ticket& ticket, Effects& effects) {
-  const TenantId scope = StoppedBy(ticket);
+  const TenantId scope = StopOf(ticket.tenant, ticket.size).tenant;
   for (auto& [id, session] : sessions_) {
     if (session.state != SessionState::kLive || session.is_asked) continue;
     if (id == ticket.session || session.leases.empty()) continue;
@@ -204,25 +130,31 @@ void Arbiter::AskForMemory(const Ticket& ticket, Effects& effects) {
   }
 }
 
-absl::Status Arbiter::RefuseForRoom(Bytes asked, Bytes size) {
-  const Bytes largest = to_give();
+absl::Status Arbiter::RefuseForRoom(TenantId tenant, Bytes asked, Bytes size) {
+  const Bytes largest = std::min(to_give(), RoomFor(tenant));
   const std::string lacking =
       missing_.is_zero()
           ? ""
           : absl::StrCat(" (", FormatBytes(missing_),
                          " of it is taken by others on the device)");
+  const std::string kept =
+      ledger_.unfilled().is_zero()
+          ? ""
+          : absl::StrCat(", with ", FormatBytes(ledger_.unfilled()),
+                         " kept for guarantees,");
   return Refuse(
       {.reason = Reason::kPoolExhausted,
        .subject = "pool",
        .asked = asked,
        .charged = size,
-       .used = SaturatingSub(settings_.capacity, largest),
+       .used = SaturatingSub(settings_.capacity, to_give()),
        .limit = settings_.capacity,
        .largest_free = largest,
+       .guarantee = ledger_.guarantee(tenant),
        .retry_after = absl::Milliseconds(100)},
       absl::StrCat("the pool has ", FormatBytes(largest), " of ",
-                   FormatBytes(settings_.capacity), lacking, " to give and ",
-                   tickets_.size(), " requests before this one; ",
+                   FormatBytes(settings_.capacity), lacking, " to give", kept,
+                   " and ", tickets_.size(), " requests before this one; ",
                    FormatBytes(size),
                    " do not fit. Wait (wait_ms), ask for less, or let others "
                    "give back."));
@@ -234,6 +166,46 @@ absl::Status Arbiter::CountRefusal(absl::Status status) {
   if (refusal->reason == Reason::kQuotaExceeded) ++counters_.refused_quota;
   if (refusal->reason == Reason::kPoolExhausted) ++counters_.refused_pool;
   return status;
+}
+
+bool Arbiter::BurstsUnreclaimably(TenantId tenant, HandleKind kind,
+                                  Bytes size) const {
+  return kind == HandleKind::kCudaIpc && ledger_.has_guarantees() &&
+         !ledger_.resolved(tenant).unreclaimable_burst &&
+         !ledger_.IsCovered(tenant, size);
+}
+
+absl::Status Arbiter::RefuseBurst(TenantId tenant, Bytes asked,
+                                  Bytes size) const {
+  return Refuse(
+      {.reason = Reason::kUnreclaimableBurst,
+       .subject = ledger_.path(tenant),
+       .asked = asked,
+       .charged = size,
+       .used = ledger_.used(tenant),
+       .limit = ledger_.limit(tenant),
+       .largest_free = ledger_.covered(tenant),
+       .guarantee = ledger_.guarantee(tenant)},
+      absl::StrCat(
+          "tenant ", ledger_.path(tenant), " is at ",
+          FormatBytes(ledger_.used(tenant)), "; ", FormatBytes(size),
+          " more would go beyond its guarantee of ",
+          FormatBytes(ledger_.guarantee(tenant)),
+          ", and memory of kind CUDA_IPC cannot be got back from a busy "
+          "process. Use VMM_FD (VRAMPOOL_KIND), give back memory of this "
+          "tenant, or set unreclaimable_burst in the configuration."));
+}
+
+Bytes Arbiter::RoomFor(TenantId tenant) const {
+  const Bytes left = SaturatingSub(room(), promised());
+  const Bytes unfilled = ledger_.unfilled();
+  if (unfilled.is_zero()) return left;
+  // Of what is claimed and not used, this tenant may use what it or those above
+  // it claim.
+  const Bytes capacity = settings_.capacity;
+  const Bytes own = capacity - ledger_.Growth(tenant, capacity, Ledger::kRoot);
+  const Bytes beyond = SaturatingSub(left + own, unfilled);
+  return std::min(left, std::max(ledger_.covered(tenant), beyond));
 }
 
 Bytes Arbiter::promised() const {
@@ -256,12 +228,13 @@ Bytes Arbiter::to_give() const {
 
 std::optional<TenantId> Arbiter::QuotaInTheWay(TenantId tenant,
                                                Bytes size) const {
-  const std::optional<TenantId> obstacle = ledger_.Obstacle(tenant, size);
-  if (obstacle == Ledger::kRoot &&
+  const std::optional<Obstacle> obstacle = ledger_.FindObstacle(tenant, size);
+  if (!obstacle.has_value()) return std::nullopt;
+  if (obstacle->tenant == Ledger::kRoot &&
       ledger_.limit(Ledger::kRoot) >= settings_.capacity) {
     return std::nullopt;
   }
-  return obstacle;
+  return obstacle->tenant;
 }
 
 }  // namespace vrampool

@@ -83,7 +83,15 @@ class Checker {
       return absl::DataLossError(
           "the saved state is damaged: the root tenant is missing");
     }
-    return absl::OkStatus();
+    const QuotaTree tree =
+        ResolveQuotas(QuotasToRestore(state_, settings_), state_.default_limit,
+                      settings_.capacity);
+    if (tree.problems.empty()) return absl::OkStatus();
+    const QuotaProblem& problem = tree.problems.front();
+    return absl::FailedPreconditionError(
+        absl::StrCat("the quotas of the saved state do not fit a pool of ",
+                     FormatBytes(settings_.capacity), ": ", problem.path, ": ",
+                     problem.text));
   }
 
   absl::Status CheckSessions() {
@@ -306,6 +314,20 @@ class Checker {
 };
 
 }  // namespace
+
+std::vector<TenantSetting> QuotasToRestore(const CoreState& state,
+                                           const CoreSettings& settings) {
+  std::vector<TenantSetting> quotas;
+  for (const TenantRecord& tenant : state.tenants) {
+    quotas.push_back({.path = tenant.path, .quota = tenant.quota});
+    std::optional<Bytes>& limit = quotas.back().quota.limit;
+    if (tenant.path != "root" || !limit.has_value()) continue;
+    const bool was_whole_pool =
+        *limit >= state.capacity && state.capacity != settings.capacity;
+    if (was_whole_pool || *limit > settings.capacity) limit.reset();
+  }
+  return quotas;
+}
 
 absl::Status CheckState(const CoreState& state, const CoreSettings& settings) {
   return Checker(state, settings).Check();

@@ -38,7 +38,7 @@ namespace vrampool {
 
 struct TenantRecord {
   std::string path;
-  Bytes limit;
+  Quota quota;  // As it was set, in the configuration or while running.
   Bytes peak;
   bool operator==(const TenantRecord&) const = default;
 };
@@ -98,6 +98,7 @@ struct CoreState {
   uint64_t last_slab = 0;
   uint64_t last_lease = 0;
   uint64_t last_ticket = 0;
+  Bytes default_limit;                  // Of tenants without a limit.
   std::vector<TenantRecord> tenants;    // By path; the root is among them.
   std::vector<SessionRecord> sessions;  // By id, as are the following.
   std::vector<SlabRecord> slabs;
@@ -106,6 +107,11 @@ struct CoreState {
   Counters counters;
   bool operator==(const CoreState&) const = default;
 };
+
+// The quotas of the state's tenants for a pool that may have another size now:
+// a root's limit that was all of the pool, or is more than it, is the pool.
+std::vector<TenantSetting> QuotasToRestore(const CoreState& state,
+                                           const CoreSettings& settings);
 
 // OK if an Arbiter with these settings can go on from `state`. Errors as for
 // Arbiter::Restore(); nothing in `state` can make this abort.

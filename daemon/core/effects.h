@@ -14,11 +14,9 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "daemon/core/requests.h"
+#include "daemon/core/snapshot.h"
 
 namespace vrampool {
-
-// A lease request that could not be answered at once.
-enum class TicketId : uint64_t {};
 
 struct Effects {
   struct Create {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,16 +12,10 @@
 namespace vrampool {
 namespace {
 
-constexpr size_t kMaxDepth = 8;
-constexpr size_t kMaxComponent = 64;
 constexpr std::string_view kRootPath = "root";
 
-bool IsComponent(std::string_view text) {
-  if (text.empty() || text.size() > kMaxComponent) return false;
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-  });
+Bytes SaturatingAdd(Bytes a, Bytes b) {
+  return CheckedAdd(a, b).value_or(Bytes(UINT64_MAX));
 }
 
 }  // namespace
@@ -51,28 +46,16 @@ void Charge::GiveBack() {
   size_ = Bytes();
 }
 
-bool IsTenantPath(std::string_view path) {
-  size_t depth = 0;
-  for (size_t begin = 0; begin <= path.size(); ++depth) {
-    const size_t end = std::min(path.find('/', begin), path.size());
-    const std::string_view component = path.substr(begin, end - begin);
-    if (depth == 0 ? component != kRootPath : !IsComponent(component)) {
-      return false;
-    }
-    begin = end + 1;
-  }
-  return depth <= kMaxDepth;
+Bytes Ledger::Node::ClaimFor(Bytes needed) const {
+  if (resolved.lends) return needed;
+  return std::max(needed, resolved.guarantee);
 }
 
-Ledger::Ledger(Bytes root_limit, Bytes default_limit)
-    : default_limit_(default_limit) {
-  nodes_.push_back({.path = std::string(kRootPath),
-                    .parent = std::nullopt,
-                    .limit = root_limit,
-                    .own = {},
-                    .used = {},
-                    .peak = {}});
+Ledger::Ledger(Bytes capacity, Bytes default_limit)
+    : capacity_(capacity), default_limit_(default_limit) {
+  nodes_.push_back({.path = std::string(kRootPath), .parent = std::nullopt});
   by_path_.emplace(kRootPath, kRoot);
+  Resolve(ResolveQuotas({}, default_limit_, capacity_));
 }
 
 Ledger::~Ledger() { VRAMPOOL_CHECK(used(kRoot).is_zero()); }
@@ -87,12 +70,13 @@ absl::StatusOr<TenantId> Ledger::FindOrMake(std::string_view path) {
   // "root" exists, so what is missing has a parent.
   const TenantId parent = *FindOrMake(path.substr(0, path.rfind('/')));
   const TenantId id{static_cast<uint32_t>(nodes_.size())};
-  nodes_.push_back({.path = std::string(path),
-                    .parent = parent,
-                    .limit = default_limit_,
-                    .own = {},
-                    .used = {},
-                    .peak = {}});
+  ResolvedQuota resolved = node(parent).resolved;  // Inherits what can be.
+  resolved.limit = default_limit_;
+  resolved.guarantee = Bytes();
+  resolved.weight = 1;
+  resolved.lends = false;
+  nodes_.push_back(
+      {.path = std::string(path), .parent = parent, .resolved = resolved});
   by_path_.emplace(path, id);
   return id;
 }
@@ -104,29 +88,50 @@ std::optional<TenantId> Ledger::Find(std::string_view path) const {
 }
 
 absl::StatusOr<Charge> Ledger::Take(TenantId tenant, Bytes size, Bytes asked) {
-  if (const auto obstacle = Obstacle(tenant, size); obstacle.has_value()) {
-    const Node& full = node(*obstacle);
-    Refusal refusal{.reason = Reason::kQuotaExceeded,
-                    .subject = full.path,
-                    .asked = asked,
-                    .charged = size,
-                    .used = full.used,
-                    .limit = full.limit,
-                    .largest_free = available(tenant),
-                    .retry_after = std::nullopt};
-    return Refuse(
-        std::move(refusal),
-        absl::StrCat("tenant ", full.path, " is at ", FormatBytes(full.used),
-                     " of ", FormatBytes(full.limit), "; ", FormatBytes(size),
-                     " more would pass its limit. Give back memory of this "
-                     "tenant, ask for less, or have the limit raised."));
+  if (const auto obstacle = FindObstacle(tenant, size); obstacle.has_value()) {
+    return RefuseFor(*obstacle, tenant, size, asked);
   }
   Add(tenant, size);
   return Charge(this, tenant, size);
 }
 
+absl::Status Ledger::RefuseFor(const Obstacle& obstacle, TenantId tenant,
+                               Bytes size, Bytes asked) const {
+  const Node& full = node(obstacle.tenant);
+  Refusal refusal{.reason = Reason::kQuotaExceeded,
+                  .subject = full.path,
+                  .asked = asked,
+                  .charged = size,
+                  .used = full.used,
+                  .limit = full.resolved.limit,
+                  .largest_free = available(tenant),
+                  .guarantee = guarantee(tenant)};
+  const std::string state =
+      absl::StrCat("tenant ", full.path, " is at ", FormatBytes(full.used),
+                   " of ", FormatBytes(full.resolved.limit));
+  if (!obstacle.is_reserved) {
+    return Refuse(std::move(refusal),
+                  absl::StrCat(state, "; ", FormatBytes(size),
+                               " more would pass its limit. Give back memory "
+                               "of this tenant, ask for less, or have the "
+                               "limit raised."));
+  }
+  return Refuse(
+      std::move(refusal),
+      absl::StrCat(state, ", and ", FormatBytes(full.need - full.used),
+                   " of the rest is kept for guarantees of others; ",
+                   FormatBytes(size), " more would go beyond the guarantee of ",
+                   FormatBytes(guarantee(tenant)), " of ", path(tenant),
+                   ". Give back memory of this tenant, ask for less, or have "
+                   "its guarantee raised."));
+}
+
 Charge Ledger::TakeRegardless(TenantId tenant, Bytes size) {
   Add(tenant, size);
+  for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
+    Node& n = node(*at);
+    n.excused = std::max(n.excused, SaturatingSub(n.need, n.resolved.limit));
+  }
   return Charge(this, tenant, size);
 }
 
@@ -136,29 +141,61 @@ void Ledger::RaisePeak(TenantId tenant, Bytes peak) {
 
 void Ledger::Add(TenantId tenant, Bytes size) {
   node(tenant).own += size;
+  Bytes growth = size;
   for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
     Node& n = node(*at);
     n.used += size;
     n.peak = std::max(n.peak, n.used);
+    const Bytes claimed = n.claim();
+    n.need += growth;
+    growth = n.claim() - claimed;
   }
 }
 
 void Ledger::GiveBack(TenantId tenant, Bytes size) {
   node(tenant).own -= size;
+  Bytes shrinkage = size;
   for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
-    node(*at).used -= size;
+    Node& n = node(*at);
+    n.used -= size;
+    const Bytes claimed = n.claim();
+    n.need -= shrinkage;
+    shrinkage = claimed - n.claim();
+    n.excused = std::min(n.excused, SaturatingSub(n.need, n.resolved.limit));
   }
 }
 
 bool Ledger::CouldEverTake(TenantId tenant, Bytes size) const {
-  return size <= effective_limit(tenant);
+  return size <= obtainable(tenant);
 }
 
-std::optional<TenantId> Ledger::Obstacle(TenantId tenant, Bytes size) const {
+std::optional<Obstacle> Ledger::FindObstacle(TenantId tenant,
+                                             Bytes size) const {
+  Bytes growth = size;
   for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
-    if (SaturatingSub(node(*at).limit, node(*at).used) < size) return at;
+    const Node& n = node(*at);
+    if (SaturatingSub(n.resolved.limit, n.used) < size) {
+      return Obstacle{.tenant = *at, .is_reserved = false};
+    }
+    if (!growth.is_zero() && SaturatingSub(n.resolved.limit, n.need) < growth) {
+      return Obstacle{.tenant = *at, .is_reserved = true};
+    }
+    growth = SaturatingSub(growth, n.claim() - n.need);
   }
   return std::nullopt;
+}
+
+bool Ledger::IsCovered(TenantId tenant, Bytes size) const {
+  return size <= covered(tenant);
+}
+
+Bytes Ledger::Growth(TenantId tenant, Bytes size, TenantId where) const {
+  Bytes growth = size;
+  for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
+    if (*at == where) return growth;
+    growth = SaturatingSub(growth, node(*at).claim() - node(*at).need);
+  }
+  return Bytes();
 }
 
 bool Ledger::IsWithin(TenantId tenant, TenantId ancestor) const {
@@ -168,21 +205,127 @@ bool Ledger::IsWithin(TenantId tenant, TenantId ancestor) const {
   return false;
 }
 
-void Ledger::SetLimit(TenantId tenant, Bytes limit) {
-  node(tenant).limit = limit;
+std::vector<TenantSetting> Ledger::Settings() const {
+  std::vector<TenantSetting> settings;
+  for (const Node& n : nodes_) {
+    settings.push_back({.path = n.path, .quota = n.quota});
+  }
+  return settings;
 }
 
+absl::Status Ledger::SetQuotas(const std::vector<TenantSetting>& tenants,
+                               Bytes default_limit) {
+  for (const TenantSetting& tenant : tenants) {
+    if (IsTenantPath(tenant.path)) continue;
+    return Refuse(Reason::kBadArgument,
+                  absl::StrCat("'", tenant.path,
+                               "' is no tenant path: use root/NAME/..."));
+  }
+  // Those that exist and are not listed take part too.
+  std::vector<TenantSetting> all = tenants;
+  std::set<std::string> listed;
+  for (const TenantSetting& tenant : tenants) listed.insert(tenant.path);
+  for (const Node& n : nodes_) {
+    if (!listed.contains(n.path)) all.push_back({.path = n.path});
+  }
+  const QuotaTree tree = ResolveQuotas(all, default_limit, capacity_);
+  if (!tree.problems.empty()) {
+    std::string text;
+    for (const QuotaProblem& problem : tree.problems) {
+      absl::StrAppend(&text, text.empty() ? "" : "; ", problem.path, ": ",
+                      problem.text);
+    }
+    return Refuse(Reason::kBadArgument, text);
+  }
+  default_limit_ = default_limit;
+  for (const TenantSetting& tenant : all) {
+    node(*FindOrMake(tenant.path)).quota = tenant.quota;
+  }
+  Resolve(tree);
+  return absl::OkStatus();
+}
+
+absl::Status Ledger::SetQuota(TenantId tenant, const Quota& quota) {
+  std::vector<TenantSetting> settings = Settings();
+  settings[static_cast<size_t>(tenant)].quota = quota;
+  return SetQuotas(settings, default_limit_);
+}
+
+void Ledger::Resolve(const QuotaTree& tree) {
+  for (Node& n : nodes_) n.resolved = tree.tenants.at(n.path);
+  // The root's is the whole pool: nobody claims anything of it.
+  node(kRoot).resolved.guarantee = Bytes();
+  Recount();
+}
+
+void Ledger::Recount() {
+  for (Node& n : nodes_) {
+    n.need = n.own;
+    n.base_need = Bytes();
+  }
+  for (size_t i = nodes_.size(); i-- > 0;) {
+    Node& n = nodes_[i];
+    n.excused = SaturatingSub(n.need, n.resolved.limit);
+    if (!n.parent.has_value()) continue;
+    node(*n.parent).need += n.claim();
+    node(*n.parent).base_need += n.ClaimFor(n.base_need);
+  }
+}
+
+const Quota& Ledger::quota(TenantId tenant) const { return node(tenant).quota; }
+const ResolvedQuota& Ledger::resolved(TenantId tenant) const {
+  return node(tenant).resolved;
+}
 const std::string& Ledger::path(TenantId tenant) const {
   return node(tenant).path;
 }
 Bytes Ledger::used(TenantId tenant) const { return node(tenant).used; }
-Bytes Ledger::limit(TenantId tenant) const { return node(tenant).limit; }
+Bytes Ledger::limit(TenantId tenant) const { return resolved(tenant).limit; }
+Bytes Ledger::guarantee(TenantId tenant) const {
+  return resolved(tenant).guarantee;
+}
 Bytes Ledger::peak(TenantId tenant) const { return node(tenant).peak; }
 
+// On the way up, what is claimed and not used covers the first part of a
+// request: need grows by the rest only.
 Bytes Ledger::available(TenantId tenant) const {
-  Bytes least = SaturatingSub(limit(tenant), used(tenant));
+  Bytes least(UINT64_MAX);
+  Bytes slack;
   for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
-    least = std::min(least, SaturatingSub(node(*at).limit, node(*at).used));
+    const Node& n = node(*at);
+    least = std::min(
+        {least, SaturatingSub(n.resolved.limit, n.used),
+         SaturatingAdd(SaturatingSub(n.resolved.limit, n.need), slack)});
+    slack += n.claim() - n.need;
+  }
+  return least;
+}
+
+Bytes Ledger::covered(TenantId tenant) const {
+  Bytes most;
+  Bytes least(UINT64_MAX);  // Of what the limits below let through.
+  Bytes slack;
+  for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
+    const Node& n = node(*at);
+    const Bytes here = SaturatingSub(n.resolved.guarantee, n.need) + slack;
+    most = std::max(most, std::min(least, here));
+    least = std::min(
+        {least, SaturatingSub(n.resolved.limit, n.used),
+         SaturatingAdd(SaturatingSub(n.resolved.limit, n.need), slack)});
+    slack += n.claim() - n.need;
+  }
+  return most;
+}
+
+Bytes Ledger::obtainable(TenantId tenant) const {
+  Bytes least(UINT64_MAX);
+  Bytes slack;
+  for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
+    const Node& n = node(*at);
+    least = std::min(
+        {least, n.resolved.limit,
+         SaturatingAdd(SaturatingSub(n.resolved.limit, n.base_need), slack)});
+    slack += n.ClaimFor(n.base_need) - n.base_need;
   }
   return least;
 }
@@ -190,9 +333,27 @@ Bytes Ledger::available(TenantId tenant) const {
 Bytes Ledger::effective_limit(TenantId tenant) const {
   Bytes least = limit(tenant);
   for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
-    least = std::min(least, node(*at).limit);
+    least = std::min(least, node(*at).resolved.limit);
   }
   return least;
+}
+
+Bytes Ledger::burst(TenantId tenant) const {
+  Bytes least = tenant == kRoot ? node(kRoot).own : node(tenant).used;
+  for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
+    const Node& n = node(*at);
+    if (*at == kRoot) break;
+    least = std::min(least, SaturatingSub(n.used, n.resolved.guarantee));
+  }
+  return least;
+}
+
+Bytes Ledger::unfilled() const { return node(kRoot).need - node(kRoot).used; }
+
+bool Ledger::has_guarantees() const {
+  return std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) {
+    return !n.resolved.guarantee.is_zero();
+  });
 }
 
 std::vector<TenantId> Ledger::tenants() const {
@@ -203,15 +364,29 @@ std::vector<TenantId> Ledger::tenants() const {
 }
 
 void Ledger::CheckInvariants() const {
-  std::vector<Bytes> sums;
-  sums.reserve(nodes_.size());
-  for (const Node& n : nodes_) sums.push_back(n.own);
-  for (size_t i = nodes_.size(); i-- > 1;) {
-    sums[static_cast<size_t>(*nodes_[i].parent)] += sums[i];
+  std::vector<Bytes> used;
+  std::vector<Bytes> need;
+  for (const Node& n : nodes_) {
+    used.push_back(n.own);
+    need.push_back(n.own);
   }
+  bool is_kept = true;
+  for (size_t i = nodes_.size(); i-- > 0;) {
+    const Node& n = nodes_[i];
+    is_kept &= n.excused.is_zero() && !n.resolved.lends;
+    VRAMPOOL_CHECK(used[i] == n.used);
+    VRAMPOOL_CHECK(n.used <= n.peak);
+    VRAMPOOL_CHECK(need[i] == n.need);
+    VRAMPOOL_CHECK(n.used <= n.need);
+    VRAMPOOL_CHECK(SaturatingSub(n.need, n.resolved.limit) <= n.excused);
+    if (!n.parent.has_value()) continue;
+    used[static_cast<size_t>(*n.parent)] += used[i];
+    need[static_cast<size_t>(*n.parent)] += n.ClaimFor(need[i]);
+  }
+  if (!is_kept) return;
   for (size_t i = 0; i < nodes_.size(); ++i) {
-    VRAMPOOL_CHECK(sums[i] == nodes_[i].used);
-    VRAMPOOL_CHECK(nodes_[i].used <= nodes_[i].peak);
+    const TenantId id{static_cast<uint32_t>(i)};
+    VRAMPOOL_CHECK(covered(id) <= available(id));
   }
 }
 

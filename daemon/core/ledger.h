@@ -6,11 +6,30 @@
 // The Ledger only counts: it allocates nothing, reads no clock, and knows
 // neither slabs nor sessions.
 //
+// Guarantees. A tenant claims of its parent what it uses or, if that is more,
+// what it is guaranteed; so a tenant needs its own charges and the claims of
+// its children, and that sum must stay within its limit:
+//
+//   need(t)  = own charges of t + sum of claim(c) over t's children c
+//   claim(t) = max(need(t), guarantee(t)); need(t) if t lends
+//
+// What others claim but do not use is in nobody else's reach. A request that a
+// guarantee covers makes no claim grow that is not there already, so nothing
+// above that tenant is in its way, however much others burst. A tenant that
+// lends claims only what it uses: others may burst in the rest, and what they
+// have there must be got back (see arbiter.h) when it asks.
+//
 // Invariants (CheckInvariants() verifies them):
 //   L1  used(t) == own charges of t + sum of used(c) over t's children c
 //   L2  used(t) <= peak(t)
-// A limit can be set below what is in use; used(t) <= limit(t) is therefore no
-// invariant, but no Take() ever makes used(t) exceed limit(t).
+//   L3  need(t) and claim(t) are as above
+//   L4  need(t) <= limit(t), at the root the pool, but for what was above when
+//       limits or guarantees were set while running, or when a state was read
+//       back, and has not been given back since. No Take() adds to that.
+//   L5  covered(t) <= available(t) where L4 holds without exception and nobody
+//       lends: whatever others use, a guarantee can be had
+// From L4, for the root: the sum over its children of max(used, guarantee) is
+// at most the pool, where nobody lends.
 //
 // Threads: not thread-safe. The Arbiter owns it.
 //
@@ -29,6 +48,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/bytes.h"
+#include "daemon/core/quota.h"
 
 namespace vrampool {
 
@@ -57,15 +77,19 @@ class [[nodiscard]] Charge {
   Bytes size_;
 };
 
-// True if `path` names a tenant: "root" or "root/...", at most 8 components of
-// at most 64 characters out of letters, digits, '.', '_' and '-'.
-bool IsTenantPath(std::string_view path);
+// Why a charge does not fit, and where.
+struct Obstacle {
+  TenantId tenant;  // The lowest on the path that is in the way.
+  // True: what is left there is kept for the guarantees of others. False: its
+  // limit would be passed.
+  bool is_reserved = false;
+};
 
 class Ledger {
  public:
-  // `root_limit` is the pool's capacity; tenants made without a limit of their
-  // own get `default_limit`.
-  Ledger(Bytes root_limit, Bytes default_limit);
+  // `capacity` is the pool's; tenants made without a limit of their own get
+  // `default_limit`.
+  Ledger(Bytes capacity, Bytes default_limit);
   ~Ledger();  // REQUIRES: no Charge is left.
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
@@ -79,7 +103,8 @@ class Ledger {
 
   // Counts `size` against `tenant` and its ancestors for as long as the Charge
   // lives. `asked` is what the client asked for, for the message.
-  //   QUOTA_EXCEEDED  some limit on the path would be passed; carries the
+  //   QUOTA_EXCEEDED  some limit on the path would be passed, or what is left
+  //                   under it is kept for others' guarantees; carries the
   //                   numbers of the lowest such tenant. Nothing has changed.
   absl::StatusOr<Charge> Take(TenantId tenant, Bytes size, Bytes asked);
 
@@ -90,29 +115,59 @@ class Ledger {
   // The highest use ever, when that was before a restart.
   void RaisePeak(TenantId tenant, Bytes peak);
 
-  // Could Take() ever succeed under the limits as they are?
+  // Could Take() ever succeed under the quotas as they are, if nobody used
+  // anything?
   bool CouldEverTake(TenantId tenant, Bytes size) const;
 
-  // The lowest tenant on the path whose limit is in the way, if one is.
-  std::optional<TenantId> Obstacle(TenantId tenant, Bytes size) const;
+  // What is in the way of Take(), if anything is.
+  std::optional<Obstacle> FindObstacle(TenantId tenant, Bytes size) const;
+
+  // True if a guarantee, of the tenant or above, covers all of the request:
+  // it may have it whatever others do.
+  bool IsCovered(TenantId tenant, Bytes size) const;
+
+  // By how much need(at) would grow; zero if `at` is not on the path.
+  Bytes Growth(TenantId tenant, Bytes size, TenantId at) const;
 
   // True if `tenant` is `ancestor` or below it.
   bool IsWithin(TenantId tenant, TenantId ancestor) const;
 
-  void SetLimit(TenantId tenant, Bytes limit);
+  // Sets the quotas of all tenants at once: those that are not listed have
+  // none of their own any more. Also below what is in use; nothing is taken
+  // back. InvalidArgument (BAD_ARGUMENT) lists what does not fit together (see
+  // ResolveQuotas), or a path that is none; then nothing has changed.
+  absl::Status SetQuotas(const std::vector<TenantSetting>& tenants,
+                         Bytes default_limit);
+  // Likewise, of one tenant; the others keep theirs.
+  absl::Status SetQuota(TenantId tenant, const Quota& quota);
+  const Quota& quota(TenantId tenant) const;  // As it was set.
+  Bytes default_limit() const { return default_limit_; }
 
   const std::string& path(TenantId tenant) const;
   Bytes used(TenantId tenant) const;
   Bytes limit(TenantId tenant) const;
   Bytes peak(TenantId tenant) const;
-  // Under its own and all its ancestors' limits; zero when over one of them.
+  Bytes guarantee(TenantId tenant) const;  // The root's is zero.
+  const ResolvedQuota& resolved(TenantId tenant) const;
+  // The most that Take() would give; zero when over a limit.
   Bytes available(TenantId tenant) const;
+  // Of that, what a guarantee covers.
+  Bytes covered(TenantId tenant) const;
+  // The most that Take() could ever give; see CouldEverTake().
+  Bytes obtainable(TenantId tenant) const;
   // The smallest limit on the way to the root.
   Bytes effective_limit(TenantId tenant) const;
+  // What the tenant would have to give back to be within guarantees: its own
+  // or those above.
+  Bytes burst(TenantId tenant) const;
+  // What is claimed in all, and not used.
+  Bytes unfilled() const;
+  // Somebody below the root has a guarantee.
+  bool has_guarantees() const;
   // Parents before children.
   std::vector<TenantId> tenants() const;
 
-  // Aborts unless L1 and L2 hold. Walks every tenant.
+  // Aborts unless L1 to L5 hold. Walks every tenant.
   void CheckInvariants() const;
 
  private:
@@ -120,17 +175,31 @@ class Ledger {
   struct Node {
     std::string path;
     std::optional<TenantId> parent;
-    Bytes limit;
-    Bytes own;   // Charged to this very tenant.
-    Bytes used;  // With its descendants'.
-    Bytes peak;
+    Quota quota = {};
+    ResolvedQuota resolved = {};
+    Bytes own = {};   // Charged to this very tenant.
+    Bytes used = {};  // With its descendants'.
+    Bytes need = {};
+    Bytes base_need = {};  // What it would need if nobody used anything.
+    Bytes excused = {};    // How far it may be above its limit; see L4.
+    Bytes peak = {};
+
+    Bytes ClaimFor(Bytes needed) const;
+    Bytes claim() const { return ClaimFor(need); }
   };
   const Node& node(TenantId tenant) const;
   Node& node(TenantId tenant);
   void Add(TenantId tenant, Bytes size);
   void GiveBack(TenantId tenant, Bytes size);
+  // Sets base_need, need and excused of all from own and the quotas.
+  void Recount();
+  std::vector<TenantSetting> Settings() const;
+  void Resolve(const QuotaTree& tree);
+  absl::Status RefuseFor(const Obstacle& obstacle, TenantId tenant, Bytes size,
+                         Bytes asked) const;
 
-  const Bytes default_limit_;
+  const Bytes capacity_;
+  Bytes default_limit_;
   std::vector<Node> nodes_;  // By TenantId; parents have smaller ids.
   std::map<std::string, TenantId, std::less<>> by_path_;
 };

@@ -37,6 +37,7 @@ absl::StatusCode CodeOf(Reason reason) {
     case Reason::kLimitReached:
     case Reason::kWaitQueueFull:
     case Reason::kDescriptorBacklog:
+    case Reason::kUnreclaimableBurst:
       return absl::StatusCode::kResourceExhausted;
     case Reason::kSessionUnknown:
     case Reason::kSessionForeign:
@@ -86,7 +87,8 @@ absl::Status Refuse(Refusal refusal, std::string_view message) {
           static_cast<int>(refusal.reason), "\n", Encode(refusal.asked), "\n",
           Encode(refusal.charged), "\n", Encode(refusal.used), "\n",
           Encode(refusal.limit), "\n", Encode(refusal.largest_free), "\n",
-          retry_ms, "\n", refusal.largest_holder, "\n", refusal.subject)));
+          Encode(refusal.guarantee), "\n", retry_ms, "\n",
+          refusal.largest_holder, "\n", refusal.subject)));
   return status;
 }
 
@@ -101,9 +103,9 @@ std::optional<Refusal> RefusalOf(const absl::Status& status) {
   if (!payload.has_value()) return std::nullopt;
   const std::string text(*payload);
   const std::vector<std::string> lines =
-      absl::StrSplit(text, absl::MaxSplits('\n', 8));
+      absl::StrSplit(text, absl::MaxSplits('\n', 9));
   int reason = 0;
-  if (lines.size() != 9 || !absl::SimpleAtoi(lines[0], &reason)) {
+  if (lines.size() != 10 || !absl::SimpleAtoi(lines[0], &reason)) {
     return std::nullopt;
   }
   Refusal refusal;
@@ -113,12 +115,13 @@ std::optional<Refusal> RefusalOf(const absl::Status& status) {
   refusal.used = DecodeBytes(lines[3]);
   refusal.limit = DecodeBytes(lines[4]);
   refusal.largest_free = DecodeBytes(lines[5]);
+  refusal.guarantee = DecodeBytes(lines[6]);
   int64_t retry_ms = 0;
-  if (absl::SimpleAtoi(lines[6], &retry_ms)) {
+  if (absl::SimpleAtoi(lines[7], &retry_ms)) {
     refusal.retry_after = absl::Milliseconds(retry_ms);
   }
-  refusal.largest_holder = lines[7];
-  refusal.subject = lines[8];
+  refusal.largest_holder = lines[8];
+  refusal.subject = lines[9];
   return refusal;
 }
 

@@ -27,6 +27,7 @@ enum class Reason : int {
   kLimitReached = 3,
   kWaitQueueFull = 4,
   kDescriptorBacklog = 5,
+  kUnreclaimableBurst = 6,
   kSessionUnknown = 10,
   kSessionForeign = 11,
   kNoPolicy = 20,
@@ -60,6 +61,7 @@ struct Refusal {
   std::optional<Bytes> used = {};
   std::optional<Bytes> limit = {};
   std::optional<Bytes> largest_free = {};
+  std::optional<Bytes> guarantee = {};  // Of the asking tenant.
   std::optional<absl::Duration> retry_after = {};
   // Who has most of the subject's bytes: "session 7 (pid 12) with 2.0 GiB".
   std::string largest_holder = {};

@@ -40,8 +40,10 @@ struct LeaseGrant {
   LeaseId lease{};
   SlabGrant slab;
   Bytes asked;
+  Bytes rounded;           // That, to whole granules.
   Bytes used;              // By the tenant, this lease included.
   Bytes limit;             // The tenant's own.
+  Bytes guarantee;         // Likewise.
   bool is_repeat = false;  // An earlier call got it too.
 };
 
@@ -100,8 +102,11 @@ struct OpenGrant {
 struct Budget {
   std::string tenant;
   Bytes used;
-  Bytes limit;
-  Bytes available;
+  Bytes limit;  // The smallest on the way to the root.
+  Bytes guarantee = {};
+  Bytes available;        // What a lease could get now.
+  Bytes covered = {};     // Of that: by guarantee. The rest is burst.
+  Bytes obtainable = {};  // What it could ever have, others' guarantees left.
 };
 
 }  // namespace vrampool

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "daemon/core/quota.h"
 
 namespace vrampool {
 
@@ -29,11 +30,6 @@ struct Bounds {
   uint32_t open_rpcs = 512;
 };
 
-struct TenantSetting {
-  std::string path;  // "root/team-a"; parents are made as needed.
-  Bytes limit;
-};
-
 struct CoreSettings {
   Epoch epoch{1};
   Bytes capacity;  // A multiple of the granule, > 0.
@@ -41,7 +37,7 @@ struct CoreSettings {
   std::vector<HandleKind> kinds;  // Not empty; the default first.
   // As in DeviceInfo: their slabs are destroyed when nobody maps them any more.
   std::vector<HandleKind> not_isolating = {};
-  std::vector<TenantSetting> tenants;
+  std::vector<TenantSetting> tenants;  // Fit together: see ResolveQuotas.
   Bytes default_limit;  // Of tenants that have no limit of their own.
   Bounds bounds;
 };

@@ -17,6 +17,9 @@
 
 namespace vrampool {
 
+// A lease request that could not be answered at once.
+enum class TicketId : uint64_t {};
+
 // Where a slab is in its life; see docs/design.md for the picture. The order is
 // that of the counters in PoolUsage.
 enum class SlabState {
@@ -60,11 +63,17 @@ struct SessionView {
 struct TenantView {
   std::string path;
   Bytes limit;
-  Bytes used;       // Its own and its descendants'.
-  Bytes available;  // Under its own and all its ancestors' limits.
+  Bytes guarantee = {};  // The root's is zero.
+  Bytes used;            // Its own and its descendants'.
+  Bytes available;       // As quotas go: the pool may have less.
+  Bytes covered = {};    // Of that: by guarantees. The rest is burst.
+  Bytes burst = {};      // Of used: beyond all guarantees.
   Bytes peak;
   Bytes clean;  // Its own clean slabs.
   uint64_t sessions = 0;
+  int32_t priority = 0;
+  uint32_t weight = 1;
+  bool lends = false;
 };
 
 struct SlabView {
@@ -78,6 +87,18 @@ struct SlabView {
   absl::Time since;
   uint64_t objects = 0;
   std::vector<SessionId> mapped_by;  // Who may still map it.
+};
+
+// A lease request that waits for room or for a quota; not one that only waits
+// for the device.
+struct WaitingView {
+  TicketId ticket{};
+  SessionId session{};
+  std::string tenant;
+  Bytes size;             // Rounded up.
+  bool is_burst = false;  // Beyond guarantees, or counted so: see arbiter.h.
+  int32_t priority = 0;
+  absl::Time since;
 };
 
 struct ObjectView {
@@ -117,7 +138,8 @@ struct Snapshot {
   std::vector<TenantView> tenants;  // Parents before children.
   std::vector<SlabView> slabs;
   std::vector<ObjectView> objects;
-  uint64_t waiting = 0;
+  uint64_t waiting = 0;           // Requests without an answer.
+  std::vector<WaitingView> line;  // Of these, in the order to be served.
   Counters counters;
 };
 

@@ -164,8 +164,9 @@ absl::StatusOr<Budget> LoggedBroker::GetBudget(SessionId session) {
 
 Snapshot LoggedBroker::TakeSnapshot() { return inner_.TakeSnapshot(); }
 
-absl::Status LoggedBroker::SetLimit(std::string_view tenant, Bytes limit) {
-  return inner_.SetLimit(tenant, limit);
+absl::Status LoggedBroker::SetQuota(std::string_view tenant,
+                                    const Quota& change) {
+  return inner_.SetQuota(tenant, change);
 }
 
 LeakAnswer LoggedBroker::FindLeaks(const LeakQuery& query) {

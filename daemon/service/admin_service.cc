@@ -197,16 +197,16 @@ grpc::Status AdminService::SetQuota(grpc::ServerContext* context,
                                     const v1::SetQuotaRequest* request,
                                     v1::SetQuotaResponse* response) {
   return ServeAdmin(*context, [&](const PeerIdentity& admin) -> absl::Status {
-    if (request->tenant().empty()) {
-      return Refuse(Reason::kBadArgument, "name the tenant whose quota to set");
-    }
-    VRAMPOOL_RETURN_IF_ERROR(
-        broker_.SetLimit(request->tenant(), Bytes(request->limit_bytes())));
-    Log(LogLevel::kInfo, "quota set",
+    VRAMPOOL_ASSIGN_OR_RETURN(const Quota change, FromProto(*request));
+    const absl::Status set = broker_.SetQuota(request->tenant(), change);
+    const std::string asked = request->ShortDebugString();
+    Log(LogLevel::kInfo, set.ok() ? "quota set" : "quota not set",
         {{"tenant", request->tenant()},
-         {"limit_bytes", request->limit_bytes()},
+         {"change", std::string_view(asked)},
+         {"why", std::string_view(set.message().data(), set.message().size())},
          {"by_uid", admin.uid},
          {"by_pid", admin.pid}});
+    VRAMPOOL_RETURN_IF_ERROR(set);
     VRAMPOOL_ASSIGN_OR_RETURN(*response->mutable_tenant(),
                               QuotaOf(request->tenant()));
     return absl::OkStatus();

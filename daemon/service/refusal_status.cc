@@ -77,6 +77,7 @@ v1::ErrorInfo InfoOf(const Refusal& refusal) {
   put("used_bytes", refusal.used);
   put("limit_bytes", refusal.limit);
   put("largest_free_bytes", refusal.largest_free);
+  put("guarantee_bytes", refusal.guarantee);
   if (refusal.retry_after.has_value()) {
     metadata["retry_after_ms"] =
         absl::StrCat(absl::ToInt64Milliseconds(*refusal.retry_after));
@@ -95,6 +96,7 @@ std::optional<std::string> QuotaSubject(const Refusal& refusal,
                                         std::string_view device_uuid) {
   switch (refusal.reason) {
     case Reason::kQuotaExceeded:
+    case Reason::kUnreclaimableBurst:
       return absl::StrCat("tenant:", refusal.subject);
     case Reason::kPoolExhausted:
       return absl::StrCat("pool:", View(device_uuid));

@@ -215,6 +215,8 @@ v1::LeaseResponse ToProto(const LeaseGrant& grant, Epoch epoch) {
   numbers.set_charged_bytes(grant.slab.size.count());
   numbers.set_used_bytes(grant.used.count());
   numbers.set_limit_bytes(grant.limit.count());
+  numbers.set_rounded_bytes(grant.rounded.count());
+  numbers.set_guarantee_bytes(grant.guarantee.count());
   return response;
 }
 
@@ -254,6 +256,9 @@ v1::BudgetResponse ToProto(const Budget& budget) {
   response.set_used_bytes(budget.used.count());
   response.set_limit_bytes(budget.limit.count());
   response.set_available_bytes(budget.available.count());
+  response.set_guarantee_bytes(budget.guarantee.count());
+  response.set_guaranteed_bytes(budget.covered.count());
+  response.set_total_bytes(budget.obtainable.count());
   return response;
 }
 

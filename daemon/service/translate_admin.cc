@@ -1,6 +1,7 @@
 #include "daemon/service/translate_admin.h"
 
 #include "absl/container/flat_hash_map.h"
+#include "daemon/core/refusal.h"
 #include "daemon/service/layout.h"
 #include "daemon/service/translate.h"
 
@@ -89,7 +90,36 @@ v1::TenantInfo ToProto(const TenantView& tenant) {
   info.set_sessions(tenant.sessions);
   info.set_peak_bytes(tenant.peak.count());
   info.set_clean_bytes(tenant.clean.count());
+  info.set_guarantee_bytes(tenant.guarantee.count());
+  info.set_guaranteed_bytes(tenant.covered.count());
+  info.set_burst_bytes(tenant.burst.count());
+  info.set_priority(tenant.priority);
+  info.set_weight(tenant.weight);
+  info.set_lends_unused(tenant.lends);
   return info;
+}
+
+absl::StatusOr<Quota> FromProto(const v1::SetQuotaRequest& request) {
+  if (request.tenant().empty()) {
+    return Refuse(Reason::kBadArgument, "name the tenant whose quota to set");
+  }
+  Quota change;
+  if (request.has_limit_bytes()) change.limit = Bytes(request.limit_bytes());
+  if (request.has_guarantee_bytes()) {
+    change.guarantee = Bytes(request.guarantee_bytes());
+  }
+  if (request.has_priority()) change.priority = request.priority();
+  if (request.has_weight()) change.weight = request.weight();
+  if (request.has_lend_unused()) change.lends = request.lend_unused();
+  if (request.has_unreclaimable_burst()) {
+    change.unreclaimable_burst = request.unreclaimable_burst();
+  }
+  if (change == Quota()) {
+    return Refuse(Reason::kBadArgument,
+                  "nothing to set: give a limit, a guarantee or another part "
+                  "of the quota");
+  }
+  return change;
 }
 
 v1::LeaseInfo ToProto(const SlabView& slab) {

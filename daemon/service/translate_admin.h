@@ -1,4 +1,4 @@
-// translate_admin.h - snapshots and leak reports to messages of service Admin.
+// translate_admin.h - between the core's values and messages of service Admin.
 //
 // Threads: pure functions.
 
@@ -7,8 +7,10 @@
 
 #include <string_view>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "daemon/broker/broker.h"
+#include "daemon/core/quota.h"
 #include "daemon/core/snapshot.h"
 #include "vrampool/v1/admin.pb.h"
 
@@ -21,6 +23,10 @@ v1::PoolUsage ToProto(const PoolUsage& pool);
 v1::SessionInfo ToProto(const SessionView& session, const LiveUse& live);
 v1::TenantInfo ToProto(const TenantView& tenant);
 v1::LeaseInfo ToProto(const SlabView& slab);
+
+// What a request sets. BAD_ARGUMENT if that is nothing, or of nobody.
+absl::StatusOr<Quota> FromProto(const v1::SetQuotaRequest& request);
+
 v1::ObjectInfo ToProto(const ObjectView& object);
 v1::LeakReport ToProto(const LeakReport& report);
 v1::DeviceUse ToProto(const DeviceReport& report);

@@ -161,9 +161,12 @@ TEST_F(ListingsTest, TenantsAreATableOfOneSubtree) {
   const Outcome outcome = Run({"tenants", "--tenant", "root/a"});
   EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
   EXPECT_EQ(outcome.out,
-            "TENANT      LIMIT     USED  AVAILABLE  PEAK  CLEAN  SESSIONS\n"
-            "root/a    4.0 GiB  1.0 GiB    3.0 GiB   0 B    0 B         0\n"
-            "root/a/x  4.0 GiB  1.0 GiB    3.0 GiB   0 B    0 B         0\n");
+            "TENANT    GUARANTEE    LIMIT     USED  BURST  AVAILABLE  PEAK  "
+            "CLEAN  PRIORITY  WEIGHT  SESSIONS\n"
+            "root/a          0 B  4.0 GiB  1.0 GiB    0 B    3.0 GiB   0 B  "
+            "  0 B         0       0         0\n"
+            "root/a/x        0 B  4.0 GiB  1.0 GiB    0 B    3.0 GiB   0 B  "
+            "  0 B         0       0         0\n");
 }
 
 TEST_F(ListingsTest, TenantsAsJsonAreFilteredAlike) {

@@ -24,6 +24,10 @@ class QuotaTest : public CliTest {
     tenant->set_tenant("root/a");
     tenant->set_limit_bytes(4ull << 30);
     tenant->set_used_bytes(1ull << 30);
+    tenant->set_guarantee_bytes(2ull << 30);
+    tenant->set_burst_bytes(1ull << 20);
+    tenant->set_priority(-5);
+    tenant->set_weight(2);
   }
 
   FakeDaemon daemon_;
@@ -33,8 +37,10 @@ TEST_F(QuotaTest, GetPrintsTheTenantsRow) {
   const Outcome outcome = Run({"quota", "get", "root/a"});
   EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
   EXPECT_EQ(outcome.out,
-            "TENANT    LIMIT     USED  AVAILABLE  PEAK  CLEAN  SESSIONS\n"
-            "root/a  4.0 GiB  1.0 GiB        0 B   0 B    0 B         0\n");
+            "TENANT  GUARANTEE    LIMIT     USED    BURST  AVAILABLE  PEAK  "
+            "CLEAN  PRIORITY  WEIGHT  SESSIONS\n"
+            "root/a    2.0 GiB  4.0 GiB  1.0 GiB  1.0 MiB        0 B   0 B  "
+            "  0 B        -5       2         0\n");
   EXPECT_EQ(daemon_.requests().get_quota.tenant(), "root/a");
 }
 
@@ -50,6 +56,32 @@ TEST_F(QuotaTest, SetSendsBytes) {
   EXPECT_THAT(outcome.err, IsEmpty());
   EXPECT_EQ(daemon_.requests().set_quota.tenant(), "root/a");
   EXPECT_EQ(daemon_.requests().set_quota.limit_bytes(), 3ull << 29);
+}
+
+TEST_F(QuotaTest, SetSendsOnlyWhatIsGiven) {
+  const Outcome outcome =
+      Run({"quota", "set", "root/a", "--guarantee", "2G", "--priority", "-5",
+           "--weight", "3", "--lend-unused", "false"});
+  EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
+  const v1::SetQuotaRequest& request = daemon_.requests().set_quota;
+  EXPECT_FALSE(request.has_limit_bytes());
+  EXPECT_EQ(request.guarantee_bytes(), 2ull << 30);
+  EXPECT_EQ(request.priority(), -5);
+  EXPECT_EQ(request.weight(), 3u);
+  ASSERT_TRUE(request.has_lend_unused());
+  EXPECT_FALSE(request.lend_unused());
+  EXPECT_FALSE(request.has_unreclaimable_burst());
+  EXPECT_EQ(Run({"quota", "set", "root/a", "--limit", "3G"}).code,
+            ExitCode::kOk);
+  EXPECT_EQ(daemon_.requests().set_quota.limit_bytes(), 3ull << 30);
+}
+
+TEST_F(QuotaTest, SetWithNothingToSetIsAUsageError) {
+  const Outcome outcome = Run({"quota", "set", "root/a"});
+  EXPECT_EQ(outcome.code, ExitCode::kUsage);
+  EXPECT_THAT(outcome.err, HasSubstr("limit or another part of the quota"));
+  EXPECT_EQ(Run({"quota", "set", "root/a", "1G", "--limit", "2G"}).code,
+            ExitCode::kUsage);
 }
 
 TEST_F(QuotaTest, SetAsJsonIsTheReply) {

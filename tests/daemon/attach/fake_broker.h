@@ -92,7 +92,9 @@ class FakeBroker final : public Broker {
   }
   absl::StatusOr<Budget> GetBudget(SessionId) override { return NotHere(); }
   Snapshot TakeSnapshot() override { return {}; }
-  absl::Status SetLimit(std::string_view, Bytes) override { return NotHere(); }
+  absl::Status SetQuota(std::string_view, const Quota&) override {
+    return NotHere();
+  }
   LeakAnswer FindLeaks(const LeakQuery&) override { return {}; }
   LiveUse ReadLiveUse(SessionId) override { return {}; }
   absl::StatusOr<Bytes> GhostBytes() override { return NotHere(); }

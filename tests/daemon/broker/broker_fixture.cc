@@ -120,7 +120,8 @@ void BrokerTest::Start(const Bounds& bounds) {
   options.settings.capacity = kPool;
   options.settings.granule = MiB(2);
   options.settings.kinds = {HandleKind::kHostFd};
-  options.settings.tenants = {{.path = "root/small", .limit = MiB(4)}};
+  options.settings.tenants = {
+      {.path = "root/small", .quota = {.limit = MiB(4)}}};
   options.settings.default_limit = kPool;
   options.settings.bounds = bounds;
   broker_.reset();

@@ -120,9 +120,44 @@ TEST_F(ConfigTest, TenantsWithoutALimitGetTheDefault) {
       "tenants { path: \"root/a\" }\n"
       "tenants { path: \"root/b\" limit: \"1.5GiB\" }\n");
   ASSERT_EQ(config.core.tenants.size(), 2u);
-  EXPECT_EQ(config.core.tenants[0].limit, MiB(64));
+  EXPECT_EQ(config.core.tenants[0].quota.limit, std::nullopt);
+  EXPECT_EQ(config.core.default_limit, MiB(64));
   EXPECT_EQ(config.core.tenants[1].path, "root/b");
-  EXPECT_EQ(config.core.tenants[1].limit, MiB(1536));
+  EXPECT_EQ(config.core.tenants[1].quota.limit, MiB(1536));
+}
+
+TEST_F(ConfigTest, AQuotaIsReadWhole) {
+  const Config config = MustValidate(
+      "tenants { path: \"root/a\" guarantee: \"64MiB\" limit: \"128MiB\"\n"
+      "  priority: -3 weight: 5 lend_unused: true unreclaimable_burst: false "
+      "}");
+  EXPECT_EQ(config.core.tenants.at(0).quota,
+            (Quota{.limit = MiB(128),
+                   .guarantee = MiB(64),
+                   .priority = -3,
+                   .weight = 5,
+                   .lends = true,
+                   .unreclaimable_burst = false}));
+}
+
+TEST_F(ConfigTest, GuaranteesThatDoNotFitAreRefused) {
+  EXPECT_THAT(
+      ProblemsOf("tenants { path: \"root/a\"\n"
+                 "  guarantee: \"64MiB\" }\n"
+                 "tenants { path: \"root/a/x\" guarantee: \"65MiB\" }\n"),
+      HasSubstr("v.conf:2: tenants.guarantee: root/a: the guarantees of the "
+                "tenants below root/a add up to 65.0 MiB"));
+  EXPECT_THAT(ProblemsOf("tenants { path: \"root/a\" guarantee: \"2MiB\"\n"
+                         "  limit: \"1MiB\" }\n"),
+              HasSubstr("v.conf:1: tenants.guarantee: root/a: the guarantee of "
+                        "2.0 MiB is above the limit of 1.0 MiB"));
+  // Where a tenant is not listed, there is no line to name.
+  EXPECT_THAT(
+      ProblemsOf("tenants { path: \"root/a/x\" guarantee: \"300MiB\" }\n"
+                 "tenants { path: \"root/b\" guarantee: \"300MiB\" }\n"),
+      HasSubstr("root: the guarantees of the tenants below root add up"));
+  EXPECT_THAT(ProblemsOf("tenants { path: \"root/a\" weight: 0 }"),
+              HasSubstr("v.conf:1: tenants.weight: root/a: 0 is not between"));
 }
 
 TEST_F(ConfigTest, TenantListedTwiceIsRefused) {

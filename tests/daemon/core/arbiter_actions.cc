@@ -40,7 +40,7 @@ Action ReadOtherAction(uint8_t choice, ByteReader& in) {
   if (choice < 250) return CondemnClient{in.Next()};
   if (choice < 252) return RestartDaemon{in.Next()};
   if (choice < 254) return DeviceRoomChanges{in.Next()};
-  return ChangeLimit{in.Next(), in.Next()};
+  return ChangeQuota{in.Next(), in.Next(), in.Next()};
 }
 
 }  // namespace
@@ -61,7 +61,7 @@ std::optional<Action> ReadAction(ByteReader& bytes) {
   const uint8_t end = bytes.Next();
   if (end < 16) return StopDaemon{};
   if (end < 32) return LoseDevice{};
-  return ChangeLimit{end, bytes.Next()};
+  return ChangeQuota{end, bytes.Next(), bytes.Next()};
 }
 
 }  // namespace vrampool::testing

@@ -103,8 +103,8 @@ struct ProcessEnds {
 struct CondemnClient {
   uint8_t session;
 };
-struct ChangeLimit {
-  uint8_t tenant, limit;
+struct ChangeQuota {
+  uint8_t tenant, what, value;
 };
 struct RestartDaemon {
   uint8_t under_way;
@@ -120,7 +120,7 @@ using Action =
                  SayUnmapped, ShareBuffers, SayReady, OpenByToken, OpenByName,
                  CloseObject, UnlinkName, TimePasses, WriteHold, WipeHold,
                  DeviceMakes, DeviceGivesUp, RetryDevice, SocketEnds,
-                 ProcessEnds, CondemnClient, ChangeLimit, RestartDaemon,
+                 ProcessEnds, CondemnClient, ChangeQuota, RestartDaemon,
                  DeviceRoomChanges, LoseDevice, StopDaemon>;
 
 // Nothing when there is no more.

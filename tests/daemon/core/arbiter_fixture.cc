@@ -296,8 +296,19 @@ std::vector<SlabId> ArbiterTest::ToDestroy() const {
 
 void ArbiterTest::SetLimit(std::string_view tenant, Bytes limit) {
   Effects effects;
-  EXPECT_THAT(arbiter().SetLimit(tenant, limit, world_->now, effects), IsOk());
+  EXPECT_THAT(
+      arbiter().SetQuota(tenant, {.limit = limit}, world_->now, effects),
+      IsOk());
   world_->Absorb(std::move(effects));
+}
+
+absl::Status ArbiterTest::TrySetQuota(std::string_view tenant,
+                                      const Quota& change) {
+  Effects effects;
+  absl::Status status =
+      arbiter().SetQuota(tenant, change, world_->now, effects);
+  world_->Absorb(std::move(effects));
+  return status;
 }
 
 void ArbiterTest::SetDeviceRoom(Bytes ceiling) {

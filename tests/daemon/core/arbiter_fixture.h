@@ -87,6 +87,7 @@ class ArbiterTest : public ::testing::Test {
   std::vector<SlabId> ToDestroy() const;
 
   void SetLimit(std::string_view tenant, Bytes limit);
+  absl::Status TrySetQuota(std::string_view tenant, const Quota& change);
   void LoseDevice();
   // The device has room for so many bytes of slabs in all.
   void SetDeviceRoom(Bytes ceiling);

@@ -18,9 +18,18 @@ constexpr std::array<std::string_view, 5> kTenants = {
 CoreSettings TightSettings(ByteReader& bytes) {
   CoreSettings settings = SmallSettings();
   settings.capacity = Slabs(uint64_t{4} + bytes.Next() % 16);
-  settings.tenants = {{"root/a", Slabs(uint64_t{2} + bytes.Next() % 16)},
-                      {"root/a/x", Slabs(4)},
-                      {"root/b", Slabs(uint64_t{2} + bytes.Next() % 16)}};
+  const uint64_t limit_a = uint64_t{2} + bytes.Next() % 16;
+  const uint64_t limit_b = uint64_t{2} + bytes.Next() % 16;
+  settings.tenants = {{.path = "root/a", .quota = {.limit = Slabs(limit_a)}},
+                      {.path = "root/a/x", .quota = {.limit = Slabs(4)}},
+                      {.path = "root/b", .quota = {.limit = Slabs(limit_b)}}};
+  if (bytes.OneIn(2)) {
+    settings.tenants[0].quota.guarantee = Slabs(2);
+    settings.tenants[1].quota.guarantee = Slabs(1);
+    settings.tenants[2].quota.guarantee = Slabs(2);
+    settings.tenants[2].quota.lends = bytes.OneIn(4);
+    settings.tenants[2].quota.priority = bytes.Next() % 3 - 1;
+  }
   settings.default_limit = Slabs(6);
   settings.bounds.sessions = 11;
   settings.bounds.sessions_per_uid = 6;
@@ -49,6 +58,8 @@ void ArbiterProgram::Coverage::Add(const Coverage& other) {
   failed_destroys += other.failed_destroys;
   restarts += other.restarts;
   shortages += other.shortages;
+  quotas += other.quotas;
+  promises += other.promises;
 }
 
 ArbiterProgram::Coverage ArbiterProgram::Run(std::span<const uint8_t> bytes) {
@@ -120,6 +131,26 @@ void ArbiterProgram::CheckSettled() {
     tickets_.erase(found);
   }
   world_->settled.clear();
+}
+
+bool ArbiterProgram::IsPromised(SessionId session,
+                                const LeaseRequest& request) {
+  const Snapshot now = arbiter().TakeSnapshot(world_->now);
+  const std::optional<Bytes> size = CheckedRoundUp(request.size, kGranule);
+  if (!size.has_value() || size->is_zero() || now.waiting > 0) return false;
+  if (!now.missing.is_zero()) return false;
+  if (now.pool.free + now.pool.of(SlabState::kClean) < *size) return false;
+  for (const TenantView& tenant : now.tenants) {
+    // What was lent, or limits below use, may have to be got back first.
+    if (tenant.lends || tenant.used > tenant.limit) return false;
+  }
+  const SessionView view = arbiter().ViewOf(session);
+  for (const TenantView& tenant : now.tenants) {
+    if (tenant.path == view.tenant) {
+      return tenant.covered >= *size && tenant.available >= *size;
+    }
+  }
+  return false;
 }
 
 void ArbiterProgram::CheckGrant(SessionId session, const LeaseRequest& request,

@@ -4,10 +4,11 @@
 // Checked after each action: all invariants, and that the device is never asked
 // for more than it has (CoreWorld). Checked of each grant: it is large enough,
 // leased to nobody else, never crossed tenants, was not touched by the dead,
-// and lies within the limits. Checked at the end: a ticket whose caller was
-// told that the answer will come got it; and when all sessions are gone and all
-// names are unlinked, the pool is whole, nobody is charged, and the published
-// table is free.
+// and lies within the limits. Checked of each request within a guarantee: it is
+// granted if nobody waits and the device has the room. Checked at the end: a
+// ticket whose caller was told that the answer will come got it; and when all
+// sessions are gone and all names are unlinked, the pool is whole, nobody is
+// charged, and the published table is free.
 //
 // A broken promise aborts (VRAMPOOL_CHECK): the same code runs as a unit test
 // over seeds and under a fuzzer.
@@ -47,6 +48,8 @@ class ArbiterProgram {
     uint64_t failed_destroys = 0;
     uint64_t restarts = 0;
     uint64_t shortages = 0;  // The device had less than the pool.
+    uint64_t quotas = 0;     // Quotas that were changed.
+    uint64_t promises = 0;   // Requests that a guarantee had to serve at once.
     void Add(const Coverage& other);
   };
 
@@ -96,7 +99,7 @@ class ArbiterProgram {
   void Do(const SocketEnds& action);
   void Do(const ProcessEnds& action);
   void Do(const CondemnClient& action);
-  void Do(const ChangeLimit& action);
+  void Do(const ChangeQuota& action);
   void Do(const RestartDaemon& action);
   void Do(const DeviceRoomChanges& action);
   void Do(const LoseDevice& action);
@@ -106,6 +109,9 @@ class ArbiterProgram {
   void EndProcess(SessionId id);
   void Absorb(Effects effects);
   void CheckSettled();
+  // True if a guarantee and the state of things promise that a request of a
+  // live session succeeds.
+  bool IsPromised(SessionId session, const LeaseRequest& request);
   void CheckGrant(SessionId session, const LeaseRequest& request,
                   const LeaseGrant& grant);
   void FinishDeviceWork();

@@ -64,12 +64,19 @@ void ArbiterProgram::Do(const AskForLease& action) {
     requests_.push_back(request);
   }
   const absl::Status fits = arbiter().Fits(session, request.size);
+  const bool is_promised = IsPromised(session, request);
   Effects effects;
   const auto answer = arbiter().RequestLease(
       session, request,
       action.may_wait ? WaitMode::kMayWait : WaitMode::kFailFast, world_->now,
       effects);
   VRAMPOOL_CHECK(IsOkOrRefused(answer));
+  if (is_promised && !answer.ok()) {
+    const Reason why = RefusalOf(answer.status())->reason;
+    VRAMPOOL_CHECK(why != Reason::kQuotaExceeded &&
+                   why != Reason::kPoolExhausted);
+  }
+  if (is_promised && answer.ok()) ++coverage_.promises;
   if (!repeats && request.kind == HandleKind::kNone) {
     VRAMPOOL_CHECK(!fits.ok() || answer.ok());
     VRAMPOOL_CHECK(fits.ok() || action.may_wait || !answer.ok());
@@ -353,12 +360,34 @@ void ArbiterProgram::Do(const CondemnClient& action) {
   Absorb(std::move(effects));
 }
 
-void ArbiterProgram::Do(const ChangeLimit& action) {
+void ArbiterProgram::Do(const ChangeQuota& action) {
+  const Bytes few = Slabs(action.value % 3u);
+  const Bytes more = Slabs(2u + action.value % 20u);
+  Quota change;
+  switch (action.what % 8) {
+    case 0:
+      change.guarantee = few;
+      break;
+    case 1:
+      change = {.limit = more, .guarantee = few};
+      break;
+    case 2:
+      change.priority = action.value % 5 - 2;
+      break;
+    case 3:
+      change.weight = 1u + action.value % 4u;
+      break;
+    case 4:
+      change.lends = action.value % 4 == 0;
+      break;
+    default:
+      change.limit = action.value < 32 ? few : more;
+  }
   Effects effects;
-  VRAMPOOL_CHECK(IsOkOrRefused(arbiter().SetLimit(
-      kTenants[action.tenant % kTenants.size()],
-      Slabs(action.limit < 32 ? action.limit % 3u : 2u + action.limit % 20u),
-      world_->now, effects)));
+  const absl::Status status = arbiter().SetQuota(
+      kTenants[action.tenant % kTenants.size()], change, world_->now, effects);
+  VRAMPOOL_CHECK(IsOkOrRefused(status));
+  if (status.ok()) ++coverage_.quotas;
   Absorb(std::move(effects));
 }
 

@@ -127,7 +127,7 @@ class Vandal {
   void DamageRest(CoreState& state) {
     switch (random_() % 16) {
       case 0:
-        Pick(state.tenants).limit = Bytes(Number());
+        Pick(state.tenants).quota.limit = Bytes(Number());
         break;
       case 1:
         Pick(state.tenants).peak = Bytes(Number());

@@ -17,7 +17,8 @@ CoreSettings SmallSettings() {
   settings.capacity = Slabs(8);
   settings.granule = kGranule;
   settings.kinds = {HandleKind::kHostFd, HandleKind::kVmmFd};
-  settings.tenants = {{"root/a", Slabs(8)}, {"root/b", Slabs(8)}};
+  settings.tenants = {{.path = "root/a", .quota = {.limit = Slabs(8)}},
+                      {.path = "root/b", .quota = {.limit = Slabs(8)}}};
   settings.default_limit = Slabs(8);
   return settings;
 }

@@ -407,28 +407,36 @@ TEST_F(AdminServiceTest, QuotaIsReadByTenant) {
 
 TEST_F(AdminServiceTest, QuotaIsSetAndToldBack) {
   std::string tenant;
-  Bytes limit;
-  broker_.on_set_limit = [&](std::string_view path, Bytes bytes) {
+  Quota quota;
+  broker_.on_set_quota = [&](std::string_view path, const Quota& change) {
     tenant = path;
-    limit = bytes;
+    quota = change;
     Snapshot snapshot = MakeSnapshot();
-    snapshot.tenants[1].limit = bytes;
+    snapshot.tenants[1].limit = *change.limit;
+    snapshot.tenants[1].priority = *change.priority;
     broker_.SetSnapshot(snapshot);
     return absl::OkStatus();
   };
   v1::SetQuotaRequest request;
   request.set_tenant("root/a");
   request.set_limit_bytes(4096);
+  request.set_guarantee_bytes(0);
+  request.set_priority(-7);
+  request.set_lend_unused(false);
   v1::SetQuotaResponse response;
   ASSERT_TRUE(
       admin_.admin->SetQuota(WithoutToken().get(), request, &response).ok());
   EXPECT_EQ(tenant, "root/a");
-  EXPECT_EQ(limit, Bytes(4096));
+  EXPECT_EQ(quota, (Quota{.limit = Bytes(4096),
+                          .guarantee = Bytes(),
+                          .priority = -7,
+                          .lends = false}));
   EXPECT_EQ(response.tenant().limit_bytes(), 4096u);
+  EXPECT_EQ(response.tenant().priority(), -7);
 }
 
 TEST_F(AdminServiceTest, QuotaErrorsArePassedOn) {
-  broker_.on_set_limit = [](std::string_view, Bytes) {
+  broker_.on_set_quota = [](std::string_view, const Quota&) {
     return Refuse(Reason::kTenantUnknown, "no such tenant");
   };
   v1::SetQuotaRequest request;
@@ -437,6 +445,11 @@ TEST_F(AdminServiceTest, QuotaErrorsArePassedOn) {
                                             &response)),
             "BAD_ARGUMENT");
   request.set_tenant("root/nobody");
+  // Nothing is set.
+  EXPECT_EQ(ReasonOf(admin_.admin->SetQuota(WithoutToken().get(), request,
+                                            &response)),
+            "BAD_ARGUMENT");
+  request.set_weight(2);
   EXPECT_EQ(ReasonOf(admin_.admin->SetQuota(WithoutToken().get(), request,
                                             &response)),
             "TENANT_UNKNOWN");

@@ -76,6 +76,8 @@ TEST_F(BrokerServiceTest, LeaseIsTranslatedBothWays) {
     grant.asked = MiB(3);
     grant.used = MiB(20);
     grant.limit = MiB(64);
+    grant.rounded = MiB(4);
+    grant.guarantee = MiB(32);
     return absl::StatusOr<LeaseGrant>(grant);
   };
   ASSERT_TRUE(Lease(MakeLease()).ok());
@@ -95,6 +97,8 @@ TEST_F(BrokerServiceTest, LeaseIsTranslatedBothWays) {
   EXPECT_EQ(leased_.numbers().charged_bytes(), MiB(4).count());
   EXPECT_EQ(leased_.numbers().used_bytes(), MiB(20).count());
   EXPECT_EQ(leased_.numbers().limit_bytes(), MiB(64).count());
+  EXPECT_EQ(leased_.numbers().rounded_bytes(), MiB(4).count());
+  EXPECT_EQ(leased_.numbers().guarantee_bytes(), MiB(32).count());
 }
 
 TEST_F(BrokerServiceTest, WaitingIsBoundedByTheHour) {
@@ -460,7 +464,10 @@ TEST_F(BrokerServiceTest, BudgetIsTranslated) {
     return absl::StatusOr<Budget>(Budget{.tenant = "root/a",
                                          .used = Bytes(1),
                                          .limit = Bytes(2),
-                                         .available = Bytes(3)});
+                                         .guarantee = Bytes(4),
+                                         .available = Bytes(3),
+                                         .covered = Bytes(5),
+                                         .obtainable = Bytes(6)});
   };
   v1::BudgetResponse response;
   ASSERT_TRUE(
@@ -470,6 +477,9 @@ TEST_F(BrokerServiceTest, BudgetIsTranslated) {
   EXPECT_EQ(response.used_bytes(), 1u);
   EXPECT_EQ(response.limit_bytes(), 2u);
   EXPECT_EQ(response.available_bytes(), 3u);
+  EXPECT_EQ(response.guarantee_bytes(), 4u);
+  EXPECT_EQ(response.guaranteed_bytes(), 5u);
+  EXPECT_EQ(response.total_bytes(), 6u);
 }
 
 }  // namespace

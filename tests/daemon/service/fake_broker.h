@@ -113,8 +113,8 @@ class FakeBroker final : public Broker {
     const MutexLock lock(mu_);
     return snapshot_;
   }
-  absl::Status SetLimit(std::string_view tenant, Bytes limit) override {
-    return on_set_limit(tenant, limit);
+  absl::Status SetQuota(std::string_view tenant, const Quota& change) override {
+    return on_set_quota(tenant, change);
   }
   LeakAnswer FindLeaks(const LeakQuery& query) override {
     const MutexLock lock(mu_);
@@ -192,7 +192,7 @@ class FakeBroker final : public Broker {
   Answer<absl::Status(SessionId, std::string_view, absl::Time)>
       on_wait_for_name{order_};
   Answer<absl::StatusOr<Budget>(SessionId)> on_get_budget{order_};
-  Answer<absl::Status(std::string_view, Bytes)> on_set_limit{order_};
+  Answer<absl::Status(std::string_view, const Quota&)> on_set_quota{order_};
 
  private:
   const DeviceInfo info_ = {.uuid = "host-test",

@@ -26,6 +26,8 @@ std::string CoreName(Reason reason) {
       return "WAIT_QUEUE_FULL";
     case Reason::kDescriptorBacklog:
       return "DESCRIPTOR_BACKLOG";
+    case Reason::kUnreclaimableBurst:
+      return "UNRECLAIMABLE_BURST";
     case Reason::kSessionUnknown:
       return "SESSION_UNKNOWN";
     case Reason::kSessionForeign:

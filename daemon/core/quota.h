@@ -1,0 +1,88 @@
+// quota.h - what a tenant may have, as written, and whether a whole tree of
+// that makes sense.
+//
+//   0 ........ guarantee ............ limit
+//   |  always  |  burst: while there  |  never
+//   |          |  is room             |
+//
+// Threads: values and pure functions.
+
+#ifndef VRAMPOOL_DAEMON_CORE_QUOTA_H_
+#define VRAMPOOL_DAEMON_CORE_QUOTA_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+
+namespace vrampool {
+
+inline constexpr int32_t kMaxPriority = 1000;  // And its negative.
+inline constexpr uint32_t kMaxWeight = 1000;
+
+// True if `path` names a tenant: "root" or "root/...", at most 8 components of
+// at most 64 characters out of letters, digits, '.', '_' and '-'.
+bool IsTenantPath(std::string_view path);
+
+// Of one tenant. What is not set is taken from elsewhere.
+struct Quota {
+  std::optional<Bytes> limit = {};  // Else the default; the root's: the pool.
+  std::optional<Bytes> guarantee = {};   // Else the sum of its children's.
+  std::optional<int32_t> priority = {};  // Else its parent's; the root's: 0.
+  std::optional<uint32_t> weight = {};   // Else 1.
+  // Others may use what of the guarantee is not in use, until it is asked for.
+  // Else it is kept free. Not inherited.
+  std::optional<bool> lends = {};
+  // May burst in memory that a busy process cannot give back (CUDA_IPC). Else
+  // its parent's; the root's: no.
+  std::optional<bool> unreclaimable_burst = {};
+  bool operator==(const Quota&) const = default;
+};
+
+// `quota` with what is set in `change`.
+Quota Changed(const Quota& quota, const Quota& change);
+
+struct TenantSetting {
+  std::string path;  // "root/team-a"; parents are made as needed.
+  Quota quota = {};
+};
+
+// A quota with nothing left open.
+struct ResolvedQuota {
+  Bytes limit;
+  Bytes guarantee;
+  int32_t priority = 0;
+  uint32_t weight = 1;
+  bool lends = false;
+  bool unreclaimable_burst = false;
+};
+
+// Why quotas do not fit together.
+struct QuotaProblem {
+  std::string path;  // Of the tenant,
+  std::string key;   // and of its quota: "limit", "guarantee", ...
+  std::string text;  // For people.
+};
+
+struct QuotaTree {
+  std::map<std::string, ResolvedQuota> tenants;  // With all their ancestors.
+  std::vector<QuotaProblem> problems;            // Empty: it makes sense.
+};
+
+// Fills in what is open, and checks the whole:
+//   - a guarantee is at most the tenant's limit
+//   - the children's guarantees add up to at most their parent's; the root's is
+//     the pool's `capacity`
+//   - the root's limit is at most `capacity`
+//   - priorities and weights lie within their bounds
+// REQUIRES: all paths are tenant paths, each is there once.
+QuotaTree ResolveQuotas(const std::vector<TenantSetting>& tenants,
+                        Bytes default_limit, Bytes capacity);
+
+}  // namespace vrampool
+
+#endif  // VRAMPOOL_DAEMON_CORE_QUOTA_H_
