@@ -152,6 +152,10 @@ absl::StatusOr<v1::ListLeaksResponse> AdminClient::ListLeaks(
     const v1::ListLeaksRequest& request) {
   return rpc_->Call(&Rpc::Stub::ListLeaks, request);
 }
+absl::StatusOr<v1::FullSnapshot> AdminClient::TakeSnapshot(
+    const v1::TakeSnapshotRequest& request) {
+  return rpc_->Call(&Rpc::Stub::TakeSnapshot, request);
+}
 absl::StatusOr<v1::GetQuotaResponse> AdminClient::GetQuota(
     const v1::GetQuotaRequest& request) {
   return rpc_->Call(&Rpc::Stub::GetQuota, request);

@@ -43,6 +43,8 @@ class AdminClient {
   absl::StatusOr<v1::ListObjectsResponse> ListObjects();
   absl::StatusOr<v1::ListLeaksResponse> ListLeaks(
       const v1::ListLeaksRequest& request);
+  absl::StatusOr<v1::FullSnapshot> TakeSnapshot(
+      const v1::TakeSnapshotRequest& request);
   absl::StatusOr<v1::GetQuotaResponse> GetQuota(
       const v1::GetQuotaRequest& request);
   absl::StatusOr<v1::SetQuotaResponse> SetQuota(

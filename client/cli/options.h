@@ -19,12 +19,16 @@ struct Options {
   bool is_json = false;
   Header header = Header::kShown;
   Order order;
-  std::string tenant;        // Empty: all.
-  uint64_t session = 0;      // 0: all.
-  absl::Duration min_age;    // Zero: all.
-  uint32_t max_blocks = 20;  // Of each leak report.
-  std::string quota_tenant;  // quota get and set.
-  Bytes quota_limit;         // quota set.
+  std::string tenant;               // Empty: all.
+  uint64_t session = 0;             // 0: all.
+  absl::Duration min_age;           // Zero: all.
+  uint32_t max_blocks = 20;         // Of each leak report.
+  std::string quota_tenant;         // quota get and set.
+  Bytes quota_limit;                // quota set.
+  std::string file;                 // snapshot save; the earlier one of a diff.
+  std::string other_file;           // The later one of a diff.
+  uint32_t snapshot_blocks = 1000;  // Of each session.
+  Bytes min_growth{1};              // Smaller changes are not shown.
 };
 
 // Where a command reads its arguments and puts its output; all outlive it.

@@ -8,6 +8,11 @@
 #include "daemon/broker/broker_impl.h"
 
 namespace vrampool {
+namespace {
+
+constexpr size_t kGroupsOfAReport = 1000;
+
+}  // namespace
 
 absl::StatusOr<Admission> BrokerImpl::Attach(
     const PeerIdentity& peer, const Labels& labels, std::string_view tenant,
@@ -125,20 +130,29 @@ LeakReport BrokerImpl::MakeReport(const SessionView& session,
   };
   // A heap of the largest blocks so far, the smallest of them on top.
   std::vector<BlockRecordView>& largest = report.blocks;
+  BlockGroups groups(kGroupsOfAReport);
+  const auto keep = [&](const BlockRecordView& block) {
+    if (largest.size() == max_blocks) {
+      if (max_blocks == 0 || block.size <= largest.front().size) return;
+      std::pop_heap(largest.begin(), largest.end(), is_larger);
+      largest.back() = block;
+    } else {
+      largest.push_back(block);
+    }
+    std::push_heap(largest.begin(), largest.end(), is_larger);
+  };
   const absl::Status read =
       manifest.ForEachBlock([&](const BlockRecordView& block) {
         if (block.allocated_unix_ns > before_ns) return;
         ++report.blocks_total;
-        report.bytes_total = CheckedAdd(report.bytes_total, Bytes(block.size))
-                                 .value_or(report.bytes_total);
-        largest.push_back(block);
-        std::push_heap(largest.begin(), largest.end(), is_larger);
-        if (largest.size() > max_blocks) {
-          std::pop_heap(largest.begin(), largest.end(), is_larger);
-          largest.pop_back();
-        }
+        report.bytes_total =
+            SaturatingAdd(report.bytes_total, Bytes(block.size));
+        groups.Add(block);
+        keep(block);
       });
   std::sort_heap(largest.begin(), largest.end(), is_larger);
+  report.groups = groups.Sorted();
+  report.ungrouped = groups.rest();
   if (!read.ok()) report.manifest_fault = std::string(read.message());
   return report;
 }

@@ -16,21 +16,10 @@
 
 #include "absl/time/time.h"
 #include "base/bytes.h"
+#include "daemon/broker/block_groups.h"
 #include "daemon/core/snapshot.h"
 
 namespace vrampool {
-
-// One live block of a manifest, by the client's word, bounds-checked.
-struct BlockRecordView {
-  uint64_t slab = 0;
-  uint64_t offset = 0;
-  uint64_t size = 0;
-  uint64_t stream = 0;
-  int64_t allocated_unix_ns = 0;
-  std::string tag;
-  uint64_t call_site = 0;
-  uint32_t thread = 0;
-};
 
 struct LeakReport {
   SessionView session;
@@ -42,6 +31,8 @@ struct LeakReport {
   std::vector<BlockRecordView> blocks;  // The largest first.
   Bytes leased;                         // Charged at the end, or now.
   std::string manifest_fault;           // Empty: the manifest read cleanly.
+  std::vector<BlockGroup> groups;       // Of all blocks; the largest first.
+  BlockGroup ungrouped;                 // Of the groups beyond a bound.
 };
 
 class LeakBook {

@@ -45,6 +45,9 @@ class AdminService final : public v1::Admin::Service {
   grpc::Status ListLeaks(grpc::ServerContext* context,
                          const v1::ListLeaksRequest* request,
                          v1::ListLeaksResponse* response) override;
+  grpc::Status TakeSnapshot(grpc::ServerContext* context,
+                            const v1::TakeSnapshotRequest* request,
+                            v1::FullSnapshot* response) override;
   grpc::Status GetQuota(grpc::ServerContext* context,
                         const v1::GetQuotaRequest* request,
                         v1::GetQuotaResponse* response) override;
@@ -57,6 +60,9 @@ class AdminService final : public v1::Admin::Service {
   template <typename Method>
   grpc::Status ServeAdmin(const grpc::ServerContext& context, Method method);
 
+  void FillStatus(const Snapshot& snapshot, v1::GetStatusResponse& status);
+  void FillLeaks(const Snapshot& snapshot, const LeakQuery& query,
+                 v1::ListLeaksResponse& response);
   absl::StatusOr<v1::TenantInfo> QuotaOf(std::string_view tenant);
 
   const Facts facts_;

@@ -1,6 +1,9 @@
 #include "daemon/service/translate_admin.h"
 
+#include <algorithm>
+
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
 #include "daemon/service/layout.h"
 #include "daemon/service/translate.h"
 
@@ -38,6 +41,16 @@ void FillBlock(const BlockRecordView& record, v1::BlockInfo& block) {
   block.set_tag(record.tag);
   block.set_call_site(record.call_site);
   block.set_thread(record.thread);
+}
+
+v1::BlockGroup ToProto(const BlockGroup& group) {
+  v1::BlockGroup message;
+  message.set_tag(group.tag);
+  message.set_call_site(group.call_site);
+  message.set_blocks(group.blocks);
+  message.set_bytes(group.bytes.count());
+  message.set_oldest_unix_ns(group.oldest_unix_ns);
+  return message;
 }
 
 }  // namespace
@@ -147,6 +160,12 @@ v1::LeakReport ToProto(const LeakReport& report) {
   }
   leak.set_leased_bytes(report.leased.count());
   leak.set_manifest_fault(report.manifest_fault);
+  for (const BlockGroup& group : report.groups) {
+    *leak.add_groups() = ToProto(group);
+  }
+  if (report.ungrouped.blocks > 0) {
+    *leak.mutable_ungrouped() = ToProto(report.ungrouped);
+  }
   return leak;
 }
 
@@ -192,6 +211,46 @@ void FillLingering(const Snapshot& snapshot, v1::ListLeaksResponse& response) {
       if (found == sessions.end()) continue;
       *lingering.add_suspects() = ToProto(*found->second, LiveUse());
     }
+  }
+}
+
+void BoundGroups(size_t most, LeakReport& report) {
+  while (report.groups.size() > most) {
+    const BlockGroup& last = report.groups.back();
+    BlockGroup& rest = report.ungrouped;
+    rest.oldest_unix_ns =
+        rest.blocks == 0 ? last.oldest_unix_ns
+                         : std::min(rest.oldest_unix_ns, last.oldest_unix_ns);
+    rest.blocks += last.blocks;
+    rest.bytes = SaturatingAdd(rest.bytes, last.bytes);
+    report.groups.pop_back();
+  }
+}
+
+void FillMissing(v1::FullSnapshot& snapshot) {
+  for (const v1::LeakReport& report : snapshot.leaks().reports()) {
+    const uint64_t session = report.session().session_id();
+    const auto listed = static_cast<uint64_t>(report.blocks_size());
+    if (listed < report.blocks_total()) {
+      snapshot.add_missing(absl::StrCat("session ", session, ": the largest ",
+                                        listed, " of ", report.blocks_total(),
+                                        " blocks are listed"));
+    }
+    if (report.has_ungrouped()) {
+      snapshot.add_missing(absl::StrCat("session ", session, ": ",
+                                        report.ungrouped().blocks(),
+                                        " blocks are in no group"));
+    }
+    if (!report.manifest_fault().empty()) {
+      snapshot.add_missing(absl::StrCat(
+          "session ", session,
+          ": blocks that could not be read: ", report.manifest_fault()));
+    }
+  }
+  if (const uint64_t forgotten = snapshot.leaks().forgotten_reports();
+      forgotten > 0) {
+    snapshot.add_missing(absl::StrCat(
+        forgotten, " reports of ended sessions were dropped before"));
   }
 }
 

@@ -75,6 +75,13 @@ class FakeAdmin final : public v1::Admin::Service {
     requests.leaks = *request;
     return Answer(replies.leaks, reply);
   }
+  grpc::Status TakeSnapshot(grpc::ServerContext*,
+                            const v1::TakeSnapshotRequest* request,
+                            v1::FullSnapshot* reply) override {
+    const MutexLock lock(FakeDaemonMutex());
+    requests.snapshot = *request;
+    return Answer(replies.snapshot, reply);
+  }
   grpc::Status GetQuota(grpc::ServerContext*,
                         const v1::GetQuotaRequest* request,
                         v1::GetQuotaResponse* reply) override {

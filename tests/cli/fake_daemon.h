@@ -28,6 +28,7 @@ class FakeDaemon {
     v1::ListLeasesResponse leases;
     v1::ListObjectsResponse objects;
     v1::ListLeaksResponse leaks;
+    v1::FullSnapshot snapshot;
     v1::GetQuotaResponse get_quota;
     v1::SetQuotaResponse set_quota;
     // Every call but GetStatus is refused NOT_ADMIN.
@@ -42,6 +43,7 @@ class FakeDaemon {
     v1::ListSessionsRequest sessions;
     v1::ListLeasesRequest leases;
     v1::ListLeaksRequest leaks;
+    v1::TakeSnapshotRequest snapshot;
     v1::GetQuotaRequest get_quota;
     v1::SetQuotaRequest set_quota;
   };

@@ -182,6 +182,8 @@ TEST_F(AdminServiceTest, EverythingButStatusNeedsAnAdmin) {
   expect_refused(user_.admin->ListObjects(WithToken().get(), {}, &objects));
   v1::ListLeaksResponse leaks;
   expect_refused(user_.admin->ListLeaks(WithToken().get(), {}, &leaks));
+  v1::FullSnapshot snapshot;
+  expect_refused(user_.admin->TakeSnapshot(WithToken().get(), {}, &snapshot));
   v1::GetQuotaResponse quota;
   expect_refused(user_.admin->GetQuota(WithToken().get(), {}, &quota));
   v1::SetQuotaResponse set;
@@ -321,6 +323,8 @@ LeakReport MakeReport(size_t blocks) {
                                 .thread = 7});
   report.leased = MiB(6);
   report.manifest_fault = "torn";
+  report.groups = {{"b", 6, 999'998, MiB(4), 5}};
+  report.ungrouped = {"", 0, 2, MiB(1), 4};
   return report;
 }
 
@@ -350,6 +354,13 @@ TEST_F(AdminServiceTest, LeaksAreTranslated) {
   EXPECT_EQ(block.tag(), "b");
   EXPECT_EQ(block.call_site(), 6u);
   EXPECT_EQ(block.thread(), 7u);
+  ASSERT_EQ(report.groups_size(), 1);
+  EXPECT_EQ(report.groups(0).tag(), "b");
+  EXPECT_EQ(report.groups(0).call_site(), 6u);
+  EXPECT_EQ(report.groups(0).blocks(), 999'998u);
+  EXPECT_EQ(report.groups(0).bytes(), MiB(4).count());
+  EXPECT_EQ(report.groups(0).oldest_unix_ns(), 5);
+  EXPECT_EQ(report.ungrouped().blocks(), 2u);
   EXPECT_EQ(response.forgotten_reports(), 8u);
   EXPECT_EQ(response.ghost_bytes(), 4096u);
   EXPECT_EQ(response.device_use().missing_bytes(), 512u);
@@ -389,6 +400,48 @@ TEST_F(AdminServiceTest, LeakQueryIsBoundedAndDefaulted) {
   ASSERT_TRUE(
       admin_.admin->ListLeaks(WithoutToken().get(), request, &response).ok());
   EXPECT_EQ(broker_.last_leak_query().min_age, absl::ZeroDuration());
+}
+
+TEST_F(AdminServiceTest, GroupsBeyondTheBoundJoinTheRest) {
+  std::vector<LeakReport> reports(101, MakeReport(0));
+  for (LeakReport& report : reports) {
+    report.groups.assign(1000, {"b", 6, 1, Bytes(10), 3});
+  }
+  broker_.SetLeaks({.reports = reports});
+  v1::ListLeaksResponse response;
+  ASSERT_TRUE(
+      admin_.admin->ListLeaks(WithoutToken().get(), {}, &response).ok());
+  EXPECT_EQ(response.reports(99).groups_size(), 1000);
+  EXPECT_EQ(response.reports(100).groups_size(), 0);
+  EXPECT_EQ(response.reports(100).ungrouped().blocks(), 1002u);
+  EXPECT_EQ(response.reports(100).ungrouped().bytes(),
+            MiB(1).count() + 10'000u);
+  EXPECT_EQ(response.reports(100).ungrouped().oldest_unix_ns(), 3);
+}
+
+TEST_F(AdminServiceTest, ASnapshotHasEverythingAndSaysWhatItLacks) {
+  broker_.SetLeaks({.reports = {MakeReport(3)}, .forgotten = 8});
+  v1::TakeSnapshotRequest request;
+  request.set_max_blocks(UINT32_MAX);
+  v1::FullSnapshot snapshot;
+  ASSERT_TRUE(
+      admin_.admin->TakeSnapshot(WithoutToken().get(), request, &snapshot)
+          .ok());
+  EXPECT_EQ(broker_.last_leak_query().max_blocks, 100'000u);
+  EXPECT_EQ(snapshot.status().sessions(), 2u);
+  EXPECT_EQ(snapshot.tenants_size(), 2);
+  ASSERT_EQ(snapshot.sessions_size(), 2);
+  EXPECT_EQ(snapshot.sessions(0).live_blocks(), 50u);
+  EXPECT_EQ(snapshot.leases_size(), 3);
+  EXPECT_EQ(snapshot.objects_size(), 3);
+  EXPECT_EQ(snapshot.leaks().reports_size(), 1);
+  EXPECT_EQ(snapshot.leaks().lingering_size(), 1);
+  EXPECT_THAT(
+      snapshot.missing(),
+      ElementsAre("session 5: the largest 3 of 1000000 blocks are listed",
+                  "session 5: 2 blocks are in no group",
+                  "session 5: blocks that could not be read: torn",
+                  "8 reports of ended sessions were dropped before"));
 }
 
 TEST_F(AdminServiceTest, QuotaIsReadByTenant) {
