@@ -165,6 +165,22 @@ absl::StatusOr<v1::SetQuotaResponse> AdminClient::SetQuota(
   return rpc_->Call(&Rpc::Stub::SetQuota, request);
 }
 
+absl::Status AdminClient::Watch(
+    const v1::WatchRequest& request,
+    const std::function<bool(const v1::Event&)>& each) {
+  grpc::ClientContext context;
+  const auto reader = rpc_->stub->Watch(&context, request);
+  v1::Event event;
+  while (reader->Read(&event)) {
+    if (each(event)) continue;
+    context.TryCancel();
+    while (reader->Read(&event)) continue;
+    (void)reader->Finish();  // Says that it was cancelled.
+    return absl::OkStatus();
+  }
+  return Translate(reader->Finish(), rpc_->path);
+}
+
 absl::StatusOr<report::HealthResponse> AdminClient::Health() {
   grpc::TemplatedGenericStub<report::HealthRequest, report::HealthResponse>
       stub(rpc_->channel);

@@ -11,6 +11,7 @@
 #ifndef VRAMPOOL_CLIENT_CLI_ADMIN_CLIENT_H_
 #define VRAMPOOL_CLIENT_CLI_ADMIN_CLIENT_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -49,6 +50,10 @@ class AdminClient {
       const v1::GetQuotaRequest& request);
   absl::StatusOr<v1::SetQuotaResponse> SetQuota(
       const v1::SetQuotaRequest& request);
+  // Calls `each` with every event, until it gives false or the daemon stops,
+  // which is no error. Without a deadline.
+  absl::Status Watch(const v1::WatchRequest& request,
+                     const std::function<bool(const v1::Event&)>& each);
   // Of the server as a whole.
   absl::StatusOr<report::HealthResponse> Health();
 

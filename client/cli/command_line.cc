@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "client/cli/event_text.h"
 #include "client/cli/text.h"
 
 namespace vrampool::cli {
@@ -210,6 +211,33 @@ void AddSnapshot(CLI::App* app, CommandLine* line, Raw* raw) {
   AddTenant(diff, options);
 }
 
+void AddWatch(CLI::App* app, CommandLine* line) {
+  Options* const options = &line->options;
+  CLI::App* const sub = AddCommand(
+      app, "watch",
+      "Print what happens, a line for each event, until interrupted: sessions, "
+      "leases, refusals, objects, limits, reclaims, the device's health. With "
+      "--json: one object on each line",
+      "  vrampool watch --tenant root/team-a\n"
+      "  vrampool watch --kind lease-refused --kind session-ended --json\n",
+      RunWatch, line);
+  AddTenant(sub, options);
+  std::string names;
+  for (const std::string& name : EventKindNames()) {
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  sub->add_option("--kind", options->event_kinds,
+                  "Only this kind, or these: " + names)
+      ->type_name("KIND")
+      ->check([names](const std::string& text) {
+        return ParseEventKind(text).has_value()
+                   ? std::string()
+                   : "\"" + text + "\" is none of " + names;
+      });
+  sub->add_option("--count", options->event_count, "End after so many events")
+      ->type_name("N");
+}
+
 void AddRest(CLI::App* app, CommandLine* line) {
   AddCommand(app, "status",
              "The pool by state; of every device when none is chosen. With "
@@ -261,6 +289,7 @@ std::variant<CommandLine, ExitCode> ParseCommandLine(
   AddLists(&app, &line, &raw);
   AddQuota(&app, &line, &raw);
   AddSnapshot(&app, &line, &raw);
+  AddWatch(&app, &line);
   try {
     // CLI11 takes the arguments from the back.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));

@@ -21,6 +21,7 @@ absl::StatusOr<ExitCode> RunObjects(const Context& context);
 absl::StatusOr<ExitCode> RunLeaks(const Context& context);
 absl::StatusOr<ExitCode> RunSnapshotSave(const Context& context);
 absl::StatusOr<ExitCode> RunSnapshotDiff(const Context& context);
+absl::StatusOr<ExitCode> RunWatch(const Context& context);
 absl::StatusOr<ExitCode> RunQuotaGet(const Context& context);
 absl::StatusOr<ExitCode> RunQuotaSet(const Context& context);
 absl::StatusOr<ExitCode> RunDoctor(const Context& context);

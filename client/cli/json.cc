@@ -5,10 +5,12 @@
 #include "google/protobuf/util/json_util.h"
 
 namespace vrampool::cli {
+namespace {
 
-absl::StatusOr<std::string> JsonText(const google::protobuf::Message& message) {
+absl::StatusOr<std::string> ToJson(const google::protobuf::Message& message,
+                                   bool has_lines) {
   google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
+  options.add_whitespace = has_lines;
   options.always_print_primitive_fields = true;
   options.preserve_proto_field_names = true;
   std::string text;
@@ -20,6 +22,16 @@ absl::StatusOr<std::string> JsonText(const google::protobuf::Message& message) {
   }
   if (text.empty() || text.back() != '\n') text += '\n';
   return text;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> JsonText(const google::protobuf::Message& message) {
+  return ToJson(message, /*has_lines=*/true);
+}
+
+absl::StatusOr<std::string> JsonLine(const google::protobuf::Message& message) {
+  return ToJson(message, /*has_lines=*/false);
 }
 
 absl::Status PrintJson(const google::protobuf::Message& message,

@@ -19,6 +19,8 @@ namespace vrampool::cli {
 
 // Ends with a line's end.
 absl::StatusOr<std::string> JsonText(const google::protobuf::Message& message);
+// Without any other line's end: one message of a stream.
+absl::StatusOr<std::string> JsonLine(const google::protobuf::Message& message);
 absl::Status PrintJson(const google::protobuf::Message& message,
                        std::ostream& out);
 

@@ -13,18 +13,15 @@ void AddTo(BlockGroup& group, const BlockRecordView& block) {
   group.bytes = SaturatingAdd(group.bytes, Bytes(block.size));
 }
 
-bool Matches(const BlockGroup& group, const BlockRecordView& block) {
-  return group.call_site == block.call_site && group.tag == block.tag;
-}
-
 }  // namespace
 
-void BlockGroups::Add(const BlockRecordView& block) {
-  if (last_ < groups_.size() && Matches(groups_[last_], block)) {
+void BlockGroups::Add(const BlockRecordView& block, uint64_t call_site) {
+  if (last_ < groups_.size() && groups_[last_].call_site == call_site &&
+      groups_[last_].tag == block.tag) {
     AddTo(groups_[last_], block);
     return;
   }
-  const auto found = places_.find(std::pair(block.tag, block.call_site));
+  const auto found = places_.find(std::pair(block.tag, call_site));
   if (found != places_.end()) {
     last_ = found->second;
   } else if (groups_.size() == capacity_) {
@@ -34,8 +31,8 @@ void BlockGroups::Add(const BlockRecordView& block) {
     last_ = groups_.size();
     groups_.emplace_back();
     groups_.back().tag = block.tag;
-    groups_.back().call_site = block.call_site;
-    places_.emplace(std::pair(block.tag, block.call_site), last_);
+    groups_.back().call_site = call_site;
+    places_.emplace(std::pair(block.tag, call_site), last_);
   }
   AddTo(groups_[last_], block);
 }

@@ -44,7 +44,9 @@ class BlockGroups {
  public:
   explicit BlockGroups(size_t capacity) : capacity_(capacity) {}
 
-  void Add(const BlockRecordView& block);
+  void Add(const BlockRecordView& block) { Add(block, block.call_site); }
+  // As if no call site were recorded.
+  void AddByTag(const BlockRecordView& block) { Add(block, 0); }
 
   // By bytes, the largest first.
   std::vector<BlockGroup> Sorted() const;
@@ -52,6 +54,8 @@ class BlockGroups {
   const BlockGroup& rest() const { return rest_; }
 
  private:
+  void Add(const BlockRecordView& block, uint64_t call_site);
+
   const size_t capacity_;
   std::vector<BlockGroup> groups_;
   absl::flat_hash_map<std::pair<std::string, uint64_t>, size_t> places_;

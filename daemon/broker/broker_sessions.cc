@@ -81,6 +81,7 @@ bool BrokerImpl::SocketClosed(SessionId session) {
       companion = std::move(found->second);
       companions_.erase(found);
     }
+    growth_book_.Forget(session);
     is_accounted = arbiter_.SocketClosed(session, clock_.Now(), effects);
     effects.objects_changed = true;
     effects.room_changed = true;
@@ -184,10 +185,16 @@ void BrokerImpl::WriteObituary(SessionView session,
 
 LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
   LeakAnswer answer;
-  std::vector<std::pair<SessionView, std::shared_ptr<Manifest>>> live;
+  struct Live {
+    SessionView view;
+    std::shared_ptr<Manifest> manifest;
+    std::vector<TagGrowth> growth;
+  };
+  std::vector<Live> live;
   const absl::Time now = clock_.Now();
   {
     MutexLock lock(mu_);
+    leak_book_.Expire(now);
     answer.forgotten = leak_book_.forgotten();
     for (const LeakReport& report : leak_book_.reports()) {
       answer.reports.push_back(report);
@@ -195,15 +202,17 @@ LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
       if (blocks.size() > query.max_blocks) blocks.resize(query.max_blocks);
     }
     for (const auto& [id, companion] : companions_) {
-      live.emplace_back(arbiter_.ViewOf(id), companion.manifest);
+      live.push_back(
+          {arbiter_.ViewOf(id), companion.manifest, growth_book_.Of(id)});
     }
   }
-  for (const auto& [view, manifest] : live) {
+  for (auto& [view, manifest, growth] : live) {
     LeakReport report =
         MakeReport(view, *manifest, now - query.min_age, query.max_blocks);
     if (report.blocks_total == 0 && report.manifest_fault.empty()) continue;
     report.is_live = true;
     report.ended_at = absl::InfiniteFuture();
+    report.growth = std::move(growth);
     answer.reports.push_back(std::move(report));
   }
   return answer;

@@ -106,13 +106,17 @@ LiveUse Manifest::ReadLiveUse() const {
   // 2^64, and a liar's is shown as zero where it would be negative.
   uint64_t blocks = 0;
   uint64_t bytes = 0;
+  LiveUse use;
   for (size_t i = 0; i < shm::kCounterCells; ++i) {
-    blocks += cells[i].blocks_allocated.load(std::memory_order_relaxed) -
-              cells[i].blocks_freed.load(std::memory_order_relaxed);
+    const uint64_t allocated =
+        cells[i].blocks_allocated.load(std::memory_order_relaxed);
+    const uint64_t freed =
+        cells[i].blocks_freed.load(std::memory_order_relaxed);
+    blocks += allocated - freed;
+    use.changes += allocated + freed;
     bytes += cells[i].bytes_allocated.load(std::memory_order_relaxed) -
              cells[i].bytes_freed.load(std::memory_order_relaxed);
   }
-  LiveUse use;
   use.blocks = blocks > record_capacity_ ? 0 : blocks;
   use.bytes = Bytes(static_cast<int64_t>(bytes) < 0 ? 0 : bytes);
   return use;

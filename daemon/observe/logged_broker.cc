@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "daemon/core/refusal.h"
+#include "base/stopwatch.h"
 #include "daemon/observe/logging.h"
 
 namespace vrampool {
@@ -14,7 +14,34 @@ std::string_view MessageOf(const absl::Status& status) {
 
 uint64_t Raw(SessionId session) { return static_cast<uint64_t>(session); }
 
+const absl::Status& StatusOf(const absl::Status& status) { return status; }
+template <typename T>
+const absl::Status& StatusOf(const absl::StatusOr<T>& outcome) {
+  return outcome.status();
+}
+
+Bytes SizeOf(const ShareRequest& request) {
+  Bytes size;
+  for (const BufferRef& buffer : request.buffers) {
+    size = SaturatingAdd(size, buffer.size);
+  }
+  return size;
+}
+
 }  // namespace
+
+void LoggedBroker::Tell(Event event) {
+  event.at = clock_.Now();
+  observer_.OnEvent(std::move(event));
+}
+
+template <typename Call>
+auto LoggedBroker::Timed(Operation operation, Call call) {
+  const Stopwatch watch;
+  auto outcome = call();
+  observer_.OnDone(operation, watch.elapsed(), StatusOf(outcome));
+  return outcome;
+}
 
 absl::StatusOr<Admission> LoggedBroker::Attach(
     const PeerIdentity& peer, const Labels& labels, std::string_view tenant,
@@ -27,6 +54,11 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
          {"pid", peer.pid},
          {"uid", peer.uid},
          {"why", MessageOf(admission.status())}});
+    Tell({.kind = EventKind::kSessionRefused,
+          .tenant = std::string(tenant),
+          .pid = peer.pid,
+          .text = peer.command_line,
+          .refusal = admission.status()});
     return admission;
   }
   {
@@ -43,6 +75,11 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
        {"executable", std::string_view(peer.executable)},
        {"name", std::string_view(labels.name)},
        {"tag", std::string_view(labels.tag)}});
+  Tell({.kind = EventKind::kSessionAttached,
+        .tenant = admission->tenant,
+        .session = admission->session,
+        .pid = peer.pid,
+        .text = peer.command_line});
   return admission;
 }
 
@@ -50,6 +87,9 @@ void LoggedBroker::Condemn(SessionId session, std::string_view why) {
   Log(LogLevel::kWarn, "session condemned",
       {{"session", Raw(session)}, {"why", why}});
   inner_.Condemn(session, why);
+  Tell({.kind = EventKind::kSessionCondemned,
+        .session = session,
+        .text = std::string(why)});
 }
 
 bool LoggedBroker::SocketClosed(SessionId session) {
@@ -67,6 +107,10 @@ bool LoggedBroker::SocketClosed(SessionId session) {
        {"tenant", std::string_view(known.tenant)},
        {"pid", known.pid},
        {"refused_leases", known.refused_leases}});
+  Tell({.kind = EventKind::kSessionEnded,
+        .tenant = known.tenant,
+        .session = session,
+        .pid = known.pid});
   return is_accounted;
 }
 
@@ -81,6 +125,10 @@ void LoggedBroker::HoldReleased(SessionId session, ObjectId object) {
 
 void LoggedBroker::NoteRefusal(SessionId session, const LeaseRequest& request,
                                const absl::Status& status) {
+  Tell({.kind = EventKind::kLeaseRefused,
+        .session = session,
+        .bytes = request.size,
+        .refusal = status});
   {
     const MutexLock lock(mu_);
     const auto found = known_.find(session);
@@ -96,7 +144,9 @@ void LoggedBroker::NoteRefusal(SessionId session, const LeaseRequest& request,
 absl::StatusOr<LeaseGrant> LoggedBroker::Lease(SessionId session,
                                                const LeaseRequest& request,
                                                absl::Time deadline) {
-  absl::StatusOr<LeaseGrant> grant = inner_.Lease(session, request, deadline);
+  absl::StatusOr<LeaseGrant> grant = Timed(Operation::kLease, [&] {
+    return inner_.Lease(session, request, deadline);
+  });
   if (!grant.ok()) {
     NoteRefusal(session, request, grant.status());
     return grant;
@@ -106,15 +156,24 @@ absl::StatusOr<LeaseGrant> LoggedBroker::Lease(SessionId session,
        {"lease", static_cast<uint64_t>(grant->lease)},
        {"slab", static_cast<uint64_t>(grant->slab.id)},
        {"size_bytes", grant->slab.size.count()}});
+  Tell({.kind = EventKind::kLeaseGranted,
+        .session = session,
+        .lease = grant->lease,
+        .slab = grant->slab.id,
+        .bytes = grant->slab.size});
   return grant;
 }
 
 absl::Status LoggedBroker::Return(SessionId session, LeaseId lease,
                                   ReturnMode mode) {
-  const absl::Status status = inner_.Return(session, lease, mode);
+  absl::Status status = Timed(
+      Operation::kReturn, [&] { return inner_.Return(session, lease, mode); });
   if (status.ok()) {
     Log(LogLevel::kDebug, "lease returned",
         {{"session", Raw(session)}, {"lease", static_cast<uint64_t>(lease)}});
+    Tell({.kind = EventKind::kLeaseReturned,
+          .session = session,
+          .lease = lease});
   }
   return status;
 }
@@ -126,7 +185,19 @@ absl::StatusOr<uint32_t> LoggedBroker::ReportUnmapped(
 
 absl::StatusOr<ShareGrant> LoggedBroker::Share(SessionId session,
                                                ShareRequest request) {
-  return inner_.Share(session, std::move(request));
+  const Bytes size = SizeOf(request);
+  std::string name = request.name;
+  absl::StatusOr<ShareGrant> grant = Timed(Operation::kShare, [&] {
+    return inner_.Share(session, std::move(request));
+  });
+  if (grant.ok()) {
+    Tell({.kind = EventKind::kObjectShared,
+          .session = session,
+          .object = grant->object,
+          .bytes = size,
+          .text = std::move(name)});
+  }
+  return grant;
 }
 
 absl::Status LoggedBroker::Ready(SessionId session, ObjectId object,
@@ -137,11 +208,13 @@ absl::Status LoggedBroker::Ready(SessionId session, ObjectId object,
 absl::StatusOr<OpenGrant> LoggedBroker::Open(SessionId session,
                                              const OpenRequest& request,
                                              absl::Time deadline) {
-  return inner_.Open(session, request, deadline);
+  return Timed(Operation::kOpen,
+               [&] { return inner_.Open(session, request, deadline); });
 }
 
 absl::Status LoggedBroker::Close(SessionId session, ObjectId object) {
-  return inner_.Close(session, object);
+  return Timed(Operation::kClose,
+               [&] { return inner_.Close(session, object); });
 }
 
 absl::Status LoggedBroker::Unlink(SessionId session, std::string_view name) {
@@ -150,12 +223,14 @@ absl::Status LoggedBroker::Unlink(SessionId session, std::string_view name) {
 
 absl::Status LoggedBroker::WaitForRoom(SessionId session, Bytes size,
                                        absl::Time deadline) {
-  return inner_.WaitForRoom(session, size, deadline);
+  return Timed(Operation::kWait,
+               [&] { return inner_.WaitForRoom(session, size, deadline); });
 }
 
 absl::Status LoggedBroker::WaitForName(SessionId session, std::string_view name,
                                        absl::Time deadline) {
-  return inner_.WaitForName(session, name, deadline);
+  return Timed(Operation::kWait,
+               [&] { return inner_.WaitForName(session, name, deadline); });
 }
 
 absl::StatusOr<Budget> LoggedBroker::GetBudget(SessionId session) {
@@ -165,7 +240,13 @@ absl::StatusOr<Budget> LoggedBroker::GetBudget(SessionId session) {
 Snapshot LoggedBroker::TakeSnapshot() { return inner_.TakeSnapshot(); }
 
 absl::Status LoggedBroker::SetLimit(std::string_view tenant, Bytes limit) {
-  return inner_.SetLimit(tenant, limit);
+  absl::Status status = inner_.SetLimit(tenant, limit);
+  if (status.ok()) {
+    Tell({.kind = EventKind::kQuotaChanged,
+          .tenant = std::string(tenant),
+          .bytes = limit});
+  }
+  return status;
 }
 
 LeakAnswer LoggedBroker::FindLeaks(const LeakQuery& query) {

@@ -24,6 +24,8 @@ constexpr uint32_t kMaxSnapshotBlocks = 100000;
 // 8 MiB. Every report keeps its totals.
 constexpr size_t kMaxBlocksInAll = 100000;
 constexpr size_t kMaxGroupsInAll = 100000;
+// How often a watcher for whom nothing happens is looked after.
+constexpr absl::Duration kWatcherLook = absl::Seconds(1);
 
 absl::Status TenantUnknown(std::string_view tenant) {
   return Refuse(Reason::kTenantUnknown,
@@ -35,8 +37,12 @@ absl::Status TenantUnknown(std::string_view tenant) {
 }  // namespace
 
 AdminService::AdminService(Facts facts, vrampool::Broker& broker,
-                           const Auth& auth, CallGate& gate)
-    : facts_(facts), broker_(broker), auth_(auth), gate_(gate) {}
+                           EventHub& events, const Auth& auth, CallGate& gate)
+    : facts_(facts),
+      broker_(broker),
+      events_(events),
+      auth_(auth),
+      gate_(gate) {}
 
 template <typename Method>
 grpc::Status AdminService::ServeAdmin(const grpc::ServerContext& context,
@@ -217,6 +223,28 @@ grpc::Status AdminService::TakeSnapshot(grpc::ServerContext* context,
             : std::min(request->max_blocks(), kMaxSnapshotBlocks);
     FillLeaks(snapshot, query, *response->mutable_leaks());
     FillMissing(*response);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status AdminService::Watch(grpc::ServerContext* context,
+                                 const v1::WatchRequest* request,
+                                 grpc::ServerWriter<v1::Event>* writer) {
+  return ServeAdmin(*context, [&](const PeerIdentity&) -> absl::Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(const auto subscription,
+                              events_.Subscribe(FromProto(*request)));
+    v1::Event first;
+    first.set_kind(v1::Event::KIND_WATCHING);
+    bool is_read = writer->Write(first);
+    while (is_read && !subscription->is_over()) {
+      // gRPC tells a synchronous call only when asked that its client has gone.
+      const auto delivery = subscription->Next(kWatcherLook);
+      if (delivery.has_value()) {
+        is_read = writer->Write(ToProto(*delivery));
+      } else {
+        is_read = !context->IsCancelled();
+      }
+    }
     return absl::OkStatus();
   });
 }

@@ -4,6 +4,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "daemon/observe/telemetry.h"
 #include "daemon/service/layout.h"
 #include "daemon/service/translate.h"
 
@@ -50,6 +51,21 @@ v1::BlockGroup ToProto(const BlockGroup& group) {
   message.set_blocks(group.blocks);
   message.set_bytes(group.bytes.count());
   message.set_oldest_unix_ns(group.oldest_unix_ns);
+  return message;
+}
+
+v1::TagGrowth ToProto(const TagGrowth& growth) {
+  v1::TagGrowth message;
+  message.set_tag(growth.tag);
+  message.set_bytes(growth.bytes.count());
+  message.set_blocks(growth.blocks);
+  message.set_is_suspect(growth.is_suspect);
+  for (const GrowthWindow& window : growth.windows) {
+    v1::GrowthWindow& told = *message.add_windows();
+    told.set_window_ms(absl::ToInt64Milliseconds(window.span));
+    told.set_bytes(window.bytes);
+    told.set_blocks(window.blocks);
+  }
   return message;
 }
 
@@ -166,7 +182,42 @@ v1::LeakReport ToProto(const LeakReport& report) {
   if (report.ungrouped.blocks > 0) {
     *leak.mutable_ungrouped() = ToProto(report.ungrouped);
   }
+  for (const TagGrowth& growth : report.growth) {
+    *leak.add_growth() = ToProto(growth);
+  }
   return leak;
+}
+
+v1::Event ToProto(const EventHub::Delivery& delivery) {
+  const Event& event = delivery.event;
+  v1::Event message;
+  message.set_kind(static_cast<v1::Event::Kind>(event.kind));
+  message.set_number(delivery.number);
+  message.set_time_unix_ns(ToUnixNs(event.at));
+  message.set_dropped(delivery.dropped);
+  message.set_tenant(event.tenant);
+  message.set_session_id(static_cast<uint64_t>(event.session));
+  message.set_pid(static_cast<uint32_t>(event.pid));
+  message.set_lease_id(static_cast<uint64_t>(event.lease));
+  message.set_slab_id(static_cast<uint64_t>(event.slab));
+  message.set_object_id(static_cast<uint64_t>(event.object));
+  message.set_bytes(event.bytes.count());
+  message.set_text(event.text);
+  if (!event.refusal.ok()) {
+    message.set_reason(ReasonNameOf(event.refusal));
+    if (event.text.empty()) {
+      message.set_text(std::string(event.refusal.message()));
+    }
+  }
+  return message;
+}
+
+EventHub::Filter FromProto(const v1::WatchRequest& request) {
+  EventHub::Filter filter{.tenant = request.tenant(), .kinds = {}};
+  for (const int kind : request.kinds()) {
+    filter.kinds.push_back(static_cast<EventKind>(kind));
+  }
+  return filter;
 }
 
 v1::DeviceUse ToProto(const DeviceReport& report) {

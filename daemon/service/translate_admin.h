@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "daemon/broker/broker.h"
 #include "daemon/core/snapshot.h"
+#include "daemon/observe/event_hub.h"
 #include "vrampool/v1/admin.pb.h"
 
 namespace vrampool {
@@ -23,6 +24,8 @@ v1::TenantInfo ToProto(const TenantView& tenant);
 v1::LeaseInfo ToProto(const SlabView& slab);
 v1::ObjectInfo ToProto(const ObjectView& object);
 v1::LeakReport ToProto(const LeakReport& report);
+v1::Event ToProto(const EventHub::Delivery& delivery);
+EventHub::Filter FromProto(const v1::WatchRequest& request);
 v1::DeviceUse ToProto(const DeviceReport& report);
 v1::DeviceNote ToProto(const DeviceNote& note);
 

@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/mutex.h"
 #include "vrampool/v1/admin.pb.h"
@@ -29,6 +30,8 @@ class FakeDaemon {
     v1::ListObjectsResponse objects;
     v1::ListLeaksResponse leaks;
     v1::FullSnapshot snapshot;
+    std::vector<v1::Event> events;  // What Watch tells, and then ends.
+    bool watch_stays = false;       // It does not end, but waits for its end.
     v1::GetQuotaResponse get_quota;
     v1::SetQuotaResponse set_quota;
     // Every call but GetStatus is refused NOT_ADMIN.
@@ -44,6 +47,7 @@ class FakeDaemon {
     v1::ListLeasesRequest leases;
     v1::ListLeaksRequest leaks;
     v1::TakeSnapshotRequest snapshot;
+    v1::WatchRequest watch;
     v1::GetQuotaRequest get_quota;
     v1::SetQuotaRequest set_quota;
   };

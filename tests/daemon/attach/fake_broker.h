@@ -95,6 +95,7 @@ class FakeBroker final : public Broker {
   absl::Status SetLimit(std::string_view, Bytes) override { return NotHere(); }
   LeakAnswer FindLeaks(const LeakQuery&) override { return {}; }
   LiveUse ReadLiveUse(SessionId) override { return {}; }
+  void SampleUse() override {}
   absl::StatusOr<Bytes> GhostBytes() override { return NotHere(); }
   absl::StatusOr<DeviceReport> ReadDevice() override { return NotHere(); }
   void RefreshDevice() override {}
