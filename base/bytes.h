@@ -59,6 +59,12 @@ constexpr std::optional<Bytes> CheckedAdd(Bytes a, Bytes b) {
   return Bytes(sum);
 }
 
+// a + b, or the largest number when the sum does not fit: for reports that add
+// up what others wrote.
+constexpr Bytes SaturatingAdd(Bytes a, Bytes b) {
+  return CheckedAdd(a, b).value_or(Bytes(~uint64_t{0}));
+}
+
 // a - b, or zero when b is larger.
 constexpr Bytes SaturatingSub(Bytes a, Bytes b) {
   return a > b ? Bytes(a.count() - b.count()) : Bytes();

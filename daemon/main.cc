@@ -29,9 +29,12 @@
 #include "daemon/config/flags.h"
 #include "daemon/config/policy.h"
 #include "daemon/device/cuda/peer_process.h"
+#include "daemon/observe/event_hub.h"
 #include "daemon/observe/logged_broker.h"
 #include "daemon/observe/logging.h"
+#include "daemon/observe/metrics_server.h"
 #include "daemon/observe/service_manager.h"
+#include "daemon/observe/telemetry.h"
 #include "daemon/open_device.h"
 #include "daemon/service/grpc_server.h"
 #include "daemon/stop_signals.h"
@@ -107,23 +110,27 @@ class Daemon {
   SessionTokens tokens_;
   ServiceManager manager_;
   std::atomic<bool> is_stopping_ = false;
+  EventHub events_;
+  Telemetry telemetry_{events_};
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LoggedBroker> logged_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<Door> door_;
+  std::unique_ptr<MetricsServer> metrics_;  // Null: they are not served.
 };
 
 absl::Status Daemon::Start() {
   VRAMPOOL_ASSIGN_OR_RETURN(
       broker_, Broker::Start({.settings = config_.core,
-                              .preallocate_slab = config_.preallocate_slab},
+                              .preallocate_slab = config_.preallocate_slab,
+                              .observer = &telemetry_},
                              device_, clock_));
-  logged_ = std::make_unique<LoggedBroker>(*broker_);
+  logged_ = std::make_unique<LoggedBroker>(*broker_, telemetry_, clock_);
   VRAMPOOL_ASSIGN_OR_RETURN(
       server_, GrpcServer::Start(
                    {.bounds = config_.core.bounds,
                     .is_preallocated = !config_.preallocate_slab.is_zero()},
-                   *logged_, tokens_, policy_, clock_));
+                   *logged_, events_, tokens_, policy_, clock_));
   VRAMPOOL_ASSIGN_OR_RETURN(
       door_, Door::Open({.directory = config_.directory,
                          .device_uuid = device_.info().uuid,
@@ -132,6 +139,14 @@ absl::Status Daemon::Start() {
                          .link_number = opened_.link_number,
                          .on_tick = [this] { Tick(); }},
                         *logged_, tokens_, policy_, server_->connections()));
+  if (config_.metrics_address.empty()) return absl::OkStatus();
+  VRAMPOOL_ASSIGN_OR_RETURN(metrics_,
+                            MetricsServer::Start(config_.metrics_address,
+                                                 {.broker = *broker_,
+                                                  .telemetry = telemetry_,
+                                                  .hub = events_,
+                                                  .started_at = clock_.Now()}));
+  Log(LogLevel::kInfo, "metrics served", {{"port", metrics_->port()}});
   return absl::OkStatus();
 }
 
@@ -152,6 +167,7 @@ void Daemon::Tick() {
   manager_.Beat();
   broker_->RefreshDevice();
   broker_->ExpireNames();
+  broker_->SampleUse();
 }
 
 void Daemon::Stop(std::string_view signal) {
@@ -160,6 +176,7 @@ void Daemon::Stop(std::string_view signal) {
   manager_.Stopping();
   server_->SetServing(false);
   logged_->BeginShutdown();
+  events_.Close();
   server_->Drain(kDrainPatience);
   door_->Stop();
 }

@@ -46,7 +46,7 @@ fi
 build=(build-essential cmake ninja-build pkg-config python3 git
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler
   protobuf-compiler-grpc libabsl-dev libspdlog-dev libcli11-dev
-  libsystemd-dev)
+  libsystemd-dev prometheus-cpp-dev)
 check=(ccache libgtest-dev libgmock-dev libbenchmark-dev clang clang-format
   clang-tidy clang-tools llvm shellcheck python3-venv debootstrap
   systemd-container libmimalloc-dev)
@@ -68,12 +68,14 @@ fi
 case "$os_id-$os_version" in
   debian-12)
     runtime=(libgrpc++1.51 libprotobuf32 libabsl20220623 libspdlog1.10
-      libsystemd0)
+      libsystemd0 libprometheus-cpp-pull1.0)
     check+=(libclang-rt-14-dev python3-torch)
     ;;
   ubuntu-24.04)
     runtime=(libgrpc++1.51t64 libprotobuf32t64 libabsl20220623t64
       libspdlog1.12 libsystemd0)
+    # Brings the libraries of whatever version there is.
+    runtime+=(prometheus-cpp-dev)
     check+=(libclang-rt-18-dev)
     # Where the lists know it; tests/python/make_venv.sh says if it is missing.
     if apt-cache show python3-torch >/dev/null 2>&1; then
@@ -81,7 +83,8 @@ case "$os_id-$os_version" in
     fi
     ;;
   *)
-    runtime=(libgrpc++ libprotobuf libabsl libspdlog libsystemd0)
+    runtime=(libgrpc++ libprotobuf libabsl libspdlog libsystemd0
+      libprometheus-cpp-pull)
     check+=(libclang-rt-dev)
     ;;
 esac

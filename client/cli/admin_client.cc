@@ -152,6 +152,10 @@ absl::StatusOr<v1::ListLeaksResponse> AdminClient::ListLeaks(
     const v1::ListLeaksRequest& request) {
   return rpc_->Call(&Rpc::Stub::ListLeaks, request);
 }
+absl::StatusOr<v1::FullSnapshot> AdminClient::TakeSnapshot(
+    const v1::TakeSnapshotRequest& request) {
+  return rpc_->Call(&Rpc::Stub::TakeSnapshot, request);
+}
 absl::StatusOr<v1::GetQuotaResponse> AdminClient::GetQuota(
     const v1::GetQuotaRequest& request) {
   return rpc_->Call(&Rpc::Stub::GetQuota, request);
@@ -159,6 +163,22 @@ absl::StatusOr<v1::GetQuotaResponse> AdminClient::GetQuota(
 absl::StatusOr<v1::SetQuotaResponse> AdminClient::SetQuota(
     const v1::SetQuotaRequest& request) {
   return rpc_->Call(&Rpc::Stub::SetQuota, request);
+}
+
+absl::Status AdminClient::Watch(
+    const v1::WatchRequest& request,
+    const std::function<bool(const v1::Event&)>& each) {
+  grpc::ClientContext context;
+  const auto reader = rpc_->stub->Watch(&context, request);
+  v1::Event event;
+  while (reader->Read(&event)) {
+    if (each(event)) continue;
+    context.TryCancel();
+    while (reader->Read(&event)) continue;
+    (void)reader->Finish();  // Says that it was cancelled.
+    return absl::OkStatus();
+  }
+  return Translate(reader->Finish(), rpc_->path);
 }
 
 absl::StatusOr<report::HealthResponse> AdminClient::Health() {

@@ -11,6 +11,7 @@
 #ifndef VRAMPOOL_CLIENT_CLI_ADMIN_CLIENT_H_
 #define VRAMPOOL_CLIENT_CLI_ADMIN_CLIENT_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -43,10 +44,16 @@ class AdminClient {
   absl::StatusOr<v1::ListObjectsResponse> ListObjects();
   absl::StatusOr<v1::ListLeaksResponse> ListLeaks(
       const v1::ListLeaksRequest& request);
+  absl::StatusOr<v1::FullSnapshot> TakeSnapshot(
+      const v1::TakeSnapshotRequest& request);
   absl::StatusOr<v1::GetQuotaResponse> GetQuota(
       const v1::GetQuotaRequest& request);
   absl::StatusOr<v1::SetQuotaResponse> SetQuota(
       const v1::SetQuotaRequest& request);
+  // Calls `each` with every event, until it gives false or the daemon stops,
+  // which is no error. Without a deadline.
+  absl::Status Watch(const v1::WatchRequest& request,
+                     const std::function<bool(const v1::Event&)>& each);
   // Of the server as a whole.
   absl::StatusOr<report::HealthResponse> Health();
 

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "client/cli/event_text.h"
 #include "client/cli/text.h"
 
 namespace vrampool::cli {
@@ -14,18 +15,20 @@ struct Raw {
   std::string limit;
   std::string limit_option;
   std::string guarantee;
+  std::string min_growth;
 };
 
 constexpr char kFooter[] =
     "Exit codes: 0 ok, 1 other error, 2 usage, 3 no daemon answers,\n"
     "4 permission, 5 refused by a quota or limit, 6 not found, 7 doctor found\n"
-    "problems or the daemon is not serving.\n"
+    "problems or the daemon is not serving, 8 snapshot diff found growth.\n"
     "\n"
     "Examples:\n"
     "  vrampool status\n"
     "  vrampool sessions --sort charged --reverse\n"
     "  vrampool leaks --min-age 10m\n"
     "  vrampool quota set root/team-a 40GiB\n"
+    "  vrampool snapshot save before.json\n"
     "  vrampool doctor\n"
     "  vrampool COMMAND --help   more about one command\n";
 
@@ -57,6 +60,12 @@ void AddMinAge(CLI::App* app, Raw* raw) {
                    ? std::string()
                    : "\"" + text + "\" is no time such as 90s, 5m, 2h or 3d";
       });
+}
+
+std::string CheckSize(const std::string& text) {
+  return ParseBytes(text).has_value()
+             ? std::string()
+             : "\"" + text + "\" is no size such as 512MiB or 4G";
 }
 
 CLI::App* AddCommand(CLI::App* app, const char* name, const char* about,
@@ -201,6 +210,78 @@ void AddQuota(CLI::App* app, CommandLine* line, Raw* raw) {
   AddQuotaSet(quota, line, raw);
 }
 
+void AddSnapshot(CLI::App* app, CommandLine* line, Raw* raw) {
+  Options* const options = &line->options;
+  CLI::App* const snapshot =
+      AddCommand(app, "snapshot", "Keep the whole state, and compare two",
+                 "  vrampool snapshot save before.json\n"
+                 "  vrampool snapshot diff before.json after.json\n",
+                 nullptr, line);
+  snapshot->require_subcommand(0, 1);
+  CLI::App* const save = AddCommand(
+      snapshot, "save",
+      "Write all tenants, sessions, leases, objects and blocks to a file, as "
+      "JSON; what a bound leaves out is said on stderr and in the file",
+      "  vrampool snapshot save before.json\n"
+      "  vrampool snapshot save - --max-blocks 100000 | gzip > now.json.gz\n",
+      RunSnapshotSave, line);
+  save->add_option("file", options->file, "The file; - for stdout")
+      ->required()
+      ->type_name("FILE");
+  save->add_option("--max-blocks", options->snapshot_blocks,
+                   "Blocks listed of each session, the largest first; sums by "
+                   "tag and call site have all")
+      ->type_name("N")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  CLI::App* const diff = AddCommand(
+      snapshot, "diff",
+      "What grew, came, shrank and went between two snapshots. Exits with 8 "
+      "when something grew or is new, else 0. Needs no daemon",
+      "  vrampool snapshot diff before.json after.json\n"
+      "  vrampool snapshot diff a.json b.json --min-growth 64MiB --json\n",
+      RunSnapshotDiff, line);
+  diff->add_option("before", options->file, "The earlier one")
+      ->required()
+      ->type_name("FILE");
+  diff->add_option("after", options->other_file, "The later one")
+      ->required()
+      ->type_name("FILE");
+  diff->add_option("--min-growth", raw->min_growth,
+                   "Leave out changes of less than this size")
+      ->type_name("SIZE")
+      ->check(CheckSize);
+  AddSort(diff, options);
+  AddTenant(diff, options);
+}
+
+void AddWatch(CLI::App* app, CommandLine* line) {
+  Options* const options = &line->options;
+  CLI::App* const sub = AddCommand(
+      app, "watch",
+      "Print what happens, a line for each event, until interrupted: sessions, "
+      "leases, refusals, objects, limits, reclaims, the device's health. With "
+      "--json: one object on each line",
+      "  vrampool watch --tenant root/team-a\n"
+      "  vrampool watch --kind lease-refused --kind session-ended --json\n",
+      RunWatch, line);
+  AddTenant(sub, options);
+  std::string names;
+  for (const std::string& name : EventKindNames()) {
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  sub->add_option("--kind", options->event_kinds,
+                  "Only this kind, or these: " + names)
+      ->type_name("KIND")
+      ->check([names](const std::string& text) {
+        return ParseEventKind(text).has_value()
+                   ? std::string()
+                   : "\"" + text + "\" is none of " + names;
+      });
+  sub->add_option("--count", options->event_count, "End after so many events")
+      ->type_name("N");
+}
+
 void AddRest(CLI::App* app, CommandLine* line) {
   AddCommand(app, "status",
              "The pool by state; of every device when none is chosen. With "
@@ -251,6 +332,8 @@ std::variant<CommandLine, ExitCode> ParseCommandLine(
   AddRest(&app, &line);
   AddLists(&app, &line, &raw);
   AddQuota(&app, &line, &raw);
+  AddSnapshot(&app, &line, &raw);
+  AddWatch(&app, &line);
   try {
     // CLI11 takes the arguments from the back.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
@@ -269,6 +352,9 @@ std::variant<CommandLine, ExitCode> ParseCommandLine(
   if (!raw.limit.empty()) change.limit = ParseBytes(raw.limit);
   if (!raw.limit_option.empty()) change.limit = ParseBytes(raw.limit_option);
   if (!raw.guarantee.empty()) change.guarantee = ParseBytes(raw.guarantee);
+  if (!raw.min_growth.empty()) {
+    line.options.min_growth = *ParseBytes(raw.min_growth);
+  }
   return line;
 }
 

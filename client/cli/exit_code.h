@@ -16,6 +16,7 @@ enum class ExitCode : int {
   kRefused = 5,  // By a quota, a bound or the pool.
   kNotFound = 6,
   kUnhealthy = 7,  // `doctor` found problems, or `health` is not SERVING.
+  kGrew = 8,       // `snapshot diff` found something new or larger.
 };
 
 ExitCode ExitCodeOf(const absl::Status& status);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "client/cli/commands.h"
+#include "client/cli/growth_table.h"
 #include "client/cli/listing.h"
 #include "client/cli/object_table.h"
 #include "client/cli/session_text.h"
@@ -81,6 +82,40 @@ TableOf<v1::BlockInfo> BlockTable(absl::Time now) {
   };
 }
 
+TableOf<v1::BlockGroup> GroupTable(absl::Time now) {
+  using Row = v1::BlockGroup;
+  return {
+      {"  BLOCKS", Align::kRight,
+       [](const Row& row) { return Number(row.blocks()); }},
+      {"BYTES", Align::kRight,
+       [](const Row& row) { return Size(row.bytes()); }},
+      {"OLDEST", Align::kRight,
+       [now](const Row& row) { return Age(row.oldest_unix_ns(), now); }},
+      {"TAG", Align::kLeft, [](const Row& row) { return Text(row.tag()); }},
+      {"CALL_SITE", Align::kLeft,
+       [](const Row& row) {
+         return Text(row.call_site() == 0 ? "" : Hex(row.call_site()));
+       }},
+  };
+}
+
+// All blocks, summed up; where not all of them are listed one by one.
+void PrintGroups(const v1::LeakReport& leak, const Context& context) {
+  const auto listed = static_cast<uint64_t>(leak.blocks_size());
+  if (leak.groups().empty() || listed == leak.blocks_total()) return;
+  google::protobuf::RepeatedPtrField<v1::BlockGroup> shown = leak.groups();
+  const int most = static_cast<int>(context.options.max_blocks);
+  if (shown.size() > most) shown.DeleteSubrange(most, shown.size() - most);
+  context.out << "\n" << SessionText(leak.session());
+  if (shown.size() < leak.groups_size() || leak.has_ungrouped()) {
+    context.out << ", the largest " << shown.size()
+                << " sums by tag and call site:\n";
+  } else {
+    context.out << ", its blocks by tag and call site:\n";
+  }
+  Print(GroupTable(context.now), shown, context.options.header, context.out);
+}
+
 void PrintBlocks(const v1::LeakReport& leak, const Context& context) {
   if (!leak.manifest_fault().empty()) {
     context.out << "\n"
@@ -133,8 +168,10 @@ void PrintAll(const v1::ListLeaksResponse& reply, const Context& context) {
   Print(ReportTable(context.now), reply.reports(), context.options.header,
         context.out);
   for (const v1::LeakReport& leak : reply.reports()) {
+    PrintGroups(leak, context);
     PrintBlocks(leak, context);
   }
+  PrintGrowth(reply, context);
   PrintLingering(reply, context);
   if (!reply.unheld_objects().empty()) {
     context.out << "\nnamed objects that nobody holds:\n";

@@ -15,11 +15,6 @@ namespace vrampool::cli {
 namespace {
 
 // "slot.generation": both are small, the id that they make is not.
-std::string ObjectText(uint64_t id) {
-  return absl::StrCat(ObjectSlot(ObjectId{id}), ".",
-                      ObjectGeneration(ObjectId{id}));
-}
-
 bool Concerns(const v1::ObjectInfo& object, uint64_t session) {
   return object.producer_session() == session ||
          std::count(object.holders().begin(), object.holders().end(), session) >
@@ -33,7 +28,7 @@ TableOf<v1::ObjectInfo> ObjectTable(absl::Time now) {
   return {
       {"OBJECT", Align::kRight,
        [](const Row& row) {
-         return Cell{.text = ObjectText(row.object_id()),
+         return Cell{.text = FormatObjectId(row.object_id()),
                      .key = row.object_id()};
        }},
       {"NAME", Align::kLeft, [](const Row& row) { return Text(row.name()); }},

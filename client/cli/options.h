@@ -7,6 +7,7 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "base/bytes.h"
@@ -30,12 +31,18 @@ struct Options {
   bool is_json = false;
   Header header = Header::kShown;
   Order order;
-  std::string tenant;        // Empty: all.
-  uint64_t session = 0;      // 0: all.
-  absl::Duration min_age;    // Zero: all.
-  uint32_t max_blocks = 20;  // Of each leak report.
-  std::string quota_tenant;  // quota get and set.
-  QuotaChange quota_change;  // quota set.
+  std::string tenant;                    // Empty: all.
+  uint64_t session = 0;                  // 0: all.
+  absl::Duration min_age;                // Zero: all.
+  uint32_t max_blocks = 20;              // Of each leak report.
+  std::string quota_tenant;              // quota get and set.
+  QuotaChange quota_change;              // quota set.
+  std::vector<std::string> event_kinds;  // watch; empty: all.
+  uint64_t event_count = 0;              // watch; 0: without end.
+  std::string file;                 // snapshot save; the earlier one of a diff.
+  std::string other_file;           // The later one of a diff.
+  uint32_t snapshot_blocks = 1000;  // Of each session.
+  Bytes min_growth{1};              // Smaller changes are not shown.
 };
 
 // Where a command reads its arguments and puts its output; all outlive it.

@@ -3,6 +3,8 @@
 #include <charconv>
 #include <cstdio>
 
+#include "base/ids.h"
+
 namespace vrampool::cli {
 namespace {
 
@@ -84,6 +86,11 @@ std::string Printable(std::string_view text) {
     if (is_c1) ++i;
   }
   return out;
+}
+
+std::string FormatObjectId(uint64_t id) {
+  return std::to_string(ObjectSlot(ObjectId{id})) + "." +
+         std::to_string(ObjectGeneration(ObjectId{id}));
 }
 
 size_t DisplayWidth(std::string_view text) {

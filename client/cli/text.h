@@ -29,6 +29,9 @@ std::optional<absl::Duration> ParseAge(std::string_view text);
 // put into its name to forge or hide output) as \xNN, an empty text as "-".
 std::string Printable(std::string_view text);
 
+// "SLOT.GENERATION", as lists name an object.
+std::string FormatObjectId(uint64_t id);
+
 // The columns that `text` takes on a terminal: its code points.
 size_t DisplayWidth(std::string_view text);
 

@@ -27,6 +27,7 @@
 #include "base/ids.h"
 #include "base/unique_fd.h"
 #include "daemon/broker/leak_book.h"
+#include "daemon/broker/observer.h"
 #include "daemon/core/device.h"
 #include "daemon/core/peer.h"
 #include "daemon/core/requests.h"
@@ -79,6 +80,7 @@ struct LeakAnswer {
 struct LiveUse {
   uint64_t blocks = 0;
   Bytes bytes;
+  uint64_t changes = 0;  // Allocated and freed so far: the same, no change.
 };
 
 // The device by its own figures, beside the ledger's.
@@ -94,6 +96,9 @@ class Broker {
   struct Options {
     CoreSettings settings;
     Bytes preallocate_slab;  // Zero: slabs are created on demand.
+    // Told what no call shows: slabs made and destroyed, objects that end,
+    // clients asked for memory, the device's health. Outlives the Broker.
+    Observer* observer = nullptr;
   };
 
   // Makes the object table and starts the workers. With preallocation, returns
@@ -161,6 +166,10 @@ class Broker {
   // Reads manifests; takes time that grows with the blocks in them.
   virtual LeakAnswer FindLeaks(const LeakQuery& query) = 0;
   virtual LiveUse ReadLiveUse(SessionId session) = 0;
+  // Looks how much live sessions have by tag, for LeakReport::growth, on a
+  // thread of its own, if it is time: each half minute, or as rarely as keeps
+  // it below 0.2 % of a processor. Call it now and then. Never blocks.
+  virtual void SampleUse() = 0;
   // What the device lacks beyond the lingering slabs of the ledger; asks the
   // device.
   virtual absl::StatusOr<Bytes> GhostBytes() = 0;

@@ -6,13 +6,16 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "base/status_macros.h"
+#include "base/stopwatch.h"
 #include "daemon/broker/broker_impl.h"
 
 namespace vrampool {
 
 void BrokerImpl::RunCreate(const Effects::Create& create) {
+  const Stopwatch watch;
   const absl::Status outcome =
       device_.Create(create.slab, create.size, create.kind);
+  Observe(Operation::kCreate, watch.elapsed(), outcome);
   Effects effects;
   {
     MutexLock lock(mu_);
@@ -24,7 +27,9 @@ void BrokerImpl::RunCreate(const Effects::Create& create) {
 }
 
 void BrokerImpl::RunDestroy(SlabId slab) {
+  const Stopwatch watch;
   const absl::Status outcome = device_.Destroy(slab);
+  Observe(Operation::kDestroy, watch.elapsed(), outcome);
   Effects effects;
   {
     MutexLock lock(mu_);
@@ -33,6 +38,27 @@ void BrokerImpl::RunDestroy(SlabId slab) {
     Absorb(effects);
   }
   Dispatch(std::move(effects));
+}
+
+void BrokerImpl::Observe(Operation operation, absl::Duration took,
+                         const absl::Status& outcome) {
+  if (observer_ != nullptr) observer_->OnDone(operation, took, outcome);
+}
+
+void BrokerImpl::TellHealth() {
+  if (observer_ == nullptr) return;
+  Event event;
+  event.kind = EventKind::kDeviceHealth;
+  event.at = clock_.Now();
+  const absl::Status health = device_.Health();
+  event.text = health.ok() ? "" : std::string(health.message());
+  {
+    MutexLock lock(mu_);
+    if (told_health_ == event.text) return;
+    told_health_ = event.text;
+  }
+  if (health.ok()) event.text = "ok";
+  observer_->OnEvent(std::move(event));
 }
 
 // Before anybody hears of the outcome, so that who asks next is refused too.
@@ -67,6 +93,7 @@ void BrokerImpl::CompareDevice() {
   }
   const absl::StatusOr<DeviceUse> use = device_.Use();
   CheckDevice(use.status());
+  TellHealth();
   if (!use.ok()) return;
   Effects effects;
   {

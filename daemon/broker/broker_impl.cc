@@ -31,9 +31,11 @@ BrokerImpl::BrokerImpl(Options options, std::unique_ptr<TableMemory> table,
       bounds_(options.settings.bounds),
       device_(device),
       clock_(clock),
+      observer_(options.observer),
       table_(std::move(table)),
       arbiter_(std::move(options.settings), *table_, *this),
-      leak_book_(bounds_.leak_reports) {}
+      leak_book_(bounds_.leak_reports, absl::Hours(bounds_.leak_report_hours)) {
+}
 
 // After this nothing new is created, so the queues can end one by one.
 BrokerImpl::~BrokerImpl() { BeginShutdown(); }
@@ -98,6 +100,16 @@ void BrokerImpl::Dispatch(Effects effects) {
   if (effects.device_changed) RefreshDevice();
   for (const Effects::Reclaim& reclaim : effects.reclaim) {
     if (auto link = LinkOf(reclaim.session)) link->SendReclaim(reclaim.bytes);
+    Tell({.kind = EventKind::kReclaimAsked,
+          .session = reclaim.session,
+          .bytes = reclaim.bytes});
+  }
+  for (const Effects::Gone& gone : effects.gone) {
+    Tell({.kind = EventKind::kObjectEnded,
+          .tenant = gone.tenant,
+          .session = gone.producer,
+          .object = gone.object,
+          .bytes = gone.size});
   }
   for (const Effects::Ended& ended : effects.ended) {
     if (auto link = LinkOf(ended.producer)) link->SendObjectEnded(ended.object);
@@ -105,6 +117,12 @@ void BrokerImpl::Dispatch(Effects effects) {
   for (const Effects::Known& known : effects.known) {
     if (auto link = LinkOf(known.opener)) link->SendObjectSettled(known.object);
   }
+}
+
+void BrokerImpl::Tell(Event event) {
+  if (observer_ == nullptr) return;
+  event.at = clock_.Now();
+  observer_->OnEvent(std::move(event));
 }
 
 std::shared_ptr<SessionLink> BrokerImpl::LinkOf(SessionId session) {

@@ -69,6 +69,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   absl::Status SetQuota(std::string_view tenant, const Quota& change) override;
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
+  void SampleUse() override;
   absl::StatusOr<Bytes> GhostBytes() override;
   absl::StatusOr<DeviceReport> ReadDevice() override;
   void RefreshDevice() override;
@@ -85,6 +86,8 @@ class BrokerImpl final : public Broker, private HoldOracle {
     std::shared_ptr<Manifest> manifest;
     std::string condemned_because;  // Empty: not condemned.
     bool is_process_gone = false;
+    // LiveUse::changes when it was sampled; the first sample looks at all.
+    std::optional<uint64_t> sampled_changes = {};
   };
   // A lease request that waits for its ticket. Repeated calls share one.
   struct Waiting {
@@ -132,6 +135,12 @@ class BrokerImpl final : public Broker, private HoldOracle {
       VRAMPOOL_EXCLUDES(mu_);
   LeakReport MakeReport(const SessionView& session, const Manifest& manifest,
                         absl::Time allocated_before, size_t max_blocks) const;
+  void TakeSample() VRAMPOOL_EXCLUDES(mu_);
+  void Tell(Event event);
+  void Observe(Operation operation, absl::Duration took,
+               const absl::Status& outcome);
+  // Tells when it is not as it was told last.
+  void TellHealth() VRAMPOOL_EXCLUDES(mu_);
   void WriteObituary(SessionView session, std::shared_ptr<Manifest> manifest,
                      std::string cause) VRAMPOOL_EXCLUDES(mu_);
 
@@ -139,6 +148,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   const Bounds bounds_;
   Device& device_;
   const Clock& clock_;
+  Observer* const observer_;  // May be null.
   const std::unique_ptr<TableMemory> table_;
 
   Mutex mu_;
@@ -149,7 +159,11 @@ class BrokerImpl final : public Broker, private HoldOracle {
   std::map<TicketId, Waiting> waiting_ VRAMPOOL_GUARDED_BY(mu_);
   std::map<LeaseId, Delivery> deliveries_ VRAMPOOL_GUARDED_BY(mu_);
   LeakBook leak_book_ VRAMPOOL_GUARDED_BY(mu_);
-  uint32_t watchers_ VRAMPOOL_GUARDED_BY(mu_) = 0;  // Calls in WaitUntil.
+  GrowthBook growth_book_ VRAMPOOL_GUARDED_BY(mu_);
+  bool is_sample_due_ VRAMPOOL_GUARDED_BY(mu_) = false;  // Posted, not done.
+  absl::Time next_sample_ VRAMPOOL_GUARDED_BY(mu_) = absl::InfinitePast();
+  std::string told_health_ VRAMPOOL_GUARDED_BY(mu_);  // Empty: it is well.
+  uint32_t watchers_ VRAMPOOL_GUARDED_BY(mu_) = 0;    // Calls in WaitUntil.
   uint64_t objects_version_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t room_version_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t breaches_ VRAMPOOL_GUARDED_BY(mu_) = 0;
@@ -159,6 +173,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
 
   // Last, so that they end first.
   WorkQueue reports_{1};
+  WorkQueue samples_{1};
   WorkQueue destroyers_{2};
   WorkQueue creators_{2};
   WorkQueue comparisons_{1};  // May post to the others.

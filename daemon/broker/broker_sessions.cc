@@ -8,6 +8,11 @@
 #include "daemon/broker/broker_impl.h"
 
 namespace vrampool {
+namespace {
+
+constexpr size_t kGroupsOfAReport = 1000;
+
+}  // namespace
 
 absl::StatusOr<Admission> BrokerImpl::Attach(
     const PeerIdentity& peer, const Labels& labels, std::string_view tenant,
@@ -76,6 +81,7 @@ bool BrokerImpl::SocketClosed(SessionId session) {
       companion = std::move(found->second);
       companions_.erase(found);
     }
+    growth_book_.Forget(session);
     is_accounted = arbiter_.SocketClosed(session, clock_.Now(), effects);
     effects.objects_changed = true;
     effects.room_changed = true;
@@ -125,20 +131,29 @@ LeakReport BrokerImpl::MakeReport(const SessionView& session,
   };
   // A heap of the largest blocks so far, the smallest of them on top.
   std::vector<BlockRecordView>& largest = report.blocks;
+  BlockGroups groups(kGroupsOfAReport);
+  const auto keep = [&](const BlockRecordView& block) {
+    if (largest.size() == max_blocks) {
+      if (max_blocks == 0 || block.size <= largest.front().size) return;
+      std::pop_heap(largest.begin(), largest.end(), is_larger);
+      largest.back() = block;
+    } else {
+      largest.push_back(block);
+    }
+    std::push_heap(largest.begin(), largest.end(), is_larger);
+  };
   const absl::Status read =
       manifest.ForEachBlock([&](const BlockRecordView& block) {
         if (block.allocated_unix_ns > before_ns) return;
         ++report.blocks_total;
-        report.bytes_total = CheckedAdd(report.bytes_total, Bytes(block.size))
-                                 .value_or(report.bytes_total);
-        largest.push_back(block);
-        std::push_heap(largest.begin(), largest.end(), is_larger);
-        if (largest.size() > max_blocks) {
-          std::pop_heap(largest.begin(), largest.end(), is_larger);
-          largest.pop_back();
-        }
+        report.bytes_total =
+            SaturatingAdd(report.bytes_total, Bytes(block.size));
+        groups.Add(block);
+        keep(block);
       });
   std::sort_heap(largest.begin(), largest.end(), is_larger);
+  report.groups = groups.Sorted();
+  report.ungrouped = groups.rest();
   if (!read.ok()) report.manifest_fault = std::string(read.message());
   return report;
 }
@@ -170,10 +185,16 @@ void BrokerImpl::WriteObituary(SessionView session,
 
 LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
   LeakAnswer answer;
-  std::vector<std::pair<SessionView, std::shared_ptr<Manifest>>> live;
+  struct Live {
+    SessionView view;
+    std::shared_ptr<Manifest> manifest;
+    std::vector<TagGrowth> growth;
+  };
+  std::vector<Live> live;
   const absl::Time now = clock_.Now();
   {
     MutexLock lock(mu_);
+    leak_book_.Expire(now);
     answer.forgotten = leak_book_.forgotten();
     for (const LeakReport& report : leak_book_.reports()) {
       answer.reports.push_back(report);
@@ -181,15 +202,17 @@ LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
       if (blocks.size() > query.max_blocks) blocks.resize(query.max_blocks);
     }
     for (const auto& [id, companion] : companions_) {
-      live.emplace_back(arbiter_.ViewOf(id), companion.manifest);
+      live.push_back(
+          {arbiter_.ViewOf(id), companion.manifest, growth_book_.Of(id)});
     }
   }
-  for (const auto& [view, manifest] : live) {
+  for (auto& [view, manifest, growth] : live) {
     LeakReport report =
         MakeReport(view, *manifest, now - query.min_age, query.max_blocks);
     if (report.blocks_total == 0 && report.manifest_fault.empty()) continue;
     report.is_live = true;
     report.ended_at = absl::InfiniteFuture();
+    report.growth = std::move(growth);
     answer.reports.push_back(std::move(report));
   }
   return answer;

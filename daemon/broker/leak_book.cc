@@ -6,7 +6,8 @@
 
 namespace vrampool {
 
-LeakBook::LeakBook(size_t capacity) : capacity_(capacity) {
+LeakBook::LeakBook(size_t capacity, absl::Duration keep)
+    : capacity_(capacity), keep_(keep) {
   VRAMPOOL_CHECK(capacity > 0);
 }
 
@@ -16,6 +17,12 @@ void LeakBook::Add(LeakReport report) {
     ++forgotten_;
   }
   reports_.push_back(std::move(report));
+}
+
+void LeakBook::Expire(absl::Time now) {
+  while (!reports_.empty() && reports_.front().ended_at < now - keep_) {
+    reports_.pop_front();
+  }
 }
 
 }  // namespace vrampool

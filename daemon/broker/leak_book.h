@@ -1,7 +1,8 @@
 // leak_book.h - what sessions left behind when they ended, bounded.
 //
 // A LeakReport is made from a session's manifest. The book keeps the newest
-// `capacity` reports of ended sessions and counts those it forgot.
+// `capacity` reports of ended sessions, each for `keep`, and counts those it
+// forgot because there were too many.
 //
 // Threads: LeakBook is not thread-safe; Broker guards it.
 
@@ -16,21 +17,11 @@
 
 #include "absl/time/time.h"
 #include "base/bytes.h"
+#include "daemon/broker/block_groups.h"
+#include "daemon/broker/growth_book.h"
 #include "daemon/core/snapshot.h"
 
 namespace vrampool {
-
-// One live block of a manifest, by the client's word, bounds-checked.
-struct BlockRecordView {
-  uint64_t slab = 0;
-  uint64_t offset = 0;
-  uint64_t size = 0;
-  uint64_t stream = 0;
-  int64_t allocated_unix_ns = 0;
-  std::string tag;
-  uint64_t call_site = 0;
-  uint32_t thread = 0;
-};
 
 struct LeakReport {
   SessionView session;
@@ -42,20 +33,26 @@ struct LeakReport {
   std::vector<BlockRecordView> blocks;  // The largest first.
   Bytes leased;                         // Charged at the end, or now.
   std::string manifest_fault;           // Empty: the manifest read cleanly.
+  std::vector<BlockGroup> groups;       // Of all blocks; the largest first.
+  BlockGroup ungrouped;                 // Of the groups beyond a bound.
+  std::vector<TagGrowth> growth;        // Of a live session.
 };
 
 class LeakBook {
  public:
   // REQUIRES: capacity > 0.
-  explicit LeakBook(size_t capacity);
+  LeakBook(size_t capacity, absl::Duration keep);
 
   void Add(LeakReport report);
+  // Drops what ended longer ago than reports are kept.
+  void Expire(absl::Time now);
 
   const std::deque<LeakReport>& reports() const { return reports_; }
   uint64_t forgotten() const { return forgotten_; }
 
  private:
   const size_t capacity_;
+  const absl::Duration keep_;
   std::deque<LeakReport> reports_;  // Oldest first.
   uint64_t forgotten_ = 0;
 };

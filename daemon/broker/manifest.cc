@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "base/bytes.h"
 #include "base/status_macros.h"
@@ -105,13 +106,17 @@ LiveUse Manifest::ReadLiveUse() const {
   // 2^64, and a liar's is shown as zero where it would be negative.
   uint64_t blocks = 0;
   uint64_t bytes = 0;
+  LiveUse use;
   for (size_t i = 0; i < shm::kCounterCells; ++i) {
-    blocks += cells[i].blocks_allocated.load(std::memory_order_relaxed) -
-              cells[i].blocks_freed.load(std::memory_order_relaxed);
+    const uint64_t allocated =
+        cells[i].blocks_allocated.load(std::memory_order_relaxed);
+    const uint64_t freed =
+        cells[i].blocks_freed.load(std::memory_order_relaxed);
+    blocks += allocated - freed;
+    use.changes += allocated + freed;
     bytes += cells[i].bytes_allocated.load(std::memory_order_relaxed) -
              cells[i].bytes_freed.load(std::memory_order_relaxed);
   }
-  LiveUse use;
   use.blocks = blocks > record_capacity_ ? 0 : blocks;
   use.bytes = Bytes(static_cast<int64_t>(bytes) < 0 ? 0 : bytes);
   return use;
@@ -136,6 +141,10 @@ absl::Status Manifest::ForEachBlock(
       header().record_high_water.load(std::memory_order_acquire);
   const uint64_t count = std::min(claimed, record_capacity_);
   uint64_t nonsense = 0;
+  // A tag is read once: a client that changes it meanwhile is not followed.
+  absl::flat_hash_map<uint32_t, std::string> tags;
+  uint32_t last_tag = 0;
+  BlockRecordView view;
   std::vector<RawRecord> batch(std::min(count, kRecordsPerRead));
   for (uint64_t at = 0; at < count;) {
     const uint64_t wanted = std::min(count - at, kRecordsPerRead);
@@ -152,14 +161,20 @@ absl::Status Manifest::ForEachBlock(
         ++nonsense;
         continue;
       }
-      visit({.slab = record.slab_id,
-             .offset = record.offset_bytes,
-             .size = record.size_bytes,
-             .stream = record.stream,
-             .allocated_unix_ns = record.allocated_unix_ns,
-             .tag = TagText(record.tag),
-             .call_site = record.call_site,
-             .thread = record.thread});
+      view.slab = record.slab_id;
+      view.offset = record.offset_bytes;
+      view.size = record.size_bytes;
+      view.stream = record.stream;
+      view.allocated_unix_ns = record.allocated_unix_ns;
+      if (record.tag != last_tag) {
+        const auto [text, is_new] = tags.try_emplace(record.tag);
+        if (is_new) text->second = TagText(record.tag);
+        view.tag = text->second;
+        last_tag = record.tag;
+      }
+      view.call_site = record.call_site;
+      view.thread = record.thread;
+      visit(view);
     }
     at += read;
   }

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "daemon/config/fields.h"
@@ -75,6 +76,7 @@ class Validation {
     CheckBounds();
     CheckSockets();
     CheckLogLevel();
+    CheckMetrics();
     if (!problems_.empty()) {
       return absl::InvalidArgumentError(absl::StrJoin(problems_, "\n"));
     }
@@ -105,6 +107,7 @@ class Validation {
   void CheckBounds();
   void CheckSockets();
   void CheckLogLevel();
+  void CheckMetrics();
 
   const ConfigSource& source_;
   const v1::Config& proto_;
@@ -297,6 +300,7 @@ void Validation::CheckBounds() {
   Take(written.waiting_per_session(), bounds.waiting_per_session);
   Take(written.manifest_blocks(), bounds.manifest_blocks);
   Take(written.leak_reports(), bounds.leak_reports);
+  Take(written.leak_report_hours(), bounds.leak_report_hours);
   Take(written.connections_per_uid(), bounds.connections_per_uid);
   Take(written.open_rpcs(), bounds.open_rpcs);
 
@@ -352,6 +356,24 @@ void Validation::CheckLogLevel() {
             "\" is none of trace, debug, info, warn and error");
   }
   config_.log_level = proto_.log_level();
+}
+
+void Validation::CheckMetrics() {
+  const std::string& address = proto_.metrics_address();
+  if (address.empty()) return;
+  const size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon);
+  uint32_t port = 0;
+  const bool is_port = colon != std::string::npos &&
+                       absl::SimpleAtoi(address.substr(colon + 1), &port) &&
+                       port <= 65535;
+  if (!is_port || (host != "127.0.0.1" && host != "[::1]")) {
+    Problem({.name = "metrics_address"}, "\"", address,
+            "\" is no address of this machine alone; write "
+            "\"127.0.0.1:9478\" or \"[::1]:9478\"");
+    return;
+  }
+  config_.metrics_address = address;
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ struct Config {
   std::string directory;
   mode_t socket_mode = 0666;
   std::string log_level = "info";
+  std::string metrics_address;  // Empty: metrics are not served.
 };
 
 // InvalidArgument names the file, line and key (or the flag) of a device that

@@ -304,7 +304,10 @@ void Arbiter::TryEndObject(Object& object, absl::Time now, Effects& effects) {
   const SessionId producer = object.producer;
   const bool producer_is_live = object.producer_is_live;
   const std::vector<SlabId> slabs = object.slabs;
+  Effects::Gone gone = {producer, ledger_.path(object.tenant), id,
+                        object.size()};
   if (!objects_.TryEnd(object, LiveMappers(object))) return;
+  effects.gone.push_back(std::move(gone));
   if (producer_is_live) {
     Find(producer)->produced.erase(id);
     effects.ended.push_back({producer, id});

@@ -8,6 +8,7 @@
 #define VRAMPOOL_DAEMON_CORE_EFFECTS_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -41,11 +42,19 @@ struct Effects {
     ObjectId object;
   };
 
+  struct Gone {
+    SessionId producer;  // It may have ended.
+    std::string tenant;
+    ObjectId object;
+    Bytes size;
+  };
+
   std::vector<Create> create;    // Then Arbiter::OnCreated().
   std::vector<SlabId> destroy;   // Then Arbiter::OnDestroyed().
   std::vector<Settled> settled;  // Tickets that have their answer.
   std::vector<Reclaim> reclaim;  // Ask these clients for memory.
   std::vector<Ended> ended;      // Tell these producers.
+  std::vector<Gone> gone;        // All objects that ended: for who watches.
   // Tell these, who opened pending objects: they are live or broken now.
   std::vector<Known> known;
   bool objects_changed = false;  // Who waits for an object should look again.

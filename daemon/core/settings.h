@@ -26,6 +26,7 @@ struct Bounds {
   uint32_t waiting_per_session = 16;
   uint64_t manifest_blocks = 1 << 20;
   uint32_t leak_reports = 256;
+  uint32_t leak_report_hours = 168;
   uint32_t connections_per_uid = 1024;
   uint32_t open_rpcs = 512;
 };

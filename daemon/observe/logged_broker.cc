@@ -1,8 +1,11 @@
 #include "daemon/observe/logged_broker.h"
 
+#include <string>
 #include <utility>
+#include <vector>
 
-#include "daemon/core/refusal.h"
+#include "absl/strings/str_join.h"
+#include "base/stopwatch.h"
 #include "daemon/observe/logging.h"
 
 namespace vrampool {
@@ -14,7 +17,57 @@ std::string_view MessageOf(const absl::Status& status) {
 
 uint64_t Raw(SessionId session) { return static_cast<uint64_t>(session); }
 
+const absl::Status& StatusOf(const absl::Status& status) { return status; }
+template <typename T>
+const absl::Status& StatusOf(const absl::StatusOr<T>& outcome) {
+  return outcome.status();
+}
+
+Bytes SizeOf(const ShareRequest& request) {
+  Bytes size;
+  for (const BufferRef& buffer : request.buffers) {
+    size = SaturatingAdd(size, buffer.size);
+  }
+  return size;
+}
+
+// What changes: "limit 40.0 GiB, priority 2".
+std::string TextOf(const Quota& change) {
+  std::vector<std::string> parts;
+  if (change.limit) parts.push_back("limit " + FormatBytes(*change.limit));
+  if (change.guarantee) {
+    parts.push_back("guarantee " + FormatBytes(*change.guarantee));
+  }
+  if (change.priority) {
+    parts.push_back("priority " + std::to_string(*change.priority));
+  }
+  if (change.weight) {
+    parts.push_back("weight " + std::to_string(*change.weight));
+  }
+  if (change.lends) {
+    parts.push_back(*change.lends ? "lends unused" : "lends nothing");
+  }
+  if (change.unreclaimable_burst) {
+    parts.push_back(*change.unreclaimable_burst ? "unreclaimable burst"
+                                                : "no unreclaimable burst");
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
 }  // namespace
+
+void LoggedBroker::Tell(Event event) {
+  event.at = clock_.Now();
+  observer_.OnEvent(std::move(event));
+}
+
+template <typename Call>
+auto LoggedBroker::Timed(Operation operation, Call call) {
+  const Stopwatch watch;
+  auto outcome = call();
+  observer_.OnDone(operation, watch.elapsed(), StatusOf(outcome));
+  return outcome;
+}
 
 absl::StatusOr<Admission> LoggedBroker::Attach(
     const PeerIdentity& peer, const Labels& labels, std::string_view tenant,
@@ -27,6 +80,11 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
          {"pid", peer.pid},
          {"uid", peer.uid},
          {"why", MessageOf(admission.status())}});
+    Tell({.kind = EventKind::kSessionRefused,
+          .tenant = std::string(tenant),
+          .pid = peer.pid,
+          .text = peer.command_line,
+          .refusal = admission.status()});
     return admission;
   }
   {
@@ -43,6 +101,11 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
        {"executable", std::string_view(peer.executable)},
        {"name", std::string_view(labels.name)},
        {"tag", std::string_view(labels.tag)}});
+  Tell({.kind = EventKind::kSessionAttached,
+        .tenant = admission->tenant,
+        .session = admission->session,
+        .pid = peer.pid,
+        .text = peer.command_line});
   return admission;
 }
 
@@ -50,6 +113,9 @@ void LoggedBroker::Condemn(SessionId session, std::string_view why) {
   Log(LogLevel::kWarn, "session condemned",
       {{"session", Raw(session)}, {"why", why}});
   inner_.Condemn(session, why);
+  Tell({.kind = EventKind::kSessionCondemned,
+        .session = session,
+        .text = std::string(why)});
 }
 
 bool LoggedBroker::SocketClosed(SessionId session) {
@@ -67,6 +133,10 @@ bool LoggedBroker::SocketClosed(SessionId session) {
        {"tenant", std::string_view(known.tenant)},
        {"pid", known.pid},
        {"refused_leases", known.refused_leases}});
+  Tell({.kind = EventKind::kSessionEnded,
+        .tenant = known.tenant,
+        .session = session,
+        .pid = known.pid});
   return is_accounted;
 }
 
@@ -81,6 +151,10 @@ void LoggedBroker::HoldReleased(SessionId session, ObjectId object) {
 
 void LoggedBroker::NoteRefusal(SessionId session, const LeaseRequest& request,
                                const absl::Status& status) {
+  Tell({.kind = EventKind::kLeaseRefused,
+        .session = session,
+        .bytes = request.size,
+        .refusal = status});
   {
     const MutexLock lock(mu_);
     const auto found = known_.find(session);
@@ -96,7 +170,9 @@ void LoggedBroker::NoteRefusal(SessionId session, const LeaseRequest& request,
 absl::StatusOr<LeaseGrant> LoggedBroker::Lease(SessionId session,
                                                const LeaseRequest& request,
                                                absl::Time deadline) {
-  absl::StatusOr<LeaseGrant> grant = inner_.Lease(session, request, deadline);
+  absl::StatusOr<LeaseGrant> grant = Timed(Operation::kLease, [&] {
+    return inner_.Lease(session, request, deadline);
+  });
   if (!grant.ok()) {
     NoteRefusal(session, request, grant.status());
     return grant;
@@ -106,15 +182,24 @@ absl::StatusOr<LeaseGrant> LoggedBroker::Lease(SessionId session,
        {"lease", static_cast<uint64_t>(grant->lease)},
        {"slab", static_cast<uint64_t>(grant->slab.id)},
        {"size_bytes", grant->slab.size.count()}});
+  Tell({.kind = EventKind::kLeaseGranted,
+        .session = session,
+        .lease = grant->lease,
+        .slab = grant->slab.id,
+        .bytes = grant->slab.size});
   return grant;
 }
 
 absl::Status LoggedBroker::Return(SessionId session, LeaseId lease,
                                   ReturnMode mode) {
-  const absl::Status status = inner_.Return(session, lease, mode);
+  absl::Status status = Timed(
+      Operation::kReturn, [&] { return inner_.Return(session, lease, mode); });
   if (status.ok()) {
     Log(LogLevel::kDebug, "lease returned",
         {{"session", Raw(session)}, {"lease", static_cast<uint64_t>(lease)}});
+    Tell({.kind = EventKind::kLeaseReturned,
+          .session = session,
+          .lease = lease});
   }
   return status;
 }
@@ -126,7 +211,19 @@ absl::StatusOr<uint32_t> LoggedBroker::ReportUnmapped(
 
 absl::StatusOr<ShareGrant> LoggedBroker::Share(SessionId session,
                                                ShareRequest request) {
-  return inner_.Share(session, std::move(request));
+  const Bytes size = SizeOf(request);
+  std::string name = request.name;
+  absl::StatusOr<ShareGrant> grant = Timed(Operation::kShare, [&] {
+    return inner_.Share(session, std::move(request));
+  });
+  if (grant.ok()) {
+    Tell({.kind = EventKind::kObjectShared,
+          .session = session,
+          .object = grant->object,
+          .bytes = size,
+          .text = std::move(name)});
+  }
+  return grant;
 }
 
 absl::Status LoggedBroker::Ready(SessionId session, ObjectId object,
@@ -137,11 +234,13 @@ absl::Status LoggedBroker::Ready(SessionId session, ObjectId object,
 absl::StatusOr<OpenGrant> LoggedBroker::Open(SessionId session,
                                              const OpenRequest& request,
                                              absl::Time deadline) {
-  return inner_.Open(session, request, deadline);
+  return Timed(Operation::kOpen,
+               [&] { return inner_.Open(session, request, deadline); });
 }
 
 absl::Status LoggedBroker::Close(SessionId session, ObjectId object) {
-  return inner_.Close(session, object);
+  return Timed(Operation::kClose,
+               [&] { return inner_.Close(session, object); });
 }
 
 absl::Status LoggedBroker::Unlink(SessionId session, std::string_view name) {
@@ -150,12 +249,14 @@ absl::Status LoggedBroker::Unlink(SessionId session, std::string_view name) {
 
 absl::Status LoggedBroker::WaitForRoom(SessionId session, Bytes size,
                                        absl::Time deadline) {
-  return inner_.WaitForRoom(session, size, deadline);
+  return Timed(Operation::kWait,
+               [&] { return inner_.WaitForRoom(session, size, deadline); });
 }
 
 absl::Status LoggedBroker::WaitForName(SessionId session, std::string_view name,
                                        absl::Time deadline) {
-  return inner_.WaitForName(session, name, deadline);
+  return Timed(Operation::kWait,
+               [&] { return inner_.WaitForName(session, name, deadline); });
 }
 
 absl::StatusOr<Budget> LoggedBroker::GetBudget(SessionId session) {
@@ -166,7 +267,14 @@ Snapshot LoggedBroker::TakeSnapshot() { return inner_.TakeSnapshot(); }
 
 absl::Status LoggedBroker::SetQuota(std::string_view tenant,
                                     const Quota& change) {
-  return inner_.SetQuota(tenant, change);
+  absl::Status status = inner_.SetQuota(tenant, change);
+  if (status.ok()) {
+    Tell({.kind = EventKind::kQuotaChanged,
+          .tenant = std::string(tenant),
+          .bytes = change.limit.value_or(Bytes()),
+          .text = TextOf(change)});
+  }
+  return status;
 }
 
 LeakAnswer LoggedBroker::FindLeaks(const LeakQuery& query) {

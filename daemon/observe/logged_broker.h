@@ -1,11 +1,13 @@
 // logged_broker.h - a Broker that writes down what changes: sessions that come,
-// are condemned and go, refused leases, the shutdown.
+// are condemned and go, refused leases, the shutdown; and tells an Observer
+// what is called, how long it took and what came of it.
 //
 // It stands between the transports and the real Broker and changes nothing. A
 // session's first refused lease is a line; the others are counted and told when
 // it ends.
 //
-// Threads: thread-safe. The inner Broker must outlive it.
+// Threads: thread-safe. The inner Broker, the Observer and the clock must
+// outlive it.
 
 #ifndef VRAMPOOL_DAEMON_OBSERVE_LOGGED_BROKER_H_
 #define VRAMPOOL_DAEMON_OBSERVE_LOGGED_BROKER_H_
@@ -23,7 +25,8 @@ namespace vrampool {
 
 class LoggedBroker final : public Broker {
  public:
-  explicit LoggedBroker(Broker& inner) : inner_(inner) {}
+  LoggedBroker(Broker& inner, Observer& observer, const Clock& clock)
+      : inner_(inner), observer_(observer), clock_(clock) {}
 
   absl::StatusOr<Admission> Attach(const PeerIdentity& peer,
                                    const Labels& labels,
@@ -61,6 +64,7 @@ class LoggedBroker final : public Broker {
   LiveUse ReadLiveUse(SessionId session) override;
   absl::StatusOr<Bytes> GhostBytes() override;
   absl::StatusOr<DeviceReport> ReadDevice() override;
+  void SampleUse() override { inner_.SampleUse(); }
   void RefreshDevice() override { inner_.RefreshDevice(); }
   void ExpireNames() override { inner_.ExpireNames(); }
   absl::Status DeviceHealth() override;
@@ -76,10 +80,17 @@ class LoggedBroker final : public Broker {
     uint64_t refused_leases = 0;
   };
 
+  void Tell(Event event);
+  // Runs `call`, which gives a Status or a StatusOr, and tells how long it
+  // took.
+  template <typename Call>
+  auto Timed(Operation operation, Call call);
   void NoteRefusal(SessionId session, const LeaseRequest& request,
                    const absl::Status& status);
 
   Broker& inner_;
+  Observer& observer_;
+  const Clock& clock_;
   Mutex mu_;
   absl::flat_hash_map<SessionId, Known> known_ VRAMPOOL_GUARDED_BY(mu_);
 };

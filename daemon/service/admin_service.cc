@@ -18,9 +18,14 @@ namespace {
 
 constexpr uint32_t kDefaultBlocks = 20;
 constexpr uint32_t kMaxBlocks = 1000;
+constexpr uint32_t kDefaultSnapshotBlocks = 1000;
+constexpr uint32_t kMaxSnapshotBlocks = 100000;
 // Blocks in one reply, whatever max_blocks and the number of reports say: some
 // 8 MiB. Every report keeps its totals.
 constexpr size_t kMaxBlocksInAll = 100000;
+constexpr size_t kMaxGroupsInAll = 100000;
+// How often a watcher for whom nothing happens is looked after.
+constexpr absl::Duration kWatcherLook = absl::Seconds(1);
 
 absl::Status TenantUnknown(std::string_view tenant) {
   return Refuse(Reason::kTenantUnknown,
@@ -32,8 +37,12 @@ absl::Status TenantUnknown(std::string_view tenant) {
 }  // namespace
 
 AdminService::AdminService(Facts facts, vrampool::Broker& broker,
-                           const Auth& auth, CallGate& gate)
-    : facts_(facts), broker_(broker), auth_(auth), gate_(gate) {}
+                           EventHub& events, const Auth& auth, CallGate& gate)
+    : facts_(facts),
+      broker_(broker),
+      events_(events),
+      auth_(auth),
+      gate_(gate) {}
 
 template <typename Method>
 grpc::Status AdminService::ServeAdmin(const grpc::ServerContext& context,
@@ -53,41 +62,45 @@ grpc::Status AdminService::GetStatus(grpc::ServerContext* context,
   const CallGate::Visit visit(gate_, *context);
   const DeviceInfo& device = broker_.device_info();
   if (!visit.verdict().ok()) return ToGrpcStatus(visit.verdict(), device.uuid);
-  const Snapshot snapshot = broker_.TakeSnapshot();
-  response->set_version(VRAMPOOL_VERSION);
-  response->set_device_uuid(device.uuid);
-  response->set_device_name(device.name);
-  response->set_epoch(static_cast<uint64_t>(snapshot.epoch));
-  response->set_started_unix_ns(ToUnixNs(facts_.started_at));
-  response->set_granule_bytes(device.granule.count());
+  FillStatus(broker_.TakeSnapshot(), *response);
+  return grpc::Status::OK;
+}
+
+void AdminService::FillStatus(const Snapshot& snapshot,
+                              v1::GetStatusResponse& status) {
+  const DeviceInfo& device = broker_.device_info();
+  status.set_version(VRAMPOOL_VERSION);
+  status.set_device_uuid(device.uuid);
+  status.set_device_name(device.name);
+  status.set_epoch(static_cast<uint64_t>(snapshot.epoch));
+  status.set_started_unix_ns(ToUnixNs(facts_.started_at));
+  status.set_granule_bytes(device.granule.count());
   for (const HandleKind kind : device.kinds) {
-    response->add_kinds(ToProto(kind));
+    status.add_kinds(ToProto(kind));
   }
-  *response->mutable_pool() = ToProto(snapshot.pool);
-  response->set_sessions(snapshot.sessions.size());
-  response->set_leases(static_cast<uint64_t>(std::count_if(
+  *status.mutable_pool() = ToProto(snapshot.pool);
+  status.set_sessions(snapshot.sessions.size());
+  status.set_leases(static_cast<uint64_t>(std::count_if(
       snapshot.slabs.begin(), snapshot.slabs.end(),
       [](const SlabView& slab) { return slab.state == SlabState::kLeased; })));
-  response->set_objects(snapshot.objects.size());
-  response->set_waiting(snapshot.waiting);
+  status.set_objects(snapshot.objects.size());
+  status.set_waiting(snapshot.waiting);
   // A device that cannot say is unhealthy, which device_health tells.
   if (const auto report = broker_.ReadDevice(); report.ok()) {
-    response->set_ghost_bytes(report->ghosts.count());
-    *response->mutable_device_use() = ToProto(*report);
+    status.set_ghost_bytes(report->ghosts.count());
+    *status.mutable_device_use() = ToProto(*report);
   }
   for (const DeviceNote& note : device.notes) {
-    *response->add_device_notes() = ToProto(note);
+    *status.add_device_notes() = ToProto(note);
   }
-  response->set_conservation_holds(snapshot.conservation_holds);
+  status.set_conservation_holds(snapshot.conservation_holds);
   const absl::Status health = broker_.DeviceHealth();
-  response->set_device_health(health.ok() ? "ok"
-                                          : std::string(health.message()));
-  response->set_pid(static_cast<uint32_t>(getpid()));
-  response->set_serving(is_serving_);
-  response->set_refused_quota(snapshot.counters.refused_quota);
-  response->set_refused_pool(snapshot.counters.refused_pool);
-  response->set_preallocated(facts_.is_preallocated);
-  return grpc::Status::OK;
+  status.set_device_health(health.ok() ? "ok" : std::string(health.message()));
+  status.set_pid(static_cast<uint32_t>(getpid()));
+  status.set_serving(is_serving_);
+  status.set_refused_quota(snapshot.counters.refused_quota);
+  status.set_refused_pool(snapshot.counters.refused_pool);
+  status.set_preallocated(facts_.is_preallocated);
 }
 
 grpc::Status AdminService::ListSessions(grpc::ServerContext* context,
@@ -153,24 +166,84 @@ grpc::Status AdminService::ListLeaks(grpc::ServerContext* context,
     query.max_blocks = request->max_blocks() == 0
                            ? kDefaultBlocks
                            : std::min(request->max_blocks(), kMaxBlocks);
-    LeakAnswer answer = broker_.FindLeaks(query);
-    size_t blocks_left = kMaxBlocksInAll;
-    for (LeakReport& report : answer.reports) {
-      report.blocks.resize(std::min(report.blocks.size(), blocks_left));
-      blocks_left -= report.blocks.size();
-      *response->add_reports() = ToProto(report);
-    }
-    response->set_forgotten_reports(answer.forgotten);
+    FillLeaks(broker_.TakeSnapshot(), query, *response);
+    return absl::OkStatus();
+  });
+}
+
+void AdminService::FillLeaks(const Snapshot& snapshot, const LeakQuery& query,
+                             v1::ListLeaksResponse& response) {
+  LeakAnswer answer = broker_.FindLeaks(query);
+  size_t blocks_left = kMaxBlocksInAll;
+  size_t groups_left = kMaxGroupsInAll;
+  for (LeakReport& report : answer.reports) {
+    report.blocks.resize(std::min(report.blocks.size(), blocks_left));
+    blocks_left -= report.blocks.size();
+    BoundGroups(groups_left, report);
+    groups_left -= report.groups.size();
+    *response.add_reports() = ToProto(report);
+  }
+  response.set_forgotten_reports(answer.forgotten);
+  FillLingering(snapshot, response);
+  for (const ObjectView& object : snapshot.objects) {
+    if (object.name.empty() || !object.holders.empty()) continue;
+    *response.add_unheld_objects() = ToProto(object);
+  }
+  if (const auto device = broker_.ReadDevice(); device.ok()) {
+    response.set_ghost_bytes(device->ghosts.count());
+    *response.mutable_device_use() = ToProto(*device);
+    FillOutside(*device, response);
+  }
+}
+
+grpc::Status AdminService::TakeSnapshot(grpc::ServerContext* context,
+                                        const v1::TakeSnapshotRequest* request,
+                                        v1::FullSnapshot* response) {
+  return ServeAdmin(*context, [&](const PeerIdentity&) {
     const Snapshot snapshot = broker_.TakeSnapshot();
-    FillLingering(snapshot, *response);
-    for (const ObjectView& object : snapshot.objects) {
-      if (object.name.empty() || !object.holders.empty()) continue;
-      *response->add_unheld_objects() = ToProto(object);
+    response->set_taken_unix_ns(ToUnixNs(snapshot.taken_at));
+    FillStatus(snapshot, *response->mutable_status());
+    for (const TenantView& tenant : snapshot.tenants) {
+      *response->add_tenants() = ToProto(tenant);
     }
-    if (const auto device = broker_.ReadDevice(); device.ok()) {
-      response->set_ghost_bytes(device->ghosts.count());
-      *response->mutable_device_use() = ToProto(*device);
-      FillOutside(*device, *response);
+    for (const SessionView& session : snapshot.sessions) {
+      *response->add_sessions() =
+          ToProto(session, broker_.ReadLiveUse(session.id));
+    }
+    for (const SlabView& slab : snapshot.slabs) {
+      *response->add_leases() = ToProto(slab);
+    }
+    for (const ObjectView& object : snapshot.objects) {
+      *response->add_objects() = ToProto(object);
+    }
+    LeakQuery query;
+    query.max_blocks =
+        request->max_blocks() == 0
+            ? kDefaultSnapshotBlocks
+            : std::min(request->max_blocks(), kMaxSnapshotBlocks);
+    FillLeaks(snapshot, query, *response->mutable_leaks());
+    FillMissing(*response);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status AdminService::Watch(grpc::ServerContext* context,
+                                 const v1::WatchRequest* request,
+                                 grpc::ServerWriter<v1::Event>* writer) {
+  return ServeAdmin(*context, [&](const PeerIdentity&) -> absl::Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(const auto subscription,
+                              events_.Subscribe(FromProto(*request)));
+    v1::Event first;
+    first.set_kind(v1::Event::KIND_WATCHING);
+    bool is_read = writer->Write(first);
+    while (is_read && !subscription->is_over()) {
+      // gRPC tells a synchronous call only when asked that its client has gone.
+      const auto delivery = subscription->Next(kWatcherLook);
+      if (delivery.has_value()) {
+        is_read = writer->Write(ToProto(*delivery));
+      } else {
+        is_read = !context->IsCancelled();
+      }
     }
     return absl::OkStatus();
   });

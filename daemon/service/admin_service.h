@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "daemon/broker/broker.h"
+#include "daemon/observe/event_hub.h"
 #include "daemon/service/auth.h"
 #include "daemon/service/call_gate.h"
 #include "vrampool/v1/admin.grpc.pb.h"
@@ -22,7 +23,8 @@ class AdminService final : public v1::Admin::Service {
     absl::Time started_at;
     bool is_preallocated = false;
   };
-  AdminService(Facts facts, Broker& broker, const Auth& auth, CallGate& gate);
+  AdminService(Facts facts, Broker& broker, EventHub& events, const Auth& auth,
+               CallGate& gate);
 
   // What GetStatus says from now on; true at first.
   void SetServing(bool is_serving) { is_serving_ = is_serving; }
@@ -45,6 +47,12 @@ class AdminService final : public v1::Admin::Service {
   grpc::Status ListLeaks(grpc::ServerContext* context,
                          const v1::ListLeaksRequest* request,
                          v1::ListLeaksResponse* response) override;
+  grpc::Status TakeSnapshot(grpc::ServerContext* context,
+                            const v1::TakeSnapshotRequest* request,
+                            v1::FullSnapshot* response) override;
+  grpc::Status Watch(grpc::ServerContext* context,
+                     const v1::WatchRequest* request,
+                     grpc::ServerWriter<v1::Event>* writer) override;
   grpc::Status GetQuota(grpc::ServerContext* context,
                         const v1::GetQuotaRequest* request,
                         v1::GetQuotaResponse* response) override;
@@ -57,10 +65,14 @@ class AdminService final : public v1::Admin::Service {
   template <typename Method>
   grpc::Status ServeAdmin(const grpc::ServerContext& context, Method method);
 
+  void FillStatus(const Snapshot& snapshot, v1::GetStatusResponse& status);
+  void FillLeaks(const Snapshot& snapshot, const LeakQuery& query,
+                 v1::ListLeaksResponse& response);
   absl::StatusOr<v1::TenantInfo> QuotaOf(std::string_view tenant);
 
   const Facts facts_;
   vrampool::Broker& broker_;
+  EventHub& events_;
   const Auth& auth_;
   CallGate& gate_;
   std::atomic<bool> is_serving_ = true;

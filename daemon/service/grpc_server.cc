@@ -57,7 +57,7 @@ std::chrono::system_clock::time_point After(absl::Duration patience) {
 
 class GrpcServerImpl final : public GrpcServer {
  public:
-  GrpcServerImpl(const Options& options, Broker& broker,
+  GrpcServerImpl(const Options& options, Broker& broker, EventHub& events,
                  const SessionTokens& tokens, const Policy& policy,
                  const Clock& clock)
       : connections_({.per_uid = options.bounds.connections_per_uid,
@@ -72,7 +72,7 @@ class GrpcServerImpl final : public GrpcServer {
         broker_service_(broker, auth_, gate_, clock),
         admin_service_({.started_at = clock.Now(),
                         .is_preallocated = options.is_preallocated},
-                       broker, auth_, gate_) {}
+                       broker, events, auth_, gate_) {}
 
   ~GrpcServerImpl() override { Drain(absl::ZeroDuration()); }
 
@@ -179,10 +179,10 @@ void GrpcServerImpl::Drain(absl::Duration patience) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
-    Options options, Broker& broker, const SessionTokens& tokens,
-    const Policy& policy, const Clock& clock) {
-  auto server =
-      std::make_unique<GrpcServerImpl>(options, broker, tokens, policy, clock);
+    Options options, Broker& broker, EventHub& events,
+    const SessionTokens& tokens, const Policy& policy, const Clock& clock) {
+  auto server = std::make_unique<GrpcServerImpl>(options, broker, events,
+                                                 tokens, policy, clock);
   VRAMPOOL_RETURN_IF_ERROR(server->Start());
   return server;
 }

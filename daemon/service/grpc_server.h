@@ -21,6 +21,7 @@
 #include "daemon/broker/session_tokens.h"
 #include "daemon/config/policy.h"
 #include "daemon/core/settings.h"
+#include "daemon/observe/event_hub.h"
 
 namespace vrampool {
 
@@ -33,8 +34,8 @@ class GrpcServer {
     absl::Duration patience = absl::Seconds(5);
   };
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
-      Options options, Broker& broker, const SessionTokens& tokens,
-      const Policy& policy, const Clock& clock);
+      Options options, Broker& broker, EventHub& events,
+      const SessionTokens& tokens, const Policy& policy, const Clock& clock);
   virtual ~GrpcServer() = default;
 
   virtual ConnectionSink& connections() = 0;
@@ -48,7 +49,7 @@ class GrpcServer {
 
   // Turns new connections away, lets calls end for `patience`, cancels the
   // rest, and returns when none is left. Waiting calls end only when the Broker
-  // wakes them: REQUIRES Broker::BeginShutdown() before.
+  // wakes them: REQUIRES Broker::BeginShutdown() and EventHub::Close() before.
   virtual void Drain(absl::Duration patience) = 0;
 };
 

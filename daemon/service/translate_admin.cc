@@ -1,7 +1,11 @@
 #include "daemon/service/translate_admin.h"
 
+#include <algorithm>
+
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
 #include "daemon/core/refusal.h"
+#include "daemon/observe/telemetry.h"
 #include "daemon/service/layout.h"
 #include "daemon/service/translate.h"
 
@@ -39,6 +43,31 @@ void FillBlock(const BlockRecordView& record, v1::BlockInfo& block) {
   block.set_tag(record.tag);
   block.set_call_site(record.call_site);
   block.set_thread(record.thread);
+}
+
+v1::BlockGroup ToProto(const BlockGroup& group) {
+  v1::BlockGroup message;
+  message.set_tag(group.tag);
+  message.set_call_site(group.call_site);
+  message.set_blocks(group.blocks);
+  message.set_bytes(group.bytes.count());
+  message.set_oldest_unix_ns(group.oldest_unix_ns);
+  return message;
+}
+
+v1::TagGrowth ToProto(const TagGrowth& growth) {
+  v1::TagGrowth message;
+  message.set_tag(growth.tag);
+  message.set_bytes(growth.bytes.count());
+  message.set_blocks(growth.blocks);
+  message.set_is_suspect(growth.is_suspect);
+  for (const GrowthWindow& window : growth.windows) {
+    v1::GrowthWindow& told = *message.add_windows();
+    told.set_window_ms(absl::ToInt64Milliseconds(window.span));
+    told.set_bytes(window.bytes);
+    told.set_blocks(window.blocks);
+  }
+  return message;
 }
 
 }  // namespace
@@ -181,7 +210,48 @@ v1::LeakReport ToProto(const LeakReport& report) {
   }
   leak.set_leased_bytes(report.leased.count());
   leak.set_manifest_fault(report.manifest_fault);
+  for (const BlockGroup& group : report.groups) {
+    *leak.add_groups() = ToProto(group);
+  }
+  if (report.ungrouped.blocks > 0) {
+    *leak.mutable_ungrouped() = ToProto(report.ungrouped);
+  }
+  for (const TagGrowth& growth : report.growth) {
+    *leak.add_growth() = ToProto(growth);
+  }
   return leak;
+}
+
+v1::Event ToProto(const EventHub::Delivery& delivery) {
+  const Event& event = delivery.event;
+  v1::Event message;
+  message.set_kind(static_cast<v1::Event::Kind>(event.kind));
+  message.set_number(delivery.number);
+  message.set_time_unix_ns(ToUnixNs(event.at));
+  message.set_dropped(delivery.dropped);
+  message.set_tenant(event.tenant);
+  message.set_session_id(static_cast<uint64_t>(event.session));
+  message.set_pid(static_cast<uint32_t>(event.pid));
+  message.set_lease_id(static_cast<uint64_t>(event.lease));
+  message.set_slab_id(static_cast<uint64_t>(event.slab));
+  message.set_object_id(static_cast<uint64_t>(event.object));
+  message.set_bytes(event.bytes.count());
+  message.set_text(event.text);
+  if (!event.refusal.ok()) {
+    message.set_reason(ReasonNameOf(event.refusal));
+    if (event.text.empty()) {
+      message.set_text(std::string(event.refusal.message()));
+    }
+  }
+  return message;
+}
+
+EventHub::Filter FromProto(const v1::WatchRequest& request) {
+  EventHub::Filter filter{.tenant = request.tenant(), .kinds = {}};
+  for (const int kind : request.kinds()) {
+    filter.kinds.push_back(static_cast<EventKind>(kind));
+  }
+  return filter;
 }
 
 v1::DeviceUse ToProto(const DeviceReport& report) {
@@ -226,6 +296,46 @@ void FillLingering(const Snapshot& snapshot, v1::ListLeaksResponse& response) {
       if (found == sessions.end()) continue;
       *lingering.add_suspects() = ToProto(*found->second, LiveUse());
     }
+  }
+}
+
+void BoundGroups(size_t most, LeakReport& report) {
+  while (report.groups.size() > most) {
+    const BlockGroup& last = report.groups.back();
+    BlockGroup& rest = report.ungrouped;
+    rest.oldest_unix_ns =
+        rest.blocks == 0 ? last.oldest_unix_ns
+                         : std::min(rest.oldest_unix_ns, last.oldest_unix_ns);
+    rest.blocks += last.blocks;
+    rest.bytes = SaturatingAdd(rest.bytes, last.bytes);
+    report.groups.pop_back();
+  }
+}
+
+void FillMissing(v1::FullSnapshot& snapshot) {
+  for (const v1::LeakReport& report : snapshot.leaks().reports()) {
+    const uint64_t session = report.session().session_id();
+    const auto listed = static_cast<uint64_t>(report.blocks_size());
+    if (listed < report.blocks_total()) {
+      snapshot.add_missing(absl::StrCat("session ", session, ": the largest ",
+                                        listed, " of ", report.blocks_total(),
+                                        " blocks are listed"));
+    }
+    if (report.has_ungrouped()) {
+      snapshot.add_missing(absl::StrCat("session ", session, ": ",
+                                        report.ungrouped().blocks(),
+                                        " blocks are in no group"));
+    }
+    if (!report.manifest_fault().empty()) {
+      snapshot.add_missing(absl::StrCat(
+          "session ", session,
+          ": blocks that could not be read: ", report.manifest_fault()));
+    }
+  }
+  if (const uint64_t forgotten = snapshot.leaks().forgotten_reports();
+      forgotten > 0) {
+    snapshot.add_missing(absl::StrCat(
+        forgotten, " reports of ended sessions were dropped before"));
   }
 }
 

@@ -12,6 +12,7 @@
 #include "daemon/broker/broker.h"
 #include "daemon/core/quota.h"
 #include "daemon/core/snapshot.h"
+#include "daemon/observe/event_hub.h"
 #include "vrampool/v1/admin.pb.h"
 
 namespace vrampool {
@@ -29,6 +30,8 @@ absl::StatusOr<Quota> FromProto(const v1::SetQuotaRequest& request);
 
 v1::ObjectInfo ToProto(const ObjectView& object);
 v1::LeakReport ToProto(const LeakReport& report);
+v1::Event ToProto(const EventHub::Delivery& delivery);
+EventHub::Filter FromProto(const v1::WatchRequest& request);
 v1::DeviceUse ToProto(const DeviceReport& report);
 v1::DeviceNote ToProto(const DeviceNote& note);
 
@@ -38,6 +41,10 @@ bool IsWithin(std::string_view path, std::string_view tenant);
 // The slabs that linger (also those that are to be destroyed but must wait for
 // their holders), each with the sessions that may still map it.
 void FillLingering(const Snapshot& snapshot, v1::ListLeaksResponse& response);
+// Keeps the first `most` of the report's groups; the others join its rest.
+void BoundGroups(size_t most, LeakReport& report);
+// Says what the lists of blocks leave out.
+void FillMissing(v1::FullSnapshot& snapshot);
 // The processes on the device that have no session.
 void FillOutside(const DeviceReport& report, v1::ListLeaksResponse& response);
 

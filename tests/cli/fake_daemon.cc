@@ -75,6 +75,29 @@ class FakeAdmin final : public v1::Admin::Service {
     requests.leaks = *request;
     return Answer(replies.leaks, reply);
   }
+  grpc::Status Watch(grpc::ServerContext* context,
+                     const v1::WatchRequest* request,
+                     grpc::ServerWriter<v1::Event>* writer) override {
+    std::vector<v1::Event> events(1);
+    events[0].set_kind(v1::Event::KIND_WATCHING);
+    bool stays = false;
+    {
+      const MutexLock lock(FakeDaemonMutex());
+      requests.watch = *request;
+      events.insert(events.end(), replies.events.begin(), replies.events.end());
+      stays = replies.watch_stays;
+    }
+    for (const v1::Event& event : events) writer->Write(event);
+    while (stays && !context->IsCancelled()) std::this_thread::yield();
+    return grpc::Status::OK;
+  }
+  grpc::Status TakeSnapshot(grpc::ServerContext*,
+                            const v1::TakeSnapshotRequest* request,
+                            v1::FullSnapshot* reply) override {
+    const MutexLock lock(FakeDaemonMutex());
+    requests.snapshot = *request;
+    return Answer(replies.snapshot, reply);
+  }
   grpc::Status GetQuota(grpc::ServerContext*,
                         const v1::GetQuotaRequest* request,
                         v1::GetQuotaResponse* reply) override {

@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/mutex.h"
 #include "vrampool/v1/admin.pb.h"
@@ -28,6 +29,9 @@ class FakeDaemon {
     v1::ListLeasesResponse leases;
     v1::ListObjectsResponse objects;
     v1::ListLeaksResponse leaks;
+    v1::FullSnapshot snapshot;
+    std::vector<v1::Event> events;  // What Watch tells, and then ends.
+    bool watch_stays = false;       // It does not end, but waits for its end.
     v1::GetQuotaResponse get_quota;
     v1::SetQuotaResponse set_quota;
     // Every call but GetStatus is refused NOT_ADMIN.
@@ -42,6 +46,8 @@ class FakeDaemon {
     v1::ListSessionsRequest sessions;
     v1::ListLeasesRequest leases;
     v1::ListLeaksRequest leaks;
+    v1::TakeSnapshotRequest snapshot;
+    v1::WatchRequest watch;
     v1::GetQuotaRequest get_quota;
     v1::SetQuotaRequest set_quota;
   };

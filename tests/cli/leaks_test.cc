@@ -33,7 +33,7 @@ class LeaksTest : public CliTest {
     dead->mutable_session()->set_name("producer");
     dead->mutable_session()->set_tag("demo-a");
     dead->mutable_session()->mutable_process()->set_pid(4321);
-    dead->mutable_session()->mutable_process()->set_uid(1000);
+    dead->mutable_session()->mutable_process()->set_uid(4'000'001'000);
     dead->mutable_session()->mutable_process()->set_executable("/bin/demo");
     dead->set_ended_unix_ns(Ago(absl::Minutes(5)));
     dead->set_end_cause("died");
@@ -75,14 +75,15 @@ TEST_F(LeaksTest, TellsWhoLeftWhatFromWhere) {
       "     12  root/a  4321       3  256.0 MiB  256.0 MiB  died, 5m00s ago  "
       "producer  demo-a  /bin/demo\n"
       "\n"
-      "session 12 (pid 4321, uid 1000, name producer, tag demo-a, /bin/demo), "
+      "session 12 (pid 4321, uid 4000001000, name producer, tag demo-a, "
+      "/bin/demo), "
       "the largest 1 of 3 blocks:\n"
       "  SLAB  OFFSET       SIZE    AGE  STREAM  THREAD  TAG    CALL_SITE\n"
       "    30  0x1000  128.0 MiB  6m00s     0x0       2  batch  0xabcd\n"
       "\n"
       "slab 31 lingers: 64.0 MiB of tenant root/a, destroyed 1m30s ago, may "
       "still be mapped by\n"
-      "  session 12 (pid 4321, uid 1000, name producer, tag demo-a, "
+      "  session 12 (pid 4321, uid 4000001000, name producer, tag demo-a, "
       "/bin/demo)\n");
 }
 
@@ -112,6 +113,52 @@ TEST_F(LeaksTest, NamesWhatIsMissingAndWhoElseIsOnTheDevice) {
                                      "  PID      USED  NAME\n"
                                      " 4711  64.0 MiB  train\n"
                                      " 4712         -"));
+}
+
+TEST_F(LeaksTest, WhereNotAllBlocksAreListedTheirSumsAre) {
+  v1::LeakReport* const dead = daemon_.replies().leaks.mutable_reports(0);
+  v1::BlockGroup* const group = dead->add_groups();
+  group->set_tag("batch");
+  group->set_call_site(0xabcd);
+  group->set_blocks(2);
+  group->set_bytes(192 << 20);
+  group->set_oldest_unix_ns(Ago(absl::Hours(3)));
+  dead->mutable_ungrouped()->set_blocks(1);
+  EXPECT_THAT(Run({"leaks"}).out,
+              HasSubstr("the largest 1 sums by tag and call site:\n"
+                        "  BLOCKS      BYTES  OLDEST  TAG    CALL_SITE\n"
+                        "       2  192.0 MiB   3h00m  batch  0xabcd\n"));
+}
+
+TEST_F(LeaksTest, TagsThatGrewAreListedSuspectsFirst) {
+  v1::LeakReport* const live = daemon_.replies().leaks.mutable_reports(1);
+  const auto add = [&](const char* tag, int64_t short_term, int64_t long_term) {
+    v1::TagGrowth* const growth = live->add_growth();
+    growth->set_tag(tag);
+    growth->set_bytes(100 << 20);
+    growth->set_blocks(7);
+    v1::GrowthWindow* window = growth->add_windows();
+    window->set_window_ms(300'000);
+    window->set_bytes(short_term);
+    window = growth->add_windows();
+    window->set_window_ms(900'000);
+    window->set_bytes(long_term);
+    return growth;
+  };
+  add("warm", 1 << 20, 90 << 20);
+  add("shrinks", 0, -5);
+  add("leak", -(2 << 20), 30 << 20)->set_is_suspect(true);
+  const std::string out = Run({"leaks"}).out;
+  EXPECT_THAT(
+      out,
+      HasSubstr(
+          "tags that grew:\n"
+          "  SESSION  PID  TENANT  TAG   BLOCKS      BYTES  SUSPECT  GROWTH\n"
+          "       13    0  root/b  leak       7  100.0 MiB  yes      -2.0 MiB "
+          "in 5m00s, +30.0 MiB in 15m00s\n"
+          "       13    0  root/b  warm       7  100.0 MiB  no       +1.0 MiB "
+          "in 5m00s, +90.0 MiB in 15m00s\n"));
+  EXPECT_THAT(out, Not(HasSubstr("shrinks")));
 }
 
 TEST_F(LeaksTest, JsonIsTheReply) {

@@ -64,6 +64,10 @@ class Broker:
         else:
             self._end()
 
+    def stop(self):
+        """Asks it to stop; the block's end waits for that."""
+        self._process.send_signal(signal.SIGTERM)
+
     def log(self):
         return (self.directory / "log").read_text(errors="replace")
 

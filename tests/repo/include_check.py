@@ -29,7 +29,7 @@ ALLOWED = {
     "daemon/broker": CORE,
     "daemon/config": DAEMON_MIDDLE,
     "daemon/attach": CORE + ["daemon/broker", "daemon/config"],
-    "daemon/observe": CORE + ["daemon/broker"],
+    "daemon/observe": DAEMON_MIDDLE + ["daemon/broker"],
     "daemon/service": DAEMON_MIDDLE + ["daemon/broker", "daemon/config",
                                        "daemon/attach", "daemon/observe"],
     # daemon/main.cc and what else lies there: the only place that sees all.
@@ -62,6 +62,7 @@ LIBRARIES = {
     "spdlog/": "spdlog",
     "CLI/": "cli11",
     "systemd/": "systemd",
+    "prometheus/": "prometheus",
 }
 OUTSIDE = {
     "base": ["absl"],
@@ -70,7 +71,7 @@ OUTSIDE = {
     "daemon/broker": ["absl"],
     "daemon/config": ["absl", "protobuf", "cli11"],
     "daemon/attach": ["absl"],
-    "daemon/observe": ["absl", "spdlog", "systemd"],
+    "daemon/observe": ["absl", "protobuf", "spdlog", "systemd", "prometheus"],
     "daemon/service": ["absl", "protobuf", "grpc"],
     "daemon": ["absl"],
     "client/rpc": ["absl", "protobuf", "grpc"],

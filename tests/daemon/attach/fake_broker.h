@@ -97,6 +97,7 @@ class FakeBroker final : public Broker {
   }
   LeakAnswer FindLeaks(const LeakQuery&) override { return {}; }
   LiveUse ReadLiveUse(SessionId) override { return {}; }
+  void SampleUse() override {}
   absl::StatusOr<Bytes> GhostBytes() override { return NotHere(); }
   absl::StatusOr<DeviceReport> ReadDevice() override { return NotHere(); }
   void RefreshDevice() override {}

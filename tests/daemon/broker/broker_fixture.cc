@@ -114,8 +114,9 @@ void TestClient::WriteBlock(uint64_t place, uint64_t slab,
   record.state.store(static_cast<uint64_t>(shm::BlockState::kLive));
 }
 
-void BrokerTest::Start(const Bounds& bounds) {
+void BrokerTest::Start(const Bounds& bounds, Observer* observer) {
   Broker::Options options;
+  options.observer = observer;
   options.settings.epoch = kEpoch;
   options.settings.capacity = kPool;
   options.settings.granule = MiB(2);

@@ -110,7 +110,7 @@ class BrokerTest : public ::testing::Test {
   BrokerTest() : device_({.capacity = kPool + kPool}) {}
   void SetUp() override { Start({}); }
   // The broker of this test, anew.
-  void Start(const Bounds& bounds);
+  void Start(const Bounds& bounds, Observer* observer = nullptr);
 
   TestClient Attach(const std::string& tenant = "root/a");
   // The process is gone and its socket with it.

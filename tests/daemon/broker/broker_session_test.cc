@@ -75,6 +75,9 @@ TEST_F(SessionTest, ALiveSessionsBlocksAreReportedTheLargestFirst) {
   ASSERT_EQ(report.blocks.size(), 2u);
   EXPECT_EQ(report.blocks.at(0).size, 300u);
   EXPECT_EQ(report.blocks.at(1).size, 200u);
+  ASSERT_EQ(report.groups.size(), 1u);
+  EXPECT_EQ(report.groups.front().blocks, 3u);
+  EXPECT_EQ(report.groups.front().bytes, Bytes(600));
 }
 
 TEST_F(SessionTest, GarbageInAManifestIsAFaultInTheReport) {

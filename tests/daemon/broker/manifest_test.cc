@@ -158,11 +158,12 @@ TEST_F(ManifestTest, CountersOfALiarAreNeverNegative) {
   cells[1].blocks_allocated.store(3);
   cells[1].bytes_allocated.store(300);
   EXPECT_EQ(manifest_->ReadLiveUse().blocks, 2u);
+  EXPECT_EQ(manifest_->ReadLiveUse().changes, 4u);
   EXPECT_EQ(manifest_->ReadLiveUse().bytes, Bytes(299));
 }
 
 TEST(LeakBookTest, KeepsTheNewest) {
-  LeakBook book(2);
+  LeakBook book(2, absl::Hours(1));
   for (int i = 0; i < 5; ++i) {
     LeakReport report;
     report.blocks_total = static_cast<uint64_t>(i);
@@ -172,6 +173,20 @@ TEST(LeakBookTest, KeepsTheNewest) {
   EXPECT_EQ(book.reports().front().blocks_total, 3u);
   EXPECT_EQ(book.reports().back().blocks_total, 4u);
   EXPECT_EQ(book.forgotten(), 3u);
+}
+
+TEST(LeakBookTest, ReportsAreKeptForATime) {
+  LeakBook book(10, absl::Hours(2));
+  const absl::Time start = absl::FromUnixSeconds(1'700'000'000);
+  for (int hour = 0; hour < 5; ++hour) {
+    LeakReport report;
+    report.ended_at = start + absl::Hours(hour);
+    book.Add(std::move(report));
+  }
+  book.Expire(start + absl::Hours(4));
+  ASSERT_EQ(book.reports().size(), 3u);
+  EXPECT_EQ(book.reports().front().ended_at, start + absl::Hours(2));
+  EXPECT_EQ(book.forgotten(), 0u);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/matchers.h"
@@ -61,6 +62,22 @@ TEST_F(ConfigTest, EmptyConfigurationHasTheDocumentedDefaults) {
   EXPECT_EQ(config.socket_mode, mode_t{0666});
   EXPECT_EQ(config.log_level, "info");
   EXPECT_EQ(config.core.bounds.sessions, Bounds().sessions);
+}
+
+TEST_F(ConfigTest, MetricsAreServedOnThisMachineOnly) {
+  EXPECT_EQ(MustValidate("").metrics_address, "");
+  for (const char* const good : {"127.0.0.1:9478", "[::1]:0"}) {
+    EXPECT_EQ(MustValidate(absl::StrCat("metrics_address: \"", good, "\""))
+                  .metrics_address,
+              good);
+  }
+  for (const char* const bad :
+       {"0.0.0.0:9478", "9478", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536",
+        "127.0.0.1:-1", "127.0.0.1:80,0.0.0.0:80", "localhost:80"}) {
+    EXPECT_THAT(ProblemsOf(absl::StrCat("metrics_address: \"", bad, "\"")),
+                HasSubstr("metrics_address"))
+        << bad;
+  }
 }
 
 TEST_F(ConfigTest, DirectoryComesFromTheEnvironmentUnlessWritten) {

@@ -4,9 +4,11 @@
 
 #include "daemon/core/refusal.h"
 #include "daemon/observe/logging.h"
+#include "daemon/observe/telemetry.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/daemon/service/fake_broker.h"
+#include "tests/testing/fake_clock.h"
 #include "tests/testing/matchers.h"
 
 namespace vrampool::testing {
@@ -51,8 +53,19 @@ class LoggedBrokerTest : public ::testing::Test {
     return ::testing::internal::GetCapturedStderr();
   }
 
+  // The next event.
+  Event Told() {
+    const auto delivery = watcher_->Next(absl::ZeroDuration());
+    EXPECT_TRUE(delivery.has_value());
+    return delivery.has_value() ? delivery->event : Event();
+  }
+
   FakeBroker fake_;
-  LoggedBroker broker_{fake_};
+  FakeClock clock_;
+  EventHub hub_;
+  std::unique_ptr<EventHub::Subscription> watcher_ = *hub_.Subscribe({});
+  Telemetry telemetry_{hub_};
+  LoggedBroker broker_{fake_, telemetry_, clock_};
 };
 
 TEST_F(LoggedBrokerTest, SessionsComeAndGoInLines) {
@@ -90,6 +103,70 @@ TEST_F(LoggedBrokerTest, RefusedSessionSaysWhy) {
                             IsRefused(Reason::kLimitReached));
               }),
               HasSubstr("why=\"too many sessions\""));
+}
+
+TEST_F(LoggedBrokerTest, WatchersAreToldWhoComesAndWhatIsRefused) {
+  Attach();
+  const Event attached = Told();
+  EXPECT_EQ(attached.kind, EventKind::kSessionAttached);
+  EXPECT_EQ(attached.at, clock_.Now());
+  EXPECT_EQ(attached.tenant, "root/a");
+  LeaseRequest request;
+  request.size = MiB(7);
+  (void)broker_.Lease(kSession, request, absl::InfinitePast());
+  const Event refused = Told();
+  EXPECT_EQ(refused.kind, EventKind::kLeaseRefused);
+  EXPECT_EQ(refused.tenant, "root/a");
+  EXPECT_EQ(refused.pid, 100);
+  EXPECT_EQ(refused.bytes, MiB(7));
+  EXPECT_THAT(refused.refusal, IsRefused(Reason::kQuotaExceeded));
+  broker_.SocketClosed(kSession);
+  EXPECT_EQ(Told().kind, EventKind::kSessionEnded);
+}
+
+TEST_F(LoggedBrokerTest, WatchersAreToldOfLeasesObjectsAndLimits) {
+  Attach();
+  Told();
+  fake_.on_lease = [](SessionId, LeaseRequest, absl::Time) {
+    LeaseGrant grant;
+    grant.lease = LeaseId{3};
+    grant.slab.id = SlabId{4};
+    grant.slab.size = MiB(2);
+    return absl::StatusOr<LeaseGrant>(grant);
+  };
+  fake_.on_share = [](SessionId, ShareRequest) {
+    return absl::StatusOr<ShareGrant>(ShareGrant{.object = ObjectId{9}});
+  };
+  fake_.on_return = [](SessionId, LeaseId, ReturnMode) {
+    return absl::OkStatus();
+  };
+  fake_.on_set_quota = [](std::string_view, const Quota&) {
+    return absl::OkStatus();
+  };
+  (void)broker_.Lease(kSession, LeaseRequest(), absl::InfinitePast());
+  const Event granted = Told();
+  EXPECT_EQ(granted.kind, EventKind::kLeaseGranted);
+  EXPECT_EQ(granted.slab, SlabId{4});
+  EXPECT_EQ(granted.bytes, MiB(2));
+  ShareRequest request;
+  request.buffers = {{.slab = SlabId{4}, .offset = 0, .size = KiB(1)},
+                     {.slab = SlabId{4}, .offset = 4096, .size = KiB(2)}};
+  request.name = "weights";
+  (void)broker_.Share(kSession, request);
+  const Event shared = Told();
+  EXPECT_EQ(shared.kind, EventKind::kObjectShared);
+  EXPECT_EQ(shared.object, ObjectId{9});
+  EXPECT_EQ(shared.bytes, KiB(3));
+  EXPECT_EQ(shared.text, "weights");
+  EXPECT_THAT(broker_.Return(kSession, LeaseId{3}, ReturnMode::kUnmapped),
+              IsOk());
+  EXPECT_EQ(Told().kind, EventKind::kLeaseReturned);
+  EXPECT_THAT(broker_.SetQuota("root/a", {.limit = GiB(1), .priority = 2}),
+              IsOk());
+  const Event changed = Told();
+  EXPECT_EQ(changed.kind, EventKind::kQuotaChanged);
+  EXPECT_EQ(changed.bytes, GiB(1));
+  EXPECT_EQ(changed.text, "limit 1.0 GiB, priority 2");
 }
 
 }  // namespace

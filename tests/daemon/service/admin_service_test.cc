@@ -6,106 +6,14 @@
 #include <vector>
 
 #include "daemon/core/refusal.h"
-#include "daemon/service/layout.h"
 #include "gmock/gmock.h"
+#include "tests/daemon/service/admin_snapshot.h"
 #include "tests/daemon/service/service_rig.h"
 
 namespace vrampool::testing {
 namespace {
 
 using ::testing::ElementsAre;
-
-Snapshot MakeSnapshot() {
-  Snapshot snapshot;
-  snapshot.epoch = FakeBroker::kEpoch;
-  snapshot.pool.capacity = MiB(100);
-  snapshot.pool.free = MiB(72);
-  for (int i = 0; i < kSlabStates; ++i) {
-    snapshot.pool.by_state[i] = MiB(static_cast<uint64_t>(i) + 1);
-  }
-  SessionView session;
-  session.id = SessionId{5};
-  session.tenant = "root/a/x";
-  session.peer = MakePeer(100, 1000);
-  session.peer.cgroup = "/user.slice";
-  session.peer.executable = "/bin/train";
-  session.peer.command_line = "train --fast";
-  session.labels = {.name = "n", .tag = "t", .framework = "f"};
-  session.attached_at = absl::FromUnixSeconds(10);
-  session.charged = MiB(6);
-  session.lingering = MiB(2);
-  session.leases = 3;
-  session.holds = 4;
-  snapshot.sessions.push_back(session);
-  session.id = SessionId{6};
-  session.tenant = "root/ab";
-  session.state = SessionState::kEnded;
-  snapshot.sessions.push_back(session);
-  snapshot.tenants = {{.path = "root",
-                       .limit = MiB(100),
-                       .used = MiB(28),
-                       .available = MiB(72),
-                       .peak = MiB(30),
-                       .clean = MiB(2),
-                       .sessions = 2},
-                      {.path = "root/a",
-                       .limit = MiB(10),
-                       .used = MiB(8),
-                       .available = MiB(2),
-                       .peak = MiB(9),
-                       .clean = MiB(1),
-                       .sessions = 1}};
-  SlabView slab;
-  slab.id = SlabId{1};
-  slab.lease = LeaseId{11};
-  slab.session = SessionId{5};
-  slab.tenant = "root/a/x";
-  slab.size = MiB(4);
-  slab.kind = HandleKind::kHostFd;
-  slab.state = SlabState::kLeased;
-  slab.since = absl::FromUnixSeconds(20);
-  slab.objects = 2;
-  slab.mapped_by = {SessionId{5}};
-  snapshot.slabs.push_back(slab);
-  slab.id = SlabId{2};
-  slab.lease = LeaseId{};
-  slab.session = SessionId{};
-  slab.state = SlabState::kLingering;
-  slab.mapped_by = {SessionId{6}, SessionId{99}};
-  snapshot.slabs.push_back(slab);
-  slab.id = SlabId{3};
-  slab.state = SlabState::kClean;
-  slab.mapped_by = {};
-  snapshot.slabs.push_back(slab);
-  ObjectView object;
-  object.id = ObjectId{41};
-  object.name = "weights";
-  object.tenant = "root/a/x";
-  object.producer = SessionId{5};
-  object.producer_is_live = true;
-  object.size = Bytes(64);
-  object.buffers = 1;
-  object.holders = {SessionId{5}, SessionId{6}};
-  object.phase = ObjectPhase::kLive;
-  object.created_at = absl::FromUnixSeconds(30);
-  object.last_opened_at = absl::InfinitePast();
-  object.metadata_bytes = 7;
-  Layouts layouts;
-  layouts.Add()->set_dtype_bits(32);
-  object.layout = EncodeLayouts(layouts);
-  snapshot.objects.push_back(object);
-  object.id = ObjectId{42};
-  object.name = "orphan";
-  object.holders = {};
-  snapshot.objects.push_back(object);
-  object.id = ObjectId{43};
-  object.name = "";
-  snapshot.objects.push_back(object);
-  snapshot.waiting = 9;
-  snapshot.counters.refused_quota = 12;
-  snapshot.counters.refused_pool = 13;
-  return snapshot;
-}
 
 class AdminServiceTest : public ServiceRig {
  protected:
@@ -182,6 +90,8 @@ TEST_F(AdminServiceTest, EverythingButStatusNeedsAnAdmin) {
   expect_refused(user_.admin->ListObjects(WithToken().get(), {}, &objects));
   v1::ListLeaksResponse leaks;
   expect_refused(user_.admin->ListLeaks(WithToken().get(), {}, &leaks));
+  v1::FullSnapshot snapshot;
+  expect_refused(user_.admin->TakeSnapshot(WithToken().get(), {}, &snapshot));
   v1::GetQuotaResponse quota;
   expect_refused(user_.admin->GetQuota(WithToken().get(), {}, &quota));
   v1::SetQuotaResponse set;
@@ -302,93 +212,6 @@ TEST_F(AdminServiceTest, ObjectsAreTranslated) {
   EXPECT_EQ(object.metadata_bytes(), 7u);
   ASSERT_EQ(object.layouts_size(), 1);
   EXPECT_EQ(object.layouts(0).dtype_bits(), 32u);
-}
-
-LeakReport MakeReport(size_t blocks) {
-  LeakReport report;
-  report.session = MakeSnapshot().sessions[0];
-  report.ended_at = absl::FromUnixSeconds(40);
-  report.end_cause = "died";
-  report.blocks_total = 1'000'000;
-  report.bytes_total = MiB(5);
-  report.blocks.assign(blocks, {.slab = 1,
-                                .offset = 2,
-                                .size = 3,
-                                .stream = 4,
-                                .allocated_unix_ns = 5,
-                                .tag = "b",
-                                .call_site = 6,
-                                .thread = 7});
-  report.leased = MiB(6);
-  report.manifest_fault = "torn";
-  return report;
-}
-
-TEST_F(AdminServiceTest, LeaksAreTranslated) {
-  broker_.SetLeaks({.reports = {MakeReport(1)}, .forgotten = 8});
-  v1::ListLeaksResponse response;
-  ASSERT_TRUE(
-      admin_.admin->ListLeaks(WithoutToken().get(), {}, &response).ok());
-  ASSERT_EQ(response.reports_size(), 1);
-  const v1::LeakReport& report = response.reports(0);
-  EXPECT_EQ(report.session().session_id(), 5u);
-  EXPECT_EQ(report.session().tag(), "t");
-  EXPECT_FALSE(report.session_live());
-  EXPECT_EQ(report.ended_unix_ns(), 40'000'000'000);
-  EXPECT_EQ(report.end_cause(), "died");
-  EXPECT_EQ(report.blocks_total(), 1'000'000u);
-  EXPECT_EQ(report.bytes_total(), MiB(5).count());
-  EXPECT_EQ(report.leased_bytes(), MiB(6).count());
-  EXPECT_EQ(report.manifest_fault(), "torn");
-  ASSERT_EQ(report.blocks_size(), 1);
-  const v1::BlockInfo& block = report.blocks(0);
-  EXPECT_EQ(block.slab_id(), 1u);
-  EXPECT_EQ(block.offset_bytes(), 2u);
-  EXPECT_EQ(block.size_bytes(), 3u);
-  EXPECT_EQ(block.stream(), 4u);
-  EXPECT_EQ(block.allocated_unix_ns(), 5);
-  EXPECT_EQ(block.tag(), "b");
-  EXPECT_EQ(block.call_site(), 6u);
-  EXPECT_EQ(block.thread(), 7u);
-  EXPECT_EQ(response.forgotten_reports(), 8u);
-  EXPECT_EQ(response.ghost_bytes(), 4096u);
-  EXPECT_EQ(response.device_use().missing_bytes(), 512u);
-  ASSERT_EQ(response.outside_size(), 1);
-  EXPECT_EQ(response.outside(0).pid(), 77u);
-  EXPECT_EQ(response.outside(0).used_bytes(), 128u);
-  EXPECT_EQ(response.outside(0).name(), "outsider");
-}
-
-TEST_F(AdminServiceTest, LeaksNameLingeringSlabsAndNamedObjectsWithoutHolder) {
-  v1::ListLeaksResponse response;
-  ASSERT_TRUE(
-      admin_.admin->ListLeaks(WithoutToken().get(), {}, &response).ok());
-  ASSERT_EQ(response.lingering_size(), 1);
-  EXPECT_EQ(response.lingering(0).slab_id(), 2u);
-  EXPECT_EQ(response.lingering(0).size_bytes(), MiB(4).count());
-  ASSERT_EQ(response.lingering(0).suspects_size(), 1);
-  EXPECT_EQ(response.lingering(0).suspects(0).session_id(), 6u);
-  ASSERT_EQ(response.unheld_objects_size(), 1);
-  EXPECT_EQ(response.unheld_objects(0).name(), "orphan");
-}
-
-TEST_F(AdminServiceTest, LeakQueryIsBoundedAndDefaulted) {
-  v1::ListLeaksRequest request;
-  v1::ListLeaksResponse response;
-  ASSERT_TRUE(
-      admin_.admin->ListLeaks(WithoutToken().get(), request, &response).ok());
-  EXPECT_EQ(broker_.last_leak_query().max_blocks, 20u);
-  EXPECT_EQ(broker_.last_leak_query().min_age, absl::ZeroDuration());
-  request.set_max_blocks(UINT32_MAX);
-  request.set_min_age_ms(1500);
-  ASSERT_TRUE(
-      admin_.admin->ListLeaks(WithoutToken().get(), request, &response).ok());
-  EXPECT_EQ(broker_.last_leak_query().max_blocks, 1000u);
-  EXPECT_EQ(broker_.last_leak_query().min_age, absl::Milliseconds(1500));
-  request.set_min_age_ms(-1);
-  ASSERT_TRUE(
-      admin_.admin->ListLeaks(WithoutToken().get(), request, &response).ok());
-  EXPECT_EQ(broker_.last_leak_query().min_age, absl::ZeroDuration());
 }
 
 TEST_F(AdminServiceTest, QuotaIsReadByTenant) {

@@ -126,6 +126,7 @@ class FakeBroker final : public Broker {
     return {.blocks = static_cast<uint64_t>(session) * 10,
             .bytes = Bytes(static_cast<uint64_t>(session) * 1000)};
   }
+  void SampleUse() override {}
   absl::StatusOr<Bytes> GhostBytes() override { return Bytes(4096); }
   absl::StatusOr<DeviceReport> ReadDevice() override {
     DeviceReport report;

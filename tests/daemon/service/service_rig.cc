@@ -88,7 +88,7 @@ ServiceRig::ServiceRig(GrpcServer::Options options)
                .admin_gids = {},
                .daemon_uid = 3000}) {
   absl::StatusOr<std::unique_ptr<GrpcServer>> server =
-      GrpcServer::Start(options, broker_, tokens_, policy_, clock_);
+      GrpcServer::Start(options, broker_, events_, tokens_, policy_, clock_);
   EXPECT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);
   const absl::StatusOr<SessionToken> token =

@@ -80,6 +80,7 @@ class ServiceRig : public ::testing::Test {
   FakeClock clock_;
   const Policy policy_;
   SessionTokens tokens_;
+  EventHub events_;
   std::string token_;
   std::unique_ptr<GrpcServer> server_;
   Client user_;
