@@ -32,6 +32,9 @@
 //   O8  A slab can be given back, parked or unmapped only when all of it is
 //       everyone's: no work on the GPU can touch it.
 //
+// A want of memory (std::bad_alloc) changes nothing: a block that was not cut
+// is free, one that was not freed is in use.
+//
 // Nothing here calls the driver. What needs it happens between two calls, while
 // the owner holds no lock:
 //
@@ -55,6 +58,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "client/allocator/block_allocator.h"
@@ -101,9 +105,11 @@ class OrderedBlocks {
   // `is_eager`: an event is wanted, whether one is due or not. It is wanted in
   // any case when this was its slab's last block, which can then go back.
   Going BeginFree(Block* block, const StreamUse& use, bool is_eager);
-  // The same for blocks of a thread's cache, each to be released with the
-  // number that this gives.
-  Going BeginBatch(const StreamUse& use);
+  // The same for `count` blocks of a thread's cache, each to be released with
+  // the number that this gives; then EndBatch() says whether an event is
+  // wanted: when one is due, or `is_eager`.
+  Going BeginBatch(const StreamUse& use, uint64_t count);
+  void EndBatch(Going& going, const StreamUse& use, bool is_eager);
   // `going.event` was recorded. (When it was not: GiveSpare(), and O7.)
   void NoteRecorded(const Going& going);
   void GiveSpare(cuda::Event event) { order_.GiveSpare(event); }
@@ -144,13 +150,17 @@ class OrderedBlocks {
   void CheckInvariants() const;
 
  private:
+  void PinWaits(Cut& cut, StreamKey stream);
   // Whose memory of a free is, as things stand now.
   Owner Settled(Owner owner, uint64_t number) const;
   std::vector<SlabKey> PassDone(const std::vector<StreamKey>& streams);
+  void PassOne(StreamKey stream, std::set<SlabKey>& slabs);
 
   BlockAllocator pieces_;
   StreamOrder order_;
   CaptureBook captures_;
+  // Memory was wanting to pass on what is done: all is looked through anew.
+  bool is_behind_ = false;
 };
 
 }  // namespace vrampool::client

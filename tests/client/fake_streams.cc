@@ -141,6 +141,16 @@ uint64_t FakeStreams::waits() const {
   return waits_;
 }
 
+uint64_t FakeStreams::quick_keys() const {
+  MutexLock lock(mu_);
+  return quick_keys_;
+}
+
+uint64_t FakeStreams::identifications() const {
+  MutexLock lock(mu_);
+  return identifications_;
+}
+
 uint64_t FakeStreams::living_events() const {
   MutexLock lock(mu_);
   return events_.size();
@@ -154,6 +164,7 @@ uint64_t FakeStreams::records_of_all() const {
 // What the driver does to a stream that captures is a misuse.
 StreamKey FakeStreams::QuickKey(cudaStream_t stream) {
   MutexLock lock(mu_);
+  ++quick_keys_;
   const uint64_t id = IdOf(stream);
   if (id == 0) return kUnknownStream;
   if (streams_.at(id).is_capturing) ++misuses_;
@@ -162,6 +173,7 @@ StreamKey FakeStreams::QuickKey(cudaStream_t stream) {
 
 Result<StreamUse> FakeStreams::Identify(cudaStream_t stream) {
   MutexLock lock(mu_);
+  ++identifications_;
   const uint64_t id = IdOf(stream);
   if (id == 0) {
     return Status(VRAMPOOL_INVALID_ARGUMENT, "no such stream; make one");

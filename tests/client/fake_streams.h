@@ -52,6 +52,9 @@ class FakeStreams final : public StreamEvents {
   uint64_t records() const;
   uint64_t records_of_all() const;
   uint64_t waits() const;
+  // How often a stream was asked for its key, and for all that it is.
+  uint64_t quick_keys() const;
+  uint64_t identifications() const;
   uint64_t living_events() const;
 
   StreamKey QuickKey(cudaStream_t stream) override;
@@ -101,6 +104,8 @@ class FakeStreams final : public StreamEvents {
   uint64_t records_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t records_of_all_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t waits_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  uint64_t quick_keys_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  uint64_t identifications_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace vrampool::client

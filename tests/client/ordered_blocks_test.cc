@@ -117,6 +117,36 @@ TEST_F(OrderedBlocksTest, FreeWithoutAnEventIsCoveredByALaterOne) {
   EXPECT_TRUE(streams_.IsOrderedAfter(t_, work));
 }
 
+// A batch counts as many frees as it has blocks.
+TEST_F(OrderedBlocksTest, ABatchWantsAnEventWhenOneIsDueOrEagerly) {
+  constexpr uint64_t kHalf = StreamOrder::kFreesAnEvent / 2;
+  const auto free_some = [&](uint64_t count, bool is_eager) {
+    std::vector<Block*> blocks;
+    for (uint64_t i = 0; i < count; ++i) {
+      blocks.push_back(rig_.Allocate(256, s_));
+    }
+    rig_.FreeBatch(blocks, s_, is_eager);
+  };
+  free_some(kHalf, false);
+  EXPECT_EQ(streams_.records(), 0u);
+  free_some(kHalf, false);
+  EXPECT_EQ(streams_.records(), 1u);
+  free_some(kHalf, false);
+  EXPECT_EQ(streams_.records(), 1u);
+  free_some(1, true);
+  EXPECT_EQ(streams_.records(), 2u);
+}
+
+TEST_F(OrderedBlocksTest, OneEventCoversTheWholeBatch) {
+  Block* const a = rig_.Allocate(kMiB / 2, s_);
+  Block* const b = rig_.Allocate(kMiB / 2, s_);
+  const auto work = streams_.Enqueue(s_);
+  rig_.FreeBatch({a, b}, s_, true);
+  EXPECT_NE(rig_.AllocateAcross(kMiB, t_), nullptr);
+  EXPECT_EQ(streams_.waits(), 1u);
+  EXPECT_TRUE(streams_.IsOrderedAfter(t_, work));
+}
+
 TEST_F(OrderedBlocksTest, HostMemoryIsEveryonesAtOnce) {
   const StreamUse none;
   Block* const block = rig_.blocks().Allocate(kMiB, 256, none)->block;
