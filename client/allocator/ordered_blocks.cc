@@ -12,6 +12,12 @@
 namespace vrampool::client {
 namespace {
 
+// Of what an unannounced capture used: nobody has it ever again, so it does not
+// matter which stream it was, and no event need tell when its work is done.
+// (Such a stream is another one each time that it is asked.)
+constexpr Owner kKeptForGood{.stream = kUnknownStream,
+                             .capture = KeptBy(kUnannouncedCapture)};
+
 void Add(std::set<SlabKey>& all, const std::vector<SlabKey>& some) {
   all.insert(some.begin(), some.end());
 }
@@ -76,30 +82,38 @@ OrderedBlocks::Going OrderedBlocks::BeginFree(Block* block,
                                               const StreamUse& use,
                                               bool is_eager) {
   if (use.key == kNoStream) return {};
+  const CaptureId freed_in = captures_.Of(use);
+  const CaptureId capture = KeeperOfFreed(*block, freed_in);
+  if (capture == KeptBy(kUnannouncedCapture)) {
+    pieces_.PrepareFree(kKeptForGood);
+    block->next_owner = kKeptForGood;
+    block->freed_number = 0;
+    return {};
+  }
   Going going;
   going.stream = use.key;
   going.number = order_.Begin(use.key);
-  const CaptureId freed_in = captures_.Of(use);
-  const bool was_kept = captures_.IsLiving(block->capture);
   going.wants_event =
       use.takes_events && freed_in == kNoCapture &&
       (is_eager || block->span->blocks == 1 || order_.IsEventDue(use.key));
-  CaptureId capture = kNoCapture;
-  if (freed_in != kNoCapture && freed_in == block->capture &&
-      freed_in != kUnannouncedCapture) {
-    capture = freed_in;  // It may use the memory again.
-  } else if (freed_in != kNoCapture) {
-    capture =
-        KeptBy(was_kept ? captures_.Both(freed_in, block->capture) : freed_in);
-  } else if (was_kept) {
-    capture = KeptBy(block->capture);
-  }
   const Owner next{.stream = use.key, .capture = capture};
   pieces_.PrepareFree(next);
   block->next_owner = next;
   block->freed_number = going.number;
   if (going.wants_event) going.event = order_.TakeSpare();
   return going;
+}
+
+// The capture that keeps the memory of a block that is freed in `freed_in`.
+CaptureId OrderedBlocks::KeeperOfFreed(const Block& block, CaptureId freed_in) {
+  const bool was_kept = captures_.IsLiving(block.capture);
+  if (freed_in == kNoCapture) {
+    return was_kept ? KeptBy(block.capture) : kNoCapture;
+  }
+  if (freed_in == block.capture && freed_in != kUnannouncedCapture) {
+    return freed_in;  // It may use the memory again.
+  }
+  return KeptBy(was_kept ? captures_.Both(freed_in, block.capture) : freed_in);
 }
 
 OrderedBlocks::Going OrderedBlocks::BeginBatch(const StreamUse& use,

@@ -23,7 +23,8 @@
 //       capture: the graph runs later, behind no work of its stream.
 //   O6  What a capture used (allocated, or freed) is nobody else's while the
 //       capture lives (capture_book.h). The event recorded at its end, or any
-//       later one of the stream, covers the frees that happened in it.
+//       later one of the stream, covers the frees that happened in it. What an
+//       unannounced capture used is kept for good, all of it by one owner.
 //   O7  A free that no event covers is covered by a later one of its stream, by
 //       one of all streams, or by waiting for the whole GPU. Until then the
 //       memory is its stream's alone. An event of all streams spoils captures
@@ -151,6 +152,7 @@ class OrderedBlocks {
 
  private:
   void PinWaits(Cut& cut, StreamKey stream);
+  CaptureId KeeperOfFreed(const Block& block, CaptureId freed_in);
   // Whose memory of a free is, as things stand now.
   Owner Settled(Owner owner, uint64_t number) const;
   std::vector<SlabKey> PassDone(const std::vector<StreamKey>& streams);

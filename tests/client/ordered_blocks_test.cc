@@ -1,5 +1,7 @@
 #include "client/allocator/ordered_blocks.h"
 
+#include <vector>
+
 #include "gtest/gtest.h"
 #include "tests/client/ordered_rig.h"
 
@@ -233,6 +235,32 @@ TEST_F(OrderedBlocksTest, UnannouncedCaptureSpoilsNothingAndKeepsItsMemory) {
   rig_.Settle();
   EXPECT_EQ(rig_.Allocate(256, s_), nullptr);
   EXPECT_EQ(rig_.AllocateAcross(256, t_), nullptr);
+}
+
+// Each look at such a stream tells another one.
+TEST_F(OrderedBlocksTest, WhatUnannouncedCapturesKeepIsOneOwnersAndOnePiece) {
+  std::vector<Block*> blocks;
+  for (int i = 0; i < 16; ++i) blocks.push_back(rig_.Allocate(4096, s_));
+  uint64_t strangers = uint64_t{1} << 62;
+  const auto stranger = [&] {
+    StreamUse use;
+    use.key = StreamKey{strangers++};
+    use.is_capturing = true;
+    return use;
+  };
+  blocks.push_back(rig_.blocks().Allocate(4096, 256, stranger())->block);
+  blocks.push_back(rig_.blocks().Allocate(4096, 256, stranger())->block);
+  Block* const freed_outside = blocks.back();
+  blocks.pop_back();
+  for (Block* const block : blocks) {
+    const auto going = rig_.blocks().BeginFree(block, stranger(), true);
+    EXPECT_FALSE(going.wants_event);
+    rig_.blocks().Release(block);
+  }
+  rig_.Free(freed_outside, s_);
+  EXPECT_EQ(rig_.blocks().pieces().Owners().size(), 1u);
+  EXPECT_EQ(rig_.blocks().pieces().OwnedIn(OrderedRig::kSlab), 1u);
+  EXPECT_FALSE(rig_.blocks().HasUncovered());
 }
 
 TEST_F(OrderedBlocksTest, CapturingStreamDoesNotTakeItsOwnEarlierMemory) {
