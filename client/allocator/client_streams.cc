@@ -20,6 +20,7 @@ using std::chrono::steady_clock;
 Result<StreamUse> Client::Identify(cudaStream_t stream, bool is_careful,
                                    StreamKey asked) {
   if (events_ == nullptr) return StreamUse();
+  if (is_careful) events_->captures().NoteUnannounced();
   if (!is_careful && !is_slow_.load(std::memory_order_acquire)) {
     const StreamKey key =
         asked != kUnknownStream ? asked : events_->QuickKey(stream);
@@ -152,7 +153,9 @@ void Client::RecordIfDue(const StreamUse& use, cudaStream_t stream) {
 
 // Rule O7.
 bool Client::RecordAll() {
-  if (events_ == nullptr) return false;
+  if (events_ == nullptr || events_->captures().may_be_unannounced()) {
+    return false;
+  }
   cuda::Event event = nullptr;
   uint64_t last = 0;
   {
@@ -237,7 +240,9 @@ Result<Block*> Client::CutAcross(const BlockRequest& request) {
   BlockRequest careful = request;
   VRAMPOOL_ASSIGN_OR_RETURN(careful.use, events_->Identify(request.stream));
   Result<Block*> cut = TryAcross(careful);
-  if (!cut.ok() || *cut != nullptr || !RecordAll()) return cut;
+  if (!cut.ok() || *cut != nullptr) return cut;
+  // What captures could not have it, and is not to be spoilt.
+  if (!careful.use.takes_events || !RecordAll()) return cut;
   return TryAcross(careful);
 }
 

@@ -60,10 +60,14 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
   // that another stream captures, which touching this one would spoil.
   bool takes_events = false;
   if (error == cuda::kSuccess) {
-    takes_events =
-        gpu_->api().StreamIsCapturing(stream, &status) == cuda::kSuccess;
+    const cuda::Result asked = gpu_->api().StreamIsCapturing(stream, &status);
+    takes_events = asked == cuda::kSuccess;
+    if (cuda::IsCaptureError(asked) && !IsAnyAnnounced()) {
+      captures().NoteUnannounced();
+    }
   }
   if (status == cuda::kCaptureInvalidated && !IsAnnounced(stream)) {
+    captures().NoteUnannounced();
     return Status(
         VRAMPOOL_INVALID_ARGUMENT,
         "the stream's capture is invalid: it was not announced when vrampool "
@@ -98,6 +102,11 @@ bool GpuStreamEvents::IsAnnounced(cudaStream_t stream) {
   return announced_.count(stream) != 0;
 }
 
+bool GpuStreamEvents::IsAnyAnnounced() {
+  MutexLock lock(mu_);
+  return !announced_.empty();
+}
+
 StreamUse GpuStreamEvents::CapturingUse(cudaStream_t stream) {
   MutexLock lock(mu_);
   const auto known = announced_.find(stream);
@@ -106,6 +115,7 @@ StreamUse GpuStreamEvents::CapturingUse(cudaStream_t stream) {
     use = known->second;
   } else {
     use.key = StreamKey{kFirstStranger + strangers_++};
+    captures().NoteUnannounced();
   }
   use.is_capturing = true;
   use.takes_events = false;

@@ -22,6 +22,7 @@ class GpuStreamEvents final : public StreamEvents {
  public:
   explicit GpuStreamEvents(std::shared_ptr<const GpuContext> gpu);
 
+  CaptureGuard& captures() override { return gpu_->captures(); }
   StreamKey QuickKey(cudaStream_t stream) override;
   Result<StreamUse> Identify(cudaStream_t stream) override;
   Result<StreamUse> Announce(cudaStream_t stream) override;
@@ -41,6 +42,7 @@ class GpuStreamEvents final : public StreamEvents {
   // error, and would spoil the capture.
   StreamUse CapturingUse(cudaStream_t stream) VRAMPOOL_EXCLUDES(mu_);
   bool IsAnnounced(cudaStream_t stream) VRAMPOOL_EXCLUDES(mu_);
+  bool IsAnyAnnounced() VRAMPOOL_EXCLUDES(mu_);
 
   using RecordAllFunction = cuda::Result (*)(cuda::Context, cuda::Event);
 

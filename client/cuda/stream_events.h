@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "base/cuda/driver_api.h"
+#include "client/cuda/capture_guard.h"
 #include "client/session/status.h"
 
 namespace vrampool::client {
@@ -41,13 +42,17 @@ class StreamEvents {
  public:
   virtual ~StreamEvents() = default;
 
+  // Of the GPU's context.
+  virtual CaptureGuard& captures() = 0;
+
   // The stream's key by one look, without the question whether it captures, or
   // kUnknownStream: then Identify() has to tell. A stream that captures and was
   // not announced is spoilt by it.
   virtual StreamKey QuickKey(cudaStream_t stream) = 0;
 
   // InvalidArgument for what is no stream of this GPU; DeviceLost. While the
-  // process exits: kUnknownStream.
+  // process exits: kUnknownStream. Tells captures() of a capture that it finds
+  // and that was not announced.
   virtual Result<StreamUse> Identify(cudaStream_t stream) = 0;
 
   // The stream, which does not capture yet, is about to: while it does, it

@@ -179,6 +179,9 @@ Result<StreamUse> FakeStreams::Identify(cudaStream_t stream) {
     return Status(VRAMPOOL_INVALID_ARGUMENT, "no such stream; make one");
   }
   const bool is_capturing = streams_.at(id).is_capturing;
+  if (is_capturing && !streams_.at(id).is_announced) {
+    captures_.NoteUnannounced();
+  }
   return StreamUse{.key = StreamKey{id + 1},
                    .id = id,
                    .is_capturing = is_capturing,
@@ -190,7 +193,15 @@ Result<StreamUse> FakeStreams::Announce(cudaStream_t stream) {
   if (use.ok() && use->is_capturing) {
     return Status(VRAMPOOL_INVALID_ARGUMENT, "the stream captures already");
   }
+  MutexLock lock(mu_);
+  if (use.ok()) streams_.at(use->id).is_announced = true;
   return use;
+}
+
+// Such a stream can be asked all the same.
+void FakeStreams::Withdraw(cudaStream_t stream) {
+  MutexLock lock(mu_);
+  streams_.at(IdOf(stream)).is_announced = false;
 }
 
 Result<cuda::Event> FakeStreams::Create() {

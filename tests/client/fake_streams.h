@@ -57,10 +57,11 @@ class FakeStreams final : public StreamEvents {
   uint64_t identifications() const;
   uint64_t living_events() const;
 
+  CaptureGuard& captures() override { return captures_; }
   StreamKey QuickKey(cudaStream_t stream) override;
   Result<StreamUse> Identify(cudaStream_t stream) override;
   Result<StreamUse> Announce(cudaStream_t stream) override;
-  void Withdraw(cudaStream_t) override {}  // Its streams can always be asked.
+  void Withdraw(cudaStream_t stream) override;
   Result<cuda::Event> Create() override;
   void Destroy(cuda::Event event) override;
   Status Record(cuda::Event event, cudaStream_t stream) override;
@@ -80,6 +81,7 @@ class FakeStreams final : public StreamEvents {
     uint64_t done = 0;
     uint64_t allowed = 0;  // A test has let it go so far.
     bool is_capturing = false;
+    bool is_announced = false;
   };
   struct Watch {
     cuda::HostFunction ended = nullptr;
@@ -90,6 +92,8 @@ class FakeStreams final : public StreamEvents {
   bool IsPlaceDone(Place place) const VRAMPOOL_REQUIRES(mu_);
   bool Reaches(Place from, Place place) const VRAMPOOL_REQUIRES(mu_);
   void Run() VRAMPOOL_REQUIRES(mu_);
+
+  CaptureGuard captures_;
 
   mutable Mutex mu_;
   std::map<cudaStream_t, uint64_t> handles_ VRAMPOOL_GUARDED_BY(mu_);

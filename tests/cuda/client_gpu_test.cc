@@ -128,6 +128,7 @@ TEST_F(ClientGpuTest, CaptureIsSeenAndNotSpoiledByQuestions) {
   EXPECT_TRUE(capturing->is_capturing);
   EXPECT_FALSE(capturing->takes_events);
   EXPECT_EQ(capturing->key, announced->key);
+  EXPECT_FALSE(events.captures().may_be_unannounced());
   EXPECT_EQ(events.Announce(stream.get()).status().code(),
             VRAMPOOL_INVALID_ARGUMENT);
   (void)events.IsDone(event);
@@ -149,9 +150,35 @@ TEST_F(ClientGpuTest, CaptureThatNobodyAnnouncedIsEachTimeAStranger) {
   ASSERT_TRUE(first.ok() && second.ok());
   EXPECT_TRUE(first->is_capturing && second->is_capturing);
   EXPECT_NE(first->key, second->key);
+  EXPECT_TRUE(GpuStreamEvents(context_).captures().may_be_unannounced());
   cuda::Graph graph = nullptr;
   EXPECT_EQ(gpu_.test().StreamEndCapture(stream.get(), &graph), cuda::kSuccess);
   gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying the graph");
+}
+
+// A stream that the legacy one waits for captures.
+TEST_F(ClientGpuTest, TheLegacyStreamTellsOfACaptureWithoutSpoilingIt) {
+  GpuStreamEvents events(context_);
+  cuda::Stream blocking = nullptr;
+  gpu_.Expect(gpu_.test().StreamCreate(&blocking, cuda::kStreamDefault),
+              "making a stream");
+  for (const bool is_announced : {true, false}) {
+    if (is_announced) {
+      ASSERT_TRUE(events.Announce(blocking).ok());
+    }
+    gpu_.Expect(gpu_.test().StreamBeginCapture(blocking, cuda::kModeRelaxed),
+                "capturing");
+    const auto legacy = events.Identify(nullptr);
+    ASSERT_TRUE(legacy.ok()) << legacy.status().message();
+    EXPECT_FALSE(legacy->takes_events || legacy->is_capturing);
+    EXPECT_EQ(events.captures().may_be_unannounced(), !is_announced);
+    cuda::Graph graph = nullptr;
+    EXPECT_EQ(gpu_.test().StreamEndCapture(blocking, &graph), cuda::kSuccess);
+    gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying the graph");
+    if (is_announced) events.Withdraw(blocking);
+  }
+  EXPECT_TRUE(events.Identify(nullptr)->takes_events);
+  gpu_.Expect(gpu_.test().StreamDestroy(blocking), "destroying a stream");
 }
 
 }  // namespace
