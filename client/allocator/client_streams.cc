@@ -128,11 +128,6 @@ bool Client::TryRecord(cuda::Event& event, cudaStream_t stream) {
     if (!made.ok()) return false;
     event = *made;
   }
-  if (stream == nullptr || stream == cuda::kLegacyStream) {
-    // Another stream may be capturing, which this would spoil.
-    const Result<StreamUse> use = events_->Identify(stream);
-    if (!use.ok() || !use->takes_events) return false;
-  }
   return events_->Record(event, stream).ok();
 }
 
@@ -153,15 +148,13 @@ void Client::RecordIfDue(const StreamUse& use, cudaStream_t stream) {
 
 // Rule O7.
 bool Client::RecordAll() {
-  if (events_ == nullptr || events_->captures().may_be_unannounced()) {
-    return false;
-  }
+  if (events_ == nullptr) return false;
   cuda::Event event = nullptr;
   uint64_t last = 0;
   {
     MutexLock lock(mu_);
     OrderedBlocks& ordered = slabs_.ordered();
-    if (ordered.is_any_capturing() || !ordered.HasUncovered()) return false;
+    if (!ordered.HasUncovered()) return false;
     event = ordered.TakeSpare();
     last = ordered.last_number();
   }

@@ -2,8 +2,6 @@
 
 #include <map>
 
-#include "base/mutex.h"
-
 namespace vrampool::client {
 namespace {
 
@@ -31,6 +29,38 @@ std::shared_ptr<CaptureGuard> CaptureGuard::Of(cuda::Context context) {
     known = guard;
   }
   return guard;
+}
+
+bool CaptureGuard::is_any_announced() const {
+  MutexLock lock(mu_);
+  return announced_ > 0;
+}
+
+CaptureGuard::Passage::Passage(CaptureGuard& guard, Reach reach)
+    : guard_(guard) {
+  if (reach == Reach::kAllStreams && guard.may_be_unannounced()) return;
+  MutexLock lock(guard_.mu_);
+  if (guard_.announced_ > 0) return;
+  ++guard_.passages_;
+  is_open_ = true;
+}
+
+CaptureGuard::Passage::~Passage() {
+  if (!is_open_) return;
+  MutexLock lock(guard_.mu_);
+  if (--guard_.passages_ == 0) guard_.closed_.NotifyAll();
+}
+
+CaptureGuard::Announced::Announced(CaptureGuard& guard) : guard_(&guard) {
+  MutexLock lock(guard.mu_);
+  ++guard.announced_;
+  while (guard.passages_ > 0) guard.closed_.Wait(lock);
+}
+
+CaptureGuard::Announced::~Announced() {
+  if (guard_ == nullptr) return;
+  MutexLock lock(guard_->mu_);
+  --guard_->announced_;
 }
 
 }  // namespace vrampool::client

@@ -50,7 +50,7 @@ class GpuContext {
   cuda::Device device() const { return device_; }
   cuda::Context context() const { return context_; }
   const std::string& uuid() const { return uuid_; }
-  CaptureGuard& captures() const { return *captures_; }
+  const std::shared_ptr<CaptureGuard>& captures() const { return captures_; }
 
   // OK for kSuccess. Else what the driver said while `doing` it ("mapping a
   // slab"):

@@ -22,27 +22,25 @@ class GpuStreamEvents final : public StreamEvents {
  public:
   explicit GpuStreamEvents(std::shared_ptr<const GpuContext> gpu);
 
-  CaptureGuard& captures() override { return gpu_->captures(); }
   StreamKey QuickKey(cudaStream_t stream) override;
   Result<StreamUse> Identify(cudaStream_t stream) override;
   Result<StreamUse> Announce(cudaStream_t stream) override;
   void Withdraw(cudaStream_t stream) override;
   Result<cuda::Event> Create() override;
   void Destroy(cuda::Event event) override;
-  Status Record(cuda::Event event, cudaStream_t stream) override;
-  Status RecordAll(cuda::Event event) override;
   bool IsDone(cuda::Event event) override;
-  Status MakeWait(cudaStream_t stream, cuda::Event event) override;
   Status Synchronize() override;
   Status WatchGraph(cuda::Graph graph, cuda::HostFunction ended,
                     void* data) override;
 
  private:
+  Status RecordNow(cuda::Event event, cudaStream_t stream) override;
+  Status RecordAllNow(cuda::Event event) override;
+  Status MakeWaitNow(cudaStream_t stream, cuda::Event event) override;
   // Of a stream that captures. The driver's answer to who it is would be an
   // error, and would spoil the capture.
   StreamUse CapturingUse(cudaStream_t stream) VRAMPOOL_EXCLUDES(mu_);
   bool IsAnnounced(cudaStream_t stream) VRAMPOOL_EXCLUDES(mu_);
-  bool IsAnyAnnounced() VRAMPOOL_EXCLUDES(mu_);
 
   using RecordAllFunction = cuda::Result (*)(cuda::Context, cuda::Event);
 
@@ -53,7 +51,11 @@ class GpuStreamEvents final : public StreamEvents {
   std::atomic<StreamKey> legacy_key_{kUnknownStream};
 
   Mutex mu_;
-  std::map<cudaStream_t, StreamUse> announced_ VRAMPOOL_GUARDED_BY(mu_);
+  struct AnnouncedStream {
+    StreamUse use;
+    CaptureGuard::Announced capture;
+  };
+  std::map<cudaStream_t, AnnouncedStream> announced_ VRAMPOOL_GUARDED_BY(mu_);
   uint64_t strangers_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };
 

@@ -2,6 +2,8 @@
 // of a fake clock.
 
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <thread>
 #include <vector>
 
@@ -251,6 +253,54 @@ TEST_F(ClientStreamTest, NothingSpoilsCapturesThatAreToBeDetected) {
   streams_->BeginCapture(t_);
   EXPECT_TRUE((*client)->Trim().ok());
   EXPECT_EQ(streams_->records_of_all(), 0u);
+}
+
+TEST_F(ClientStreamTest, AnAnnouncedCaptureIsNotSpoiltByAnyClientOfTheGpu) {
+  const auto client = Open();
+  const auto other = Open();
+  FillWithUncovered(*client);
+  ASSERT_TRUE(other->BeginCapture(t_).ok());
+  streams_->BeginCapture(t_);
+  const cudaStream_t third = streams_->Make();
+  EXPECT_EQ(Ask(*client, kMiB, third).status().code(), VRAMPOOL_OVER_QUOTA);
+  EXPECT_EQ(streams_->records_of_all(), 0u);
+  streams_->EndCapture(t_);
+  ASSERT_TRUE(other->EndCapture(t_, nullptr).ok());
+  (void)Take(*client, kMiB, third);
+  EXPECT_EQ(streams_->records_of_all(), 1u);
+}
+
+TEST_F(ClientStreamTest, ACaptureBeginsOnlyWhenNothingWouldSpoilIt) {
+  const auto client = Open();
+  FillWithUncovered(*client);
+  std::promise<void> begun;
+  std::future<void> has_begun = begun.get_future();
+  std::thread capturing;
+  streams_->OnRecordAll([&] {
+    capturing = std::thread([&] {
+      EXPECT_TRUE(client->BeginCapture(t_).ok());
+      streams_->BeginCapture(t_);
+      begun.set_value();
+    });
+    while (!streams_->captures().is_any_announced()) std::this_thread::yield();
+    EXPECT_EQ(has_begun.wait_for(std::chrono::milliseconds(50)),
+              std::future_status::timeout);
+  });
+  (void)Take(*client, 4 * kMiB, streams_->Make());
+  has_begun.wait();
+  capturing.join();
+  EXPECT_EQ(streams_->records_of_all(), 1u);
+  streams_->EndCapture(t_);
+  EXPECT_TRUE(client->EndCapture(t_, nullptr).ok());
+}
+
+TEST_F(ClientStreamTest, OneEndEndsWhatWasAnnouncedTwice) {
+  const auto client = Open();
+  ASSERT_TRUE(client->BeginCapture(s_).ok());
+  EXPECT_EQ(client->BeginCapture(s_).code(), VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_TRUE(streams_->captures().is_any_announced());
+  ASSERT_TRUE(client->EndCapture(s_, nullptr).ok());
+  EXPECT_FALSE(streams_->captures().is_any_announced());
 }
 
 // What was freed in it has no work that an event could tell about.

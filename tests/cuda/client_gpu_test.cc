@@ -181,5 +181,46 @@ TEST_F(ClientGpuTest, TheLegacyStreamTellsOfACaptureWithoutSpoilingIt) {
   gpu_.Expect(gpu_.test().StreamDestroy(blocking), "destroying a stream");
 }
 
+// From the announcement on, not from the capture's beginning: in between it
+// would be too late to look.
+TEST_F(ClientGpuTest, TheLegacyStreamTakesNoEventsWhileACaptureIsAnnounced) {
+  GpuStreamEvents events(context_);
+  auto others = std::make_unique<GpuStreamEvents>(context_);
+  const TestStream stream(gpu_);
+  const TestStream other(gpu_);
+  const cuda::Event event = *events.Create();
+  ASSERT_TRUE(others->Announce(stream.get()).ok());
+  EXPECT_FALSE(events.Identify(nullptr)->takes_events);
+  EXPECT_EQ(events.RecordAll(event).code(), VRAMPOOL_UNAVAILABLE);
+  for (const cuda::Stream legacy : {cuda::Stream{}, cuda::kLegacyStream}) {
+    EXPECT_EQ(events.Record(event, legacy).code(), VRAMPOOL_UNAVAILABLE);
+    EXPECT_EQ(events.MakeWait(legacy, event).code(), VRAMPOOL_UNAVAILABLE);
+  }
+  EXPECT_TRUE(events.Record(event, other.get()).ok());
+  EXPECT_TRUE(events.MakeWait(other.get(), event).ok());
+  others.reset();  // Its captures with it.
+  EXPECT_TRUE(events.Record(event, nullptr).ok());
+  EXPECT_TRUE(events.MakeWait(nullptr, event).ok());
+  EXPECT_FALSE(events.captures().may_be_unannounced());
+  events.Destroy(event);
+}
+
+TEST_F(ClientGpuTest, TheLegacyStreamTakesNoEventThatSpoilsACapture) {
+  GpuStreamEvents events(context_);
+  cuda::Stream blocking = nullptr;
+  gpu_.Expect(gpu_.test().StreamCreate(&blocking, cuda::kStreamDefault),
+              "making a stream");
+  const cuda::Event event = *events.Create();
+  gpu_.Expect(gpu_.test().StreamBeginCapture(blocking, cuda::kModeRelaxed),
+              "capturing");
+  EXPECT_EQ(events.Record(event, nullptr).code(), VRAMPOOL_UNAVAILABLE);
+  EXPECT_EQ(events.RecordAll(event).code(), VRAMPOOL_UNAVAILABLE);
+  cuda::Graph graph = nullptr;
+  EXPECT_EQ(gpu_.test().StreamEndCapture(blocking, &graph), cuda::kSuccess);
+  gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying the graph");
+  gpu_.Expect(gpu_.test().StreamDestroy(blocking), "destroying a stream");
+  events.Destroy(event);
+}
+
 }  // namespace
 }  // namespace vrampool::client
