@@ -100,14 +100,19 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
                    .takes_events = takes_events};
 }
 
+GpuStreamEvents::Name GpuStreamEvents::NameOf(cudaStream_t stream) {
+  return {stream, stream == cuda::kPerThreadStream ? std::this_thread::get_id()
+                                                   : std::thread::id()};
+}
+
 bool GpuStreamEvents::IsAnnounced(cudaStream_t stream) {
   MutexLock lock(mu_);
-  return announced_.count(stream) != 0;
+  return announced_.count(NameOf(stream)) != 0;
 }
 
 StreamUse GpuStreamEvents::CapturingUse(cudaStream_t stream) {
   MutexLock lock(mu_);
-  const auto known = announced_.find(stream);
+  const auto known = announced_.find(NameOf(stream));
   StreamUse use;
   if (known != announced_.end()) {
     use = known->second.use;
@@ -130,13 +135,14 @@ Result<StreamUse> GpuStreamEvents::Announce(cudaStream_t stream) {
   }
   MutexLock lock(mu_);
   announced_.insert_or_assign(
-      stream, AnnouncedStream{.use = use, .capture = std::move(capture)});
+      NameOf(stream),
+      AnnouncedStream{.use = use, .capture = std::move(capture)});
   return use;
 }
 
 void GpuStreamEvents::Withdraw(cudaStream_t stream) {
   MutexLock lock(mu_);
-  announced_.erase(stream);
+  announced_.erase(NameOf(stream));
 }
 
 Result<cuda::Event> GpuStreamEvents::Create() {

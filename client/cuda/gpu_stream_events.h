@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "base/mutex.h"
@@ -55,7 +56,10 @@ class GpuStreamEvents final : public StreamEvents {
     StreamUse use;
     CaptureGuard::Announced capture;
   };
-  std::map<cudaStream_t, AnnouncedStream> announced_ VRAMPOOL_GUARDED_BY(mu_);
+  // One handle names each thread's default stream: then whose, too.
+  using Name = std::pair<cudaStream_t, std::thread::id>;
+  static Name NameOf(cudaStream_t stream);
+  std::map<Name, AnnouncedStream> announced_ VRAMPOOL_GUARDED_BY(mu_);
   uint64_t strangers_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };
 

@@ -5,6 +5,9 @@
 
 #include <array>
 #include <cstring>
+#include <functional>
+#include <memory>
+#include <thread>
 #include <vector>
 
 #include "base/cuda/driver.h"
@@ -179,6 +182,32 @@ TEST_F(ClientGpuTest, TheLegacyStreamTellsOfACaptureWithoutSpoilingIt) {
   }
   EXPECT_TRUE(events.Identify(nullptr)->takes_events);
   gpu_.Expect(gpu_.test().StreamDestroy(blocking), "destroying a stream");
+}
+
+// One handle names the default streams of all threads.
+TEST_F(ClientGpuTest, CapturesOfPerThreadStreamsAreToldApart) {
+  GpuStreamEvents events(context_);
+  const cuda::Stream own = cuda::kPerThreadStream;
+  const auto capture = [&](const std::function<void(StreamKey)>& inside) {
+    const auto announced = events.Announce(own);
+    ASSERT_TRUE(announced.ok()) << announced.status().message();
+    ASSERT_EQ(gpu_.test().StreamBeginCapture(own, cuda::kModeThreadLocal),
+              cuda::kSuccess);
+    inside(announced->key);
+    EXPECT_EQ(events.Identify(own)->key, announced->key);
+    cuda::Graph graph = nullptr;
+    EXPECT_EQ(gpu_.test().StreamEndCapture(own, &graph), cuda::kSuccess);
+    EXPECT_EQ(gpu_.test().GraphDestroy(graph), cuda::kSuccess);
+    events.Withdraw(own);
+    EXPECT_EQ(events.Identify(own)->key, announced->key);
+  };
+  capture([&](StreamKey mine) {
+    std::thread([&] {
+      gpu_.MakeCurrent();
+      capture([&](StreamKey others) { EXPECT_NE(others, mine); });
+    }).join();
+  });
+  EXPECT_FALSE(events.captures().may_be_unannounced());
 }
 
 // From the announcement on, not from the capture's beginning: in between it
