@@ -59,7 +59,13 @@ inline constexpr Result kLaunchFailed = 719;
 inline constexpr Result kNotPermitted = 800;
 inline constexpr Result kNotSupported = 801;
 inline constexpr Result kStreamCaptureUnsupported = 900;
+inline constexpr Result kLastCaptureError = 909;
 inline constexpr Result kUnknown = 999;
+
+// "Not while a stream is being captured."
+constexpr bool IsCaptureError(Result error) {
+  return error >= kStreamCaptureUnsupported && error <= kLastCaptureError;
+}
 
 using Device = int;  // CUdevice: an index in this process's order.
 using DevicePtr = unsigned long long;

@@ -1,6 +1,7 @@
 #include "client/allocator/block_allocator.h"
 
 #include <algorithm>
+#include <new>
 #include <set>
 
 #include "base/check.h"
@@ -26,10 +27,19 @@ bool IsServable(uint64_t bytes, uint64_t alignment) {
 
 void BlockAllocator::AddSlab(SlabKey slab, uint64_t base, uint64_t size) {
   VRAMPOOL_CHECK(size > 0 && size % kQuantum == 0 && base % kQuantum == 0);
-  const auto [added, is_new] =
-      spans_.emplace(slab, Span{.key = slab, .base = base, .size = size});
-  VRAMPOOL_CHECK(is_new);
-  by_base_[base] = &added->second;
+  arena_.Reserve(1);
+  (void)ShareOf({});
+  Span*& at_base = by_base_[base];
+  VRAMPOOL_CHECK(at_base == nullptr && spans_.count(slab) == 0);
+  std::map<SlabKey, Span>::iterator added;
+  try {
+    added = spans_.emplace(slab, Span{.key = slab, .base = base, .size = size})
+                .first;
+  } catch (const std::bad_alloc&) {
+    by_base_.erase(base);
+    throw;
+  }
+  at_base = &added->second;
   IndexFree(NewFree(added->second, {.address = base, .extent = size}, nullptr));
 }
 
@@ -126,6 +136,15 @@ Block* BlockAllocator::Carve(const Fit& fit, uint64_t extent, uint64_t bytes,
   const uint64_t end = fit.address + extent;
   Block* at = fit.piece;
   while (at->address + at->extent <= fit.address) at = at->behind;
+  size_t row = 0;
+  for (const Block* one = at; one != nullptr && one->address < end;
+       one = one->behind) {
+    ++row;
+  }
+  // From the table's entry on nothing throws, PutBack() included.
+  arena_.Reserve(row + 2);
+  if (parts != nullptr) parts->reserve(row);
+  table_->Enter(fit.address, at);
   Span& span = *at->span;
   Block* taken = nullptr;
   for (Block* next = nullptr; at != nullptr && at->address < end; at = next) {
@@ -162,15 +181,17 @@ Block* BlockAllocator::Carve(const Fit& fit, uint64_t extent, uint64_t bytes,
   taken->asked_bytes.store(bytes, std::memory_order_relaxed);
   taken->SetPhase(BlockPhase::kHeld);
   ++span.blocks;
-  table_->Enter(taken->address, taken);
   return taken;
 }
 
-void BlockAllocator::PutBack(Block* block, const std::vector<Part>& parts) {
+void BlockAllocator::PutBack(Block* block, const std::vector<Part>& parts,
+                             const OwnerOf& owner_of) {
+  arena_.Reserve(parts.size());
   Span& span = *block->span;
   --span.blocks;
   table_->Remove(block->address);
-  for (const Part& part : parts) {
+  for (Part part : parts) {
+    part.owner = owner_of(part);
     MergeAndIndex(NewFree(span, part, block->before));
   }
   Block* const last = block->before;
@@ -201,14 +222,16 @@ std::vector<SlabKey> BlockAllocator::Pass(Owner from, uint64_t number,
        one = one->next_owned) {
     if (one->number <= number) passing.push_back(one);
   }
-  std::set<SlabKey> slabs;
+  std::set<SlabKey> found;
+  for (const Block* const piece : passing) found.insert(piece->slab);
+  std::vector<SlabKey> slabs(found.begin(), found.end());
+  (void)ShareOf(to);  // From here on nothing throws.
   for (Block* const piece : passing) {
-    slabs.insert(piece->slab);
     UnindexFree(piece);
     piece->owner = to;
     MergeAndIndex(piece);
   }
-  return {slabs.begin(), slabs.end()};
+  return slabs;
 }
 
 std::vector<Owner> BlockAllocator::Owners() const {
@@ -358,8 +381,9 @@ OwnerShare& BlockAllocator::ShareOf(const Owner& owner) {
 }
 
 void BlockAllocator::DropEmptyShares() {
-  std::erase_if(shares_,
-                [](const auto& entry) { return entry.second.pieces == 0; });
+  std::erase_if(shares_, [](const auto& entry) {
+    return entry.second.pieces == 0 && !entry.first.is_everyone();
+  });
 }
 
 void BlockAllocator::CheckPiece(const Block& piece) const {

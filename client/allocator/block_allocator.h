@@ -67,6 +67,8 @@ class BlockAllocator {
   // Beyond any address space: larger requests fail without a look.
   static constexpr uint64_t kMaxBytes = uint64_t{1} << 47;
 
+  // What throws std::bad_alloc has then changed nothing, but for Free().
+
   // Adds a slab, wholly free. REQUIRES: a new key; base and size multiples of
   // kQuantum, size > 0; no overlap with another slab.
   void AddSlab(SlabKey slab, uint64_t base, uint64_t size);
@@ -100,11 +102,20 @@ class BlockAllocator {
   Block* AllocateWhere(uint64_t bytes, uint64_t alignment,
                        const Fitness& is_fit, std::vector<Part>* parts);
 
-  // Undoes one of the two: the parts are free again as they were.
-  void PutBack(Block* block, const std::vector<Part>& parts);
+  // Undoes one of the two: the parts are free again, each for whom `owner_of`
+  // says (an owner that was there before, or everyone). Throws nothing when it
+  // comes at once.
+  using OwnerOf = std::function<Owner(const Part& part)>;
+  void PutBack(Block* block, const std::vector<Part>& parts,
+               const OwnerOf& owner_of);
+
+  // The next Free() for `owner` throws nothing, if nobody else's comes before
+  // it. Throws std::bad_alloc.
+  void PrepareFree(const Owner& owner) { (void)ShareOf(owner); }
 
   // The block becomes a free piece of `owner`, by that free of its stream.
-  // REQUIRES: a block of Allocate().
+  // REQUIRES: a block of Allocate(). Throws std::bad_alloc without
+  // PrepareFree().
   void Free(Block* block, Owner owner = {}, uint64_t number = 0);
 
   // What is `from`'s, by frees up to `number`, becomes `to`'s. The slabs that

@@ -16,11 +16,17 @@ namespace vrampool::client {
 
 class BlockArena {
  public:
+  // The next `count` calls of Take() throw nothing. Throws std::bad_alloc.
+  void Reserve(size_t count) {
+    while (spares_ < count) Grow();
+  }
+
   // A free piece without a place. Throws std::bad_alloc.
   Block* Take() {
     if (spare_ == nullptr) Grow();
     Block* const block = spare_;
     spare_ = block->next_fit;
+    --spares_;
     block->next_fit = nullptr;
     return block;
   }
@@ -30,6 +36,7 @@ class BlockArena {
     Clear(*block);
     block->next_fit = spare_;
     spare_ = block;
+    ++spares_;
   }
 
  private:
@@ -54,10 +61,12 @@ class BlockArena {
       chunk[i].next_fit = spare_;
       spare_ = &chunk[i];
     }
+    spares_ += kChunk;
   }
 
   std::vector<std::unique_ptr<Block[]>> chunks_;
   Block* spare_ = nullptr;
+  size_t spares_ = 0;
 };
 
 }  // namespace vrampool::client

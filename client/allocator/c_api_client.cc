@@ -88,6 +88,7 @@ using vrampool::client::CheckHandle;
 using vrampool::client::Client;
 using vrampool::client::Guarded;
 using vrampool::client::Status;
+using vrampool::client::StreamKey;
 
 namespace {
 
@@ -95,22 +96,25 @@ uint64_t Site(const void* caller) { return reinterpret_cast<uint64_t>(caller); }
 
 // By this thread's cache, or null.
 void* AllocateQuickly(vrampool_client* client, size_t bytes,
-                      cudaStream_t stream, const void* caller) {
-  void* const p = client->client->AllocateQuickly(bytes, stream, Site(caller));
+                      cudaStream_t stream, const void* caller,
+                      StreamKey& asked) {
+  void* const p =
+      client->client->AllocateQuickly(bytes, stream, Site(caller), &asked);
   if (p != nullptr) vrampool::client::ReportOk();
   return p;
 }
 
 void Deallocate(vrampool_client* client, void* p, size_t bytes,
                 cudaStream_t stream) {
+  StreamKey asked = vrampool::client::kUnknownStream;
   if (vrampool::client::IsUsable(client) &&
-      client->client->FreeQuickly(p, bytes, stream)) {
+      client->client->FreeQuickly(p, bytes, stream, &asked)) {
     vrampool::client::ReportOk();
     return;
   }
   Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
-    return client->client->FreeSlowly(p, bytes, stream, false);
+    return client->client->FreeSlowly(p, bytes, stream, false, asked);
   });
 }
 
@@ -182,17 +186,20 @@ vrampool_status vrampool_client_info(vrampool_client* client,
 void* vrampool_allocate(size_t bytes, cudaStream_t stream) {
   const void* const caller = __builtin_return_address(0);
   vrampool_client* const opened = vrampool::client::OpenedDefaultClient();
+  StreamKey asked = vrampool::client::kUnknownStream;
   if (vrampool::client::IsUsable(opened)) {
-    void* const p = AllocateQuickly(opened, bytes, stream, caller);
+    void* const p = AllocateQuickly(opened, bytes, stream, caller, asked);
     if (p != nullptr) return p;
   }
   if (bytes == 0) {  // Needs no client, so none is opened.
     vrampool::client::ReportOk();
     return nullptr;
   }
-  return vrampool::client::AllocateFrom(
-      vrampool::client::DefaultClient(),
-      vrampool::client::RequestOf(bytes, stream, caller));
+  vrampool::client::BlockRequest request =
+      vrampool::client::RequestOf(bytes, stream, caller);
+  request.asked_key = asked;
+  return vrampool::client::AllocateFrom(vrampool::client::DefaultClient(),
+                                        request);
 }
 
 void vrampool_deallocate(void* p, size_t bytes, cudaStream_t stream) {
@@ -205,13 +212,16 @@ void vrampool_deallocate(void* p, size_t bytes, cudaStream_t stream) {
 void* vrampool_client_allocate(vrampool_client* client, size_t bytes,
                                cudaStream_t stream) {
   const void* const caller = __builtin_return_address(0);
+  StreamKey asked = vrampool::client::kUnknownStream;
   if (vrampool::client::IsUsable(client)) {
-    void* const p = AllocateQuickly(client, bytes, stream, caller);
+    void* const p = AllocateQuickly(client, bytes, stream, caller, asked);
     if (p != nullptr) return p;
   }
-  return vrampool::client::AllocateFrom(
-      vrampool::client::Checked(client),
-      vrampool::client::RequestOf(bytes, stream, caller));
+  vrampool::client::BlockRequest request =
+      vrampool::client::RequestOf(bytes, stream, caller);
+  request.asked_key = asked;
+  return vrampool::client::AllocateFrom(vrampool::client::Checked(client),
+                                        request);
 }
 
 void* vrampool_client_allocate_aligned(vrampool_client* client, size_t bytes,

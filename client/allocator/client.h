@@ -78,14 +78,16 @@ class Client final : private LinkEvents {
               bool is_careful = false);
 
   // The same from this thread's cache (client_cache.cc), under the tag that the
-  // thread has set. Null, or false: nothing has happened, go the slow way.
-  void* AllocateQuickly(uint64_t bytes, cudaStream_t stream,
-                        uint64_t call_site);
-  bool FreeQuickly(void* p, uint64_t bytes, cudaStream_t stream);
-  // And without a look there.
+  // thread has set. Null, or false: nothing has happened, go the slow way, with
+  // the stream's key if `*asked` was set to it.
+  void* AllocateQuickly(uint64_t bytes, cudaStream_t stream, uint64_t call_site,
+                        StreamKey* asked = nullptr);
+  bool FreeQuickly(void* p, uint64_t bytes, cudaStream_t stream,
+                   StreamKey* asked = nullptr);
+  // And without a look there. Throw std::bad_alloc, and nothing has happened.
   Result<void*> AllocateSlowly(BlockRequest request);
   Status FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
-                    bool is_careful);
+                    bool is_careful, StreamKey asked = kUnknownStream);
 
   // Returns every idle slab; waits for those that are on their way. Never
   // waits for the GPU.
@@ -189,6 +191,10 @@ class Client final : private LinkEvents {
   bool DrainCaches(ThreadCaches::Which which) VRAMPOOL_REQUIRES(mu_);
   bool ReleaseBatches(const ThreadCaches::Batches& batches)
       VRAMPOOL_REQUIRES(mu_);
+  OrderedBlocks::Going ReleaseShed(const BlockList& blocks,
+                                   const StreamUse& use, bool is_eager)
+      VRAMPOOL_REQUIRES(mu_);
+  void ReleasePutAside() VRAMPOOL_REQUIRES(mu_);
   void CloseCaches() VRAMPOOL_REQUIRES(mu_);
   std::chrono::milliseconds ScavengePeriod() const;
   void Scavenge();
@@ -226,14 +232,19 @@ class Client final : private LinkEvents {
                     SlabKey& key, SlabParcel& parcel);
 
   // The order of streams (client_streams.cc).
-  Result<StreamUse> Identify(cudaStream_t stream, bool is_careful);
-  Result<StreamUse> IdentifyForFree(cudaStream_t stream, bool is_careful);
+  Result<StreamUse> Identify(cudaStream_t stream, bool is_careful,
+                             StreamKey asked);
+  Result<StreamUse> IdentifyForFree(cudaStream_t stream, bool is_careful,
+                                    StreamKey asked);
+  static StreamUse UseOf(StreamKey key);
   // The application's block that begins there, taken from it.
   Result<Block*> TakeLive(void* p, uint64_t bytes) VRAMPOOL_REQUIRES(mu_);
   void RecordFree(OrderedBlocks::Going going, cudaStream_t stream);
+  bool TryRecord(cuda::Event& event, cudaStream_t stream);
   void RecordIfDue(const StreamUse& use, cudaStream_t stream);
   // True if frees are covered now that were not.
   bool RecordAll();
+  bool TryRecordAll(cuda::Event& event);
   void SettleSoon();
   void CoverIdle();
   // Asks the driver what is done, and lets go what graphs kept that have ended.
@@ -248,6 +259,7 @@ class Client final : private LinkEvents {
 
   // Giving back (client_return.cc).
   void Maintain();
+  void MaintainOnce();
   // False: the thread is to end.
   bool AwaitWork();
   std::optional<TimePoint> NextDue() VRAMPOOL_REQUIRES(mu_);
@@ -332,6 +344,8 @@ class Client final : private LinkEvents {
   CondVar maintenance_wanted_;
   SlabSet slabs_ VRAMPOOL_GUARDED_BY(mu_);
   ThreadCaches caches_ VRAMPOOL_GUARDED_BY(mu_);
+  // Out of caches, for want of memory to free them.
+  BlockList put_aside_ VRAMPOOL_GUARDED_BY(mu_);
   TimePoint scavenged_at_ VRAMPOOL_GUARDED_BY(mu_) =
       std::chrono::steady_clock::now();
   // Since when slabs wait for frees that no event covers.

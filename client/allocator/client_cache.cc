@@ -52,19 +52,22 @@ StreamKey Client::QuickKey(cudaStream_t stream) const {
 }
 
 void* Client::AllocateQuickly(uint64_t bytes, cudaStream_t stream,
-                              uint64_t call_site) {
+                              uint64_t call_site, StreamKey* asked) {
   const ThreadHead& head = thread_head;
   if (head.client != serial_ || bytes == 0) return nullptr;
   if (is_slow_.load(std::memory_order_acquire)) return nullptr;
   const StreamKey key = QuickKey(stream);
   if (key == kUnknownStream) return nullptr;
-  return head.cache->Allocate({.bytes = bytes,
-                               .stream = key,
-                               .call_site = call_site,
-                               .tag_version = head.tag_version});
+  void* const p = head.cache->Allocate({.bytes = bytes,
+                                        .stream = key,
+                                        .call_site = call_site,
+                                        .tag_version = head.tag_version});
+  if (p == nullptr && asked != nullptr) *asked = key;
+  return p;
 }
 
-bool Client::FreeQuickly(void* p, uint64_t bytes, cudaStream_t stream) {
+bool Client::FreeQuickly(void* p, uint64_t bytes, cudaStream_t stream,
+                         StreamKey* asked) {
   const ThreadHead& head = thread_head;
   if (head.client != serial_) return false;
   if (is_slow_.load(std::memory_order_acquire)) return false;
@@ -75,17 +78,14 @@ bool Client::FreeQuickly(void* p, uint64_t bytes, cudaStream_t stream) {
   if (freed.is_first || freed.shed.count > 0) [[unlikely]] {
     AfterFree(freed, key, stream);
   }
+  if (!freed.is_done && asked != nullptr) *asked = key;
   return freed.is_done;
 }
 
-// Still inside the call of the free: the stream is alive. Whatever it is found
-// to be now, the blocks were freed on the one that it was.
+// Still inside the call of the free: the stream is alive, and has just said who
+// it is. Throws nothing, as the block has been freed.
 void Client::AfterFree(const ThreadCache::Freed& freed, StreamKey key,
                        cudaStream_t stream) {
-  const Result<StreamUse> now = Identify(stream, true);
-  StreamUse use;
-  use.key = key;
-  use.takes_events = now.ok() && now->key == key && now->takes_events;
   OrderedBlocks::Going going;
   {
     MutexLock lock(mu_);
@@ -94,16 +94,46 @@ void Client::AfterFree(const ThreadCache::Freed& freed, StreamKey key,
       WakeMaintenance();  // It may be asleep for longer.
     }
     if (freed.shed.count > 0) {
-      going = slabs_.ReleaseCached(freed.shed, use);
+      going = ReleaseShed(freed.shed, UseOf(key), has_streams_.load());
     }
     NoteIdle();
   }
   RecordFree(going, stream);
 }
 
+// Without memory for it the blocks are put aside, as freed on their stream.
+OrderedBlocks::Going Client::ReleaseShed(const BlockList& blocks,
+                                         const StreamUse& use, bool is_eager) {
+  try {
+    return slabs_.ReleaseCached(blocks, use, is_eager);
+  } catch (const std::bad_alloc&) {
+    BlockList rest = blocks;
+    while (rest.count > 0) {
+      Block* const block = rest.Pop();
+      block->next_owner = {.stream = use.key};
+      put_aside_.Push(block);
+    }
+    return {};
+  }
+}
+
 bool Client::DrainCaches(ThreadCaches::Which which) {
-  if (!caches_.is_warm()) return false;
-  return ReleaseBatches(caches_.TakeOut(which, current_->manifest()));
+  const bool has_aside = put_aside_.count > 0;
+  ReleasePutAside();
+  if (!caches_.is_warm()) return has_aside;
+  return ReleaseBatches(caches_.TakeOut(which, current_->manifest())) ||
+         has_aside;
+}
+
+void Client::ReleasePutAside() {
+  BlockList blocks = std::exchange(put_aside_, {});
+  while (blocks.count > 0) {
+    BlockList one;
+    one.Push(blocks.Pop());
+    StreamUse use;
+    use.key = one.first->next_owner.stream;
+    (void)ReleaseShed(one, use, false);
+  }
 }
 
 // No event is recorded for these: their streams may have ended.
@@ -111,7 +141,7 @@ bool Client::ReleaseBatches(const ThreadCaches::Batches& batches) {
   for (const auto& [stream, blocks] : batches) {
     StreamUse use;
     use.key = stream;
-    (void)slabs_.ReleaseCached(blocks, use);
+    (void)ReleaseShed(blocks, use, false);
   }
   return !batches.empty();
 }

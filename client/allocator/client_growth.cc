@@ -75,8 +75,8 @@ void* AddressOf(const Block* block) {
 Result<void*> Client::Allocate(BlockRequest request) {
   if (!request.is_careful && request.alignment <= BlockAllocator::kQuantum &&
       request.tag_version == thread_head.tag_version) {
-    void* const p =
-        AllocateQuickly(request.bytes, request.stream, request.call_site);
+    void* const p = AllocateQuickly(request.bytes, request.stream,
+                                    request.call_site, &request.asked_key);
     if (p != nullptr) return p;
   }
   return AllocateSlowly(request);
@@ -85,8 +85,9 @@ Result<void*> Client::Allocate(BlockRequest request) {
 Result<void*> Client::AllocateSlowly(BlockRequest request) {
   if (request.bytes == 0) return static_cast<void*>(nullptr);
   request.tag = TagOf(request);
-  VRAMPOOL_ASSIGN_OR_RETURN(request.use,
-                            Identify(request.stream, request.is_careful));
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      request.use,
+      Identify(request.stream, request.is_careful, request.asked_key));
   Result<void*> p = AllocateOrGrow(request);
   if (p.ok()) {
     RecordIfDue(request.use, request.stream);

@@ -1,6 +1,7 @@
 // Giving slabs back: by the maintenance thread, and when asked to.
 
 #include <algorithm>
+#include <new>
 
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
@@ -80,21 +81,29 @@ bool Client::AwaitWork() {
 
 void Client::Maintain() {
   while (AwaitWork()) {
-    Scavenge();
-    (void)Settle();
-    CoverIdle();
-    SlabSet::Departures idle;
-    std::vector<SessionPtr> forgotten;
-    {
-      MutexLock lock(mu_);
-      const bool is_all = is_reclaim_wanted_ || waiting_growths_ > 0;
-      if (is_all) (void)DrainCaches(ThreadCaches::Which::kAll);
-      is_reclaim_wanted_ = false;
-      idle = TakeIdle(is_all ? SlabSet::Which::kAll : SlabSet::Which::kSurplus);
-      forgotten = TakeForgottenSessions();
+    try {
+      MaintainOnce();
+    } catch (const std::bad_alloc&) {  // Memory may come back.
+      std::this_thread::sleep_for(kSettlePeriod);
     }
-    GiveBack(std::move(idle));
   }
+}
+
+void Client::MaintainOnce() {
+  Scavenge();
+  (void)Settle();
+  CoverIdle();
+  SlabSet::Departures idle;
+  std::vector<SessionPtr> forgotten;
+  {
+    MutexLock lock(mu_);
+    const bool is_all = is_reclaim_wanted_ || waiting_growths_ > 0;
+    if (is_all) (void)DrainCaches(ThreadCaches::Which::kAll);
+    idle = TakeIdle(is_all ? SlabSet::Which::kAll : SlabSet::Which::kSurplus);
+    is_reclaim_wanted_ = false;
+    forgotten = TakeForgottenSessions();
+  }
+  GiveBack(std::move(idle));
 }
 
 SlabSet::Departures Client::TakeIdle(SlabSet::Which which) {
@@ -104,12 +113,16 @@ SlabSet::Departures Client::TakeIdle(SlabSet::Which which) {
   return idle;
 }
 
+// Without memory for it nobody waits for these; they leave all the same.
 void Client::NoteLeaving(const SlabSet::Departures& taken) {
-  for (const Slab& slab : taken.slabs) {
-    leaving_.insert({slab.session->serial(), slab.id});
-  }
-  for (const SlabSet::ParkedLease& parked : taken.parked) {
-    leaving_.insert({parked.session->serial(), parked.slab});
+  try {
+    for (const Slab& slab : taken.slabs) {
+      leaving_.insert({slab.session->serial(), slab.id});
+    }
+    for (const SlabSet::ParkedLease& parked : taken.parked) {
+      leaving_.insert({parked.session->serial(), parked.slab});
+    }
+  } catch (const std::bad_alloc&) {
   }
 }
 
@@ -165,7 +178,8 @@ void Client::GiveBackOne(Slab slab) {
 }
 
 void Client::NoteGone(SlabName slab) {
-  leaving_.erase(leaving_.find(slab));
+  const auto found = leaving_.find(slab);
+  if (found != leaving_.end()) leaving_.erase(found);
   ++gone_;
   changed_.NotifyAll();
 }

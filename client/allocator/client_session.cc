@@ -39,6 +39,9 @@ Result<std::unique_ptr<Client>> Client::Open(
       steady_clock::now() + milliseconds(client->settings_.wait_ms);
   VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session, client->AttachUntil(deadline));
   VRAMPOOL_RETURN_IF_ERROR(client->OpenDevice(*session, std::move(events)));
+  if (client->events_ != nullptr && client->settings_.detects_captures) {
+    client->events_->captures().NoteUnannounced();
+  }
   {
     MutexLock lock(client->mu_);
     client->Install(std::move(session));

@@ -2,6 +2,7 @@
 // streams (ordered_blocks.h). The driver is called without the lock.
 
 #include <algorithm>
+#include <new>
 #include <string>
 
 #include "base/status_macros.h"
@@ -14,26 +15,34 @@ using std::chrono::steady_clock;
 
 }  // namespace
 
-// As quickly as can be unless told to be careful.
-Result<StreamUse> Client::Identify(cudaStream_t stream, bool is_careful) {
+// As quickly as can be unless told to be careful. `asked` is what QuickKey()
+// has said in this call, if it was asked.
+Result<StreamUse> Client::Identify(cudaStream_t stream, bool is_careful,
+                                   StreamKey asked) {
   if (events_ == nullptr) return StreamUse();
+  if (is_careful) events_->captures().NoteUnannounced();
   if (!is_careful && !is_slow_.load(std::memory_order_acquire)) {
-    const StreamKey key = events_->QuickKey(stream);
-    if (key != kUnknownStream) {
-      return StreamUse{.key = key,
-                       .id = static_cast<uint64_t>(key) - 1,
-                       .is_capturing = false,
-                       .takes_events = true};
-    }
+    const StreamKey key =
+        asked != kUnknownStream ? asked : events_->QuickKey(stream);
+    if (key != kUnknownStream) return UseOf(key);
   }
   return events_->Identify(stream);
 }
 
+// Of a stream that answered QuickKey(): it does not capture.
+StreamUse Client::UseOf(StreamKey key) {
+  if (key == kNoStream) return {};
+  return {.key = key,
+          .id = static_cast<uint64_t>(key) - 1,
+          .is_capturing = false,
+          .takes_events = true};
+}
+
 // A free takes place on a GPU that has failed, too: nobody's work is left
 // there.
-Result<StreamUse> Client::IdentifyForFree(cudaStream_t stream,
-                                          bool is_careful) {
-  Result<StreamUse> use = Identify(stream, is_careful);
+Result<StreamUse> Client::IdentifyForFree(cudaStream_t stream, bool is_careful,
+                                          StreamKey asked) {
+  Result<StreamUse> use = Identify(stream, is_careful, asked);
   if (use.ok() || use.status().code() == VRAMPOOL_INVALID_ARGUMENT) return use;
   StreamUse unknown;
   unknown.key = kUnknownStream;
@@ -64,14 +73,15 @@ Result<Block*> Client::TakeLive(void* p, uint64_t bytes) {
 Status Client::Free(void* p, uint64_t bytes, cudaStream_t stream,
                     bool is_careful) {
   if (p == nullptr) return {};
-  if (!is_careful && FreeQuickly(p, bytes, stream)) return {};
-  return FreeSlowly(p, bytes, stream, is_careful);
+  StreamKey asked = kUnknownStream;
+  if (!is_careful && FreeQuickly(p, bytes, stream, &asked)) return {};
+  return FreeSlowly(p, bytes, stream, is_careful, asked);
 }
 
 Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
-                          bool is_careful) {
+                          bool is_careful, StreamKey asked) {
   VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use,
-                            IdentifyForFree(stream, is_careful));
+                            IdentifyForFree(stream, is_careful, asked));
   OrderedBlocks::Going going;
   {
     MutexLock lock(mu_);
@@ -79,7 +89,12 @@ Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
     // Large blocks are worth an event as soon as others could want them.
     const bool is_eager = is_careful || is_slow_.load() ||
                           (has_streams_.load() && bytes > kMaxSmall);
-    going = slabs_.ordered().BeginFree(block, use, is_eager);
+    try {
+      going = slabs_.ordered().BeginFree(block, use, is_eager);
+    } catch (const std::bad_alloc&) {
+      block->SetPhase(BlockPhase::kSpecial);  // The application's, as before.
+      throw;
+    }
     if (block->objects == 0) slabs_.Release(block);
     NoteIdle();
   }
@@ -88,38 +103,45 @@ Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
   return {};
 }
 
-// When it fails, the memory stays its stream's (rule O7).
+// When it fails, the memory stays its stream's (rule O7). Throws nothing, as it
+// comes when the block has changed hands.
 void Client::RecordFree(OrderedBlocks::Going going, cudaStream_t stream) {
   if (!going.wants_event) return;
-  Status recorded;
-  if (going.event == nullptr) {
-    Result<cuda::Event> made = events_->Create();
-    if (!made.ok()) return;
-    going.event = *made;
+  bool is_recorded = false;
+  try {
+    is_recorded = TryRecord(going.event, stream);
+  } catch (const std::bad_alloc&) {  // For a message of the driver's.
   }
-  if (stream == nullptr || stream == cuda::kLegacyStream) {
-    // Another stream may be capturing, which this would spoil.
-    const Result<StreamUse> use = events_->Identify(stream);
-    if (!use.ok() || !use->takes_events) {
-      recorded = {VRAMPOOL_UNAVAILABLE, "a capture is under way"};
-    }
-  }
-  if (recorded.ok()) recorded = events_->Record(going.event, stream);
+  if (going.event == nullptr) return;
   MutexLock lock(mu_);
-  if (recorded.ok()) {
+  if (is_recorded) {
     slabs_.ordered().NoteRecorded(going);
   } else {
     slabs_.ordered().GiveSpare(going.event);
   }
 }
 
+// Makes the event if there is none.
+bool Client::TryRecord(cuda::Event& event, cudaStream_t stream) {
+  if (event == nullptr) {
+    const Result<cuda::Event> made = events_->Create();
+    if (!made.ok()) return false;
+    event = *made;
+  }
+  return events_->Record(event, stream).ok();
+}
+
+// A want of memory leaves the event for a later call: the allocation that it
+// would come behind has happened.
 void Client::RecordIfDue(const StreamUse& use, cudaStream_t stream) {
   if (events_ == nullptr || !use.takes_events) return;
   OrderedBlocks::Going going;
-  {
+  try {
     MutexLock lock(mu_);
     if (!slabs_.ordered().IsEventDue(use.key)) return;
     going = slabs_.ordered().EndingFree(use);
+  } catch (const std::bad_alloc&) {
+    return;
   }
   RecordFree(going, stream);
 }
@@ -132,23 +154,32 @@ bool Client::RecordAll() {
   {
     MutexLock lock(mu_);
     OrderedBlocks& ordered = slabs_.ordered();
-    if (ordered.is_any_capturing() || !ordered.HasUncovered()) return false;
+    if (!ordered.HasUncovered()) return false;
     event = ordered.TakeSpare();
     last = ordered.last_number();
   }
-  if (event == nullptr) {
-    Result<cuda::Event> made = events_->Create();
-    if (!made.ok()) return false;
-    event = *made;
+  bool is_recorded = false;
+  try {
+    is_recorded = TryRecordAll(event);
+  } catch (const std::bad_alloc&) {
   }
-  const Status recorded = events_->RecordAll(event);
+  if (event == nullptr) return false;
   MutexLock lock(mu_);
-  if (recorded.ok()) {
+  if (is_recorded) {
     slabs_.ordered().NoteAllRecorded(last, event);
   } else {
     slabs_.ordered().GiveSpare(event);
   }
-  return recorded.ok();
+  return is_recorded;
+}
+
+bool Client::TryRecordAll(cuda::Event& event) {
+  if (event == nullptr) {
+    const Result<cuda::Event> made = events_->Create();
+    if (!made.ok()) return false;
+    event = *made;
+  }
+  return events_->RecordAll(event).ok();
 }
 
 // Slabs are idle but for frees that no event covers, and their streams have
@@ -174,11 +205,12 @@ bool Client::Settle() {
   bool has_changed = false;
   {
     MutexLock lock(mu_);
-    for (const CaptureId capture : ended_captures_) {
-      slabs_.NoteSettled(slabs_.ordered().ForgetCapture(capture));
+    while (!ended_captures_.empty()) {
+      slabs_.NoteSettled(
+          slabs_.ordered().ForgetCapture(ended_captures_.back()));
+      ended_captures_.pop_back();
       has_changed = true;
     }
-    ended_captures_.clear();
     questions = slabs_.ordered().Ask();
     settled_at_ = steady_clock::now();
   }
@@ -201,7 +233,9 @@ Result<Block*> Client::CutAcross(const BlockRequest& request) {
   BlockRequest careful = request;
   VRAMPOOL_ASSIGN_OR_RETURN(careful.use, events_->Identify(request.stream));
   Result<Block*> cut = TryAcross(careful);
-  if (!cut.ok() || *cut != nullptr || !RecordAll()) return cut;
+  if (!cut.ok() || *cut != nullptr) return cut;
+  // What captures could not have it, and is not to be spoilt.
+  if (!careful.use.takes_events || !RecordAll()) return cut;
   return TryAcross(careful);
 }
 
@@ -213,8 +247,15 @@ Result<Block*> Client::TryAcross(const BlockRequest& request) {
   }
   if (!cut) return static_cast<Block*>(nullptr);
   Status waiting;
-  for (const cuda::Event event : cut->waits) {
-    if (waiting.ok()) waiting = events_->MakeWait(request.stream, event);
+  try {
+    for (const cuda::Event event : cut->waits) {
+      if (waiting.ok()) waiting = events_->MakeWait(request.stream, event);
+    }
+  } catch (const std::bad_alloc&) {  // For a message of the driver's.
+    MutexLock lock(mu_);
+    slabs_.UndoAcross(*cut);
+    NoteIdle();
+    throw;
   }
   MutexLock lock(mu_);
   if (waiting.ok()) return slabs_.FinishAcross(*cut, request);

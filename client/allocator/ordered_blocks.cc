@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <new>
 #include <set>
 #include <utility>
 
@@ -10,6 +11,12 @@
 
 namespace vrampool::client {
 namespace {
+
+// Of what an unannounced capture used: nobody has it ever again, so it does not
+// matter which stream it was, and no event need tell when its work is done.
+// (Such a stream is another one each time that it is asked.)
+constexpr Owner kKeptForGood{.stream = kUnknownStream,
+                             .capture = KeptBy(kUnannouncedCapture)};
 
 void Add(std::set<SlabKey>& all, const std::vector<SlabKey>& some) {
   all.insert(some.begin(), some.end());
@@ -38,16 +45,26 @@ std::optional<OrderedBlocks::Cut> OrderedBlocks::AllocateAcross(
   Cut cut;
   cut.block = pieces_.AllocateWhere(bytes, alignment, is_fit, &cut.parts);
   if (cut.block == nullptr) return std::nullopt;
+  try {
+    PinWaits(cut, use.key);
+  } catch (const std::bad_alloc&) {
+    PutBack(cut);
+    throw;
+  }
+  return cut;
+}
+
+void OrderedBlocks::PinWaits(Cut& cut, StreamKey stream) {
   std::map<StreamKey, uint64_t> latest;  // One event covers a stream's frees.
   for (const BlockAllocator::Part& part : cut.parts) {
-    if (part.owner.is_everyone() || part.owner.stream == use.key) continue;
+    if (part.owner.is_everyone() || part.owner.stream == stream) continue;
     uint64_t& number = latest[part.owner.stream];
     number = std::max(number, part.number);
   }
-  for (const auto& [stream, number] : latest) {
-    cut.waits.push_back(order_.PinCover(stream, number));
+  cut.waits.reserve(latest.size());
+  for (const auto& [other, number] : latest) {
+    cut.waits.push_back(order_.PinCover(other, number));
   }
-  return cut;
 }
 
 void OrderedBlocks::Keep(const Cut& cut) {
@@ -56,44 +73,69 @@ void OrderedBlocks::Keep(const Cut& cut) {
 
 void OrderedBlocks::PutBack(const Cut& cut) {
   Keep(cut);
-  std::vector<BlockAllocator::Part> parts = cut.parts;
-  for (BlockAllocator::Part& part : parts) {
-    part.owner = Settled(part.owner, part.number);
-  }
-  pieces_.PutBack(cut.block, parts);
+  pieces_.PutBack(cut.block, cut.parts, [&](const BlockAllocator::Part& part) {
+    return Settled(part.owner, part.number);
+  });
 }
 
 OrderedBlocks::Going OrderedBlocks::BeginFree(Block* block,
                                               const StreamUse& use,
                                               bool is_eager) {
   if (use.key == kNoStream) return {};
+  const CaptureId freed_in = captures_.Of(use);
+  const CaptureId capture = KeeperOfFreed(*block, freed_in);
+  if (capture == KeptBy(kUnannouncedCapture)) {
+    pieces_.PrepareFree(kKeptForGood);
+    block->next_owner = kKeptForGood;
+    block->freed_number = 0;
+    return {};
+  }
   Going going;
   going.stream = use.key;
   going.number = order_.Begin(use.key);
-  const CaptureId freed_in = captures_.Of(use);
-  const bool was_kept = captures_.IsLiving(block->capture);
   going.wants_event =
       use.takes_events && freed_in == kNoCapture &&
       (is_eager || block->span->blocks == 1 || order_.IsEventDue(use.key));
-  if (going.wants_event) going.event = order_.TakeSpare();
-  CaptureId capture = kNoCapture;
-  if (freed_in != kNoCapture && freed_in == block->capture &&
-      freed_in != kUnannouncedCapture) {
-    capture = freed_in;  // It may use the memory again.
-  } else if (freed_in != kNoCapture) {
-    capture =
-        KeptBy(was_kept ? captures_.Both(freed_in, block->capture) : freed_in);
-  } else if (was_kept) {
-    capture = KeptBy(block->capture);
-  }
-  block->next_owner = {.stream = use.key, .capture = capture};
+  const Owner next{.stream = use.key, .capture = capture};
+  pieces_.PrepareFree(next);
+  block->next_owner = next;
   block->freed_number = going.number;
+  if (going.wants_event) going.event = order_.TakeSpare();
   return going;
 }
 
-OrderedBlocks::Going OrderedBlocks::BeginBatch(const StreamUse& use) {
+// The capture that keeps the memory of a block that is freed in `freed_in`.
+CaptureId OrderedBlocks::KeeperOfFreed(const Block& block, CaptureId freed_in) {
+  const bool was_kept = captures_.IsLiving(block.capture);
+  if (freed_in == kNoCapture) {
+    return was_kept ? KeptBy(block.capture) : kNoCapture;
+  }
+  if (freed_in == block.capture && freed_in != kUnannouncedCapture) {
+    return freed_in;  // It may use the memory again.
+  }
+  return KeptBy(was_kept ? captures_.Both(freed_in, block.capture) : freed_in);
+}
+
+OrderedBlocks::Going OrderedBlocks::BeginBatch(const StreamUse& use,
+                                               uint64_t count) {
   if (use.key == kNoStream) return {};
-  return EndingFree(use);
+  Going going;
+  going.stream = use.key;
+  going.number = order_.Begin(use.key, count);
+  pieces_.PrepareFree({.stream = use.key});
+  return going;
+}
+
+void OrderedBlocks::EndBatch(Going& going, const StreamUse& use,
+                             bool is_eager) {
+  going.wants_event =
+      use.takes_events && (is_eager || order_.IsEventDue(use.key));
+  if (!going.wants_event) return;
+  try {
+    going.event = order_.TakeSpare();
+  } catch (const std::bad_alloc&) {
+    going.wants_event = false;  // The next one covers these frees, too.
+  }
 }
 
 void OrderedBlocks::NoteRecorded(const Going& going) {
@@ -123,7 +165,14 @@ OrderedBlocks::Going OrderedBlocks::EndingFree(const StreamUse& use) {
 
 std::vector<SlabKey> OrderedBlocks::Answer(
     const std::vector<StreamOrder::Question>& answers) {
-  return PassDone(order_.Answer(answers));
+  std::vector<StreamKey> streams;
+  try {
+    streams = order_.Answer(answers);
+  } catch (const std::bad_alloc&) {
+    for (const StreamOrder::Question& one : answers) order_.Unpin(one.event);
+    throw;
+  }
+  return PassDone(streams);
 }
 
 std::vector<SlabKey> OrderedBlocks::NoteAllDone(uint64_t last_number) {
@@ -133,10 +182,21 @@ std::vector<SlabKey> OrderedBlocks::NoteAllDone(uint64_t last_number) {
 std::vector<SlabKey> OrderedBlocks::PassDone(
     const std::vector<StreamKey>& streams) {
   std::set<SlabKey> slabs;
-  for (const StreamKey stream : streams) {
-    Add(slabs, pieces_.Pass({.stream = stream}, order_.DoneUpTo(stream), {}));
+  if (is_behind_) {
+    for (const Owner& owner : pieces_.Owners()) {
+      if (owner.capture == kNoCapture) PassOne(owner.stream, slabs);
+    }
+    is_behind_ = false;
   }
-  return {slabs.begin(), slabs.end()};
+  is_behind_ = true;  // Until all of these are done.
+  for (const StreamKey stream : streams) PassOne(stream, slabs);
+  std::vector<SlabKey> all(slabs.begin(), slabs.end());
+  is_behind_ = false;
+  return all;
+}
+
+void OrderedBlocks::PassOne(StreamKey stream, std::set<SlabKey>& slabs) {
+  Add(slabs, pieces_.Pass({.stream = stream}, order_.DoneUpTo(stream), {}));
 }
 
 std::vector<SlabKey> OrderedBlocks::ForgetCapture(CaptureId capture) {

@@ -23,14 +23,19 @@
 //       capture: the graph runs later, behind no work of its stream.
 //   O6  What a capture used (allocated, or freed) is nobody else's while the
 //       capture lives (capture_book.h). The event recorded at its end, or any
-//       later one of the stream, covers the frees that happened in it.
+//       later one of the stream, covers the frees that happened in it. What an
+//       unannounced capture used is kept for good, all of it by one owner.
 //   O7  A free that no event covers is covered by a later one of its stream, by
 //       one of all streams, or by waiting for the whole GPU. Until then the
 //       memory is its stream's alone. An event of all streams spoils captures
 //       and holds up the legacy stream, so it is the last resort: before a
-//       request fails, and for slabs that have been idle otherwise.
+//       request fails, and for slabs that have been idle otherwise; and none
+//       where captures may be under way (capture_guard.h).
 //   O8  A slab can be given back, parked or unmapped only when all of it is
 //       everyone's: no work on the GPU can touch it.
+//
+// A want of memory (std::bad_alloc) changes nothing: a block that was not cut
+// is free, one that was not freed is in use.
 //
 // Nothing here calls the driver. What needs it happens between two calls, while
 // the owner holds no lock:
@@ -55,6 +60,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "client/allocator/block_allocator.h"
@@ -101,9 +107,11 @@ class OrderedBlocks {
   // `is_eager`: an event is wanted, whether one is due or not. It is wanted in
   // any case when this was its slab's last block, which can then go back.
   Going BeginFree(Block* block, const StreamUse& use, bool is_eager);
-  // The same for blocks of a thread's cache, each to be released with the
-  // number that this gives.
-  Going BeginBatch(const StreamUse& use);
+  // The same for `count` blocks of a thread's cache, each to be released with
+  // the number that this gives; then EndBatch() says whether an event is
+  // wanted: when one is due, or `is_eager`.
+  Going BeginBatch(const StreamUse& use, uint64_t count);
+  void EndBatch(Going& going, const StreamUse& use, bool is_eager);
   // `going.event` was recorded. (When it was not: GiveSpare(), and O7.)
   void NoteRecorded(const Going& going);
   void GiveSpare(cuda::Event event) { order_.GiveSpare(event); }
@@ -144,13 +152,18 @@ class OrderedBlocks {
   void CheckInvariants() const;
 
  private:
+  void PinWaits(Cut& cut, StreamKey stream);
+  CaptureId KeeperOfFreed(const Block& block, CaptureId freed_in);
   // Whose memory of a free is, as things stand now.
   Owner Settled(Owner owner, uint64_t number) const;
   std::vector<SlabKey> PassDone(const std::vector<StreamKey>& streams);
+  void PassOne(StreamKey stream, std::set<SlabKey>& slabs);
 
   BlockAllocator pieces_;
   StreamOrder order_;
   CaptureBook captures_;
+  // Memory was wanting to pass on what is done: all is looked through anew.
+  bool is_behind_ = false;
 };
 
 }  // namespace vrampool::client

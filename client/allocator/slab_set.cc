@@ -3,6 +3,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <new>
 #include <utility>
 
 #include "base/check.h"
@@ -103,26 +104,36 @@ Result<Block*> SlabSet::Enter(const OrderedBlocks::Cut& cut,
   Slab& slab = slabs_.at(block->slab);
   ManifestWriter& manifest = slab.session->manifest();
   const uint64_t base = reinterpret_cast<uint64_t>(slab.mapping.base());
-  const Result<ManifestWriter::RecordIndex> record =
-      manifest.Record({.slab = slab.id,
-                       .offset_bytes = block->address - base,
-                       .size_bytes = request.bytes,
-                       .stream = request.use.id,
-                       .allocated_unix_ns = CoarseUnixNs(),
-                       .call_site = request.call_site,
-                       .tag = manifest.InternTag(request.tag),
-                       .thread = ThreadId()});
-  if (!record.ok()) {
+  const auto note = [&]() -> Result<ManifestWriter::RecordIndex> {
+    return manifest.Record({.slab = slab.id,
+                            .offset_bytes = block->address - base,
+                            .size_bytes = request.bytes,
+                            .stream = request.use.id,
+                            .allocated_unix_ns = CoarseUnixNs(),
+                            .call_site = request.call_site,
+                            .tag = manifest.InternTag(request.tag),
+                            .thread = ThreadId()});
+  };
+  const auto undo = [&] {
     ordered_.PutBack(cut);
     NoteIdle(slab);
-    return record.status();
+  };
+  try {
+    const Result<ManifestWriter::RecordIndex> record = note();
+    if (!record.ok()) {
+      undo();
+      return record.status();
+    }
+    block->record = *record;
+  } catch (const std::bad_alloc&) {
+    undo();
+    throw;
   }
-  block->record = *record;
   NoteUsed(slab);
   totals_.live_bytes += request.bytes;
   ++totals_.live_blocks;
   block->asked_bytes.store(request.bytes, std::memory_order_relaxed);
-  block->place = &manifest.Place(*record);
+  block->place = &manifest.Place(block->record);
   block->size_class =
       request.bytes > kMaxSmall ? kLargeClass : SizeClassOf(request.bytes);
   const bool is_plain = block->capture == kNoCapture && !slab.is_retired;
@@ -140,10 +151,14 @@ void SlabSet::Release(Block* block) {
 }
 
 OrderedBlocks::Going SlabSet::ReleaseCached(BlockList blocks,
-                                            const StreamUse& use) {
-  const OrderedBlocks::Going going = ordered_.BeginBatch(use);
+                                            const StreamUse& use,
+                                            bool is_eager) {
+  OrderedBlocks::Going going = ordered_.BeginBatch(use, blocks.count);
+  bool is_worth_it = false;
   while (blocks.count > 0) {
     Block* const block = blocks.Pop();
+    is_worth_it |= block->span->blocks == 1 ||
+                   (is_eager && block->size_class == kLargeClass);
     Slab& slab = slabs_.at(block->slab);
     slab.session->manifest().FreePlace(block->record);
     block->SetPhase(BlockPhase::kHeld);
@@ -152,6 +167,7 @@ OrderedBlocks::Going SlabSet::ReleaseCached(BlockList blocks,
     ordered_.Release(block);
     NoteIdle(slab);
   }
+  if (going.number > 0) ordered_.EndBatch(going, use, is_worth_it);
   return going;
 }
 
@@ -270,6 +286,7 @@ SlabSet::Departures SlabSet::TakeIdle(Which which,
   const bool is_away = !current.is_live();
   const std::optional<SlabKey> spare = Spare();
   Departures taken;
+  taken.Reserve(slabs_.size());  // What is taken must not get lost.
   for (auto next = slabs_.begin(); next != slabs_.end();) {
     Slab& slab = (next++)->second;
     if (!slab.idle_since) continue;
@@ -290,6 +307,7 @@ SlabSet::Departures SlabSet::TakeIdle(Which which,
 
 SlabSet::Departures SlabSet::TakeUnused() {
   Departures taken;
+  taken.Reserve(slabs_.size());
   for (auto next = slabs_.begin(); next != slabs_.end();) {
     Slab& slab = (next++)->second;
     if (!IsUnused(slab) || ordered_.pieces().OwnedIn(slab.key) > 0) continue;

@@ -12,6 +12,9 @@
 // Every block is recorded in the manifest of its slab's session before it is
 // handed out, and taken off it before its memory can be cut again.
 //
+// A want of memory (std::bad_alloc) changes nothing, but where a function says
+// otherwise.
+//
 // Threads: not thread-safe; the client's lock guards it. It makes no system
 // call but to read the clock when a slab becomes idle, and no call to CUDA.
 
@@ -60,6 +63,7 @@ struct BlockRequest {
   uint64_t tag_version = 0;  // thread_head.h; 0: the client's own tag.
   std::string_view tag;
   bool is_careful = false;  // The stream may be capturing unannounced.
+  StreamKey asked_key = kUnknownStream;  // The stream's, if it was asked for.
   StreamUse use;  // What `stream` was found to be; filled in by Client.
 };
 
@@ -96,8 +100,11 @@ class SlabSet {
 
   // Takes the record of a block that was given up back, and frees it.
   void Release(Block* block);
-  // Frees blocks of a thread's cache, as freed on that stream now.
-  OrderedBlocks::Going ReleaseCached(BlockList blocks, const StreamUse& use);
+  // Frees blocks of a thread's cache, as freed on that stream now. An event is
+  // wanted when one is due, when a slab has no other block, and for large ones
+  // if `is_eager`.
+  OrderedBlocks::Going ReleaseCached(BlockList blocks, const StreamUse& use,
+                                     bool is_eager);
 
   // More of these slabs is everyone's now.
   void NoteSettled(const std::vector<SlabKey>& slabs);
@@ -132,6 +139,10 @@ class SlabSet {
     std::vector<Slab> slabs;
     std::vector<ParkedLease> parked;
     bool is_empty() const { return slabs.empty() && parked.empty(); }
+    void Reserve(size_t count) {
+      slabs.reserve(count);
+      parked.reserve(count);
+    }
   };
 
   // Gives idle slabs up. Slabs of `current` are kept while its daemon is away,

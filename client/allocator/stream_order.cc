@@ -1,18 +1,24 @@
 #include "client/allocator/stream_order.h"
 
 #include <algorithm>
+#include <new>
+#include <utility>
 
 #include "base/check.h"
 
 namespace vrampool::client {
 
-uint64_t StreamOrder::Begin(StreamKey stream) {
-  ++last_number_;
-  const auto [known, is_new] = streams_.try_emplace(stream);
-  // A stream is forgotten only when all its frees are done.
-  if (is_new) known->second.done = last_number_ - 1;
-  known->second.last = last_number_;
-  ++known->second.frees;
+uint64_t StreamOrder::Begin(StreamKey stream, uint64_t frees) {
+  auto known = streams_.find(stream);
+  if (known == streams_.end()) {
+    Stream fresh;
+    // A stream is forgotten only when all its frees are done.
+    fresh.done = last_number_;
+    fresh.events.reserve(kMaxEvents + 1);
+    known = streams_.emplace(stream, std::move(fresh)).first;
+  }
+  known->second.last = ++last_number_;
+  known->second.frees += frees;
   return last_number_;
 }
 
@@ -41,7 +47,13 @@ uint64_t StreamOrder::CoveredUpTo(const Stream& stream) const {
 }
 
 cuda::Event StreamOrder::TakeSpare() {
-  if (spares_.empty()) return nullptr;
+  if (spares_.empty()) {
+    of_all_.reserve(kMaxEvents + 1);
+    spares_.reserve(events_ + 1);
+    retired_.reserve(events_ + 1);
+    ++events_;
+    return nullptr;
+  }
   const cuda::Event event = spares_.back();
   spares_.pop_back();
   return event;
@@ -77,16 +89,16 @@ void StreamOrder::NoteAllRecorded(uint64_t number, cuda::Event event) {
 
 // Drops every second event but the last.
 void StreamOrder::Thin(std::vector<Recorded>& events) {
-  std::vector<Recorded> kept;
+  size_t kept = 0;
   for (size_t i = 0; i < events.size(); ++i) {
     const bool is_last = i + 1 == events.size();
     if (i % 2 == 1 || is_last) {
-      kept.push_back(events[i]);
+      events[kept++] = events[i];
     } else {
       Retire(events[i].event);
     }
   }
-  events = std::move(kept);
+  events.resize(kept);
 }
 
 bool StreamOrder::IsDone(StreamKey stream, uint64_t number) const {
@@ -131,23 +143,38 @@ void StreamOrder::Retire(cuda::Event event) {
 
 std::vector<StreamOrder::Question> StreamOrder::Ask() {
   std::vector<Question> questions;
-  for (const auto& [key, stream] : streams_) {
-    for (const Recorded& one : stream.events) {
-      Pin(one.event);
-      questions.push_back(
-          {.stream = key, .number = one.number, .event = one.event});
-    }
-  }
-  for (const Recorded& one : of_all_) {
-    Pin(one.event);
-    questions.push_back({.number = one.number, .event = one.event});
+  try {
+    AskAll(questions);
+  } catch (const std::bad_alloc&) {
+    for (const Question& one : questions) Unpin(one.event);
+    throw;
   }
   return questions;
+}
+
+void StreamOrder::AskAll(std::vector<Question>& questions) {
+  const auto ask = [&](StreamKey stream, const Recorded& one) {
+    questions.push_back(
+        {.stream = stream, .number = one.number, .event = one.event});
+    try {
+      Pin(one.event);
+    } catch (const std::bad_alloc&) {
+      questions.pop_back();
+      throw;
+    }
+  };
+  for (const auto& [key, stream] : streams_) {
+    for (const Recorded& one : stream.events) ask(key, one);
+  }
+  for (const Recorded& one : of_all_) ask(kNoStream, one);
 }
 
 std::vector<StreamKey> StreamOrder::Answer(
     const std::vector<Question>& answers) {
   std::vector<StreamKey> advanced;
+  std::vector<StreamKey> others;
+  advanced.reserve(answers.size() + streams_.size());
+  others.reserve(streams_.size());
   uint64_t all_done = 0;
   for (const Question& answer : answers) {
     if (answer.stream == kNoStream && answer.is_done) {
@@ -162,7 +189,7 @@ std::vector<StreamKey> StreamOrder::Answer(
     Unpin(answer.event);
   }
   if (all_done > 0) {
-    const std::vector<StreamKey> others = NoteAllDone(all_done);
+    AdvanceAll(all_done, others);
     advanced.insert(advanced.end(), others.begin(), others.end());
   }
   std::sort(advanced.begin(), advanced.end());
@@ -173,14 +200,21 @@ std::vector<StreamKey> StreamOrder::Answer(
 
 std::vector<StreamKey> StreamOrder::NoteAllDone(uint64_t last_number) {
   std::vector<StreamKey> advanced;
+  advanced.reserve(streams_.size());
+  AdvanceAll(last_number, advanced);
+  Forget();
+  return advanced;
+}
+
+// `advanced` has room for every stream.
+void StreamOrder::AdvanceAll(uint64_t last_number,
+                             std::vector<StreamKey>& advanced) {
   for (auto& [key, stream] : streams_) {
     const uint64_t done = std::min(last_number, stream.last);
     if (done > stream.done) advanced.push_back(key);
     NoteDone(stream, done);
   }
   RetireUpTo(last_number, of_all_);
-  Forget();
-  return advanced;
 }
 
 void StreamOrder::NoteDone(Stream& stream, uint64_t number) {

@@ -19,7 +19,9 @@
 // kMaxEvents of one stream, every second one is dropped and the next takes its
 // part.
 //
-// Pure: it calls no driver, and takes events for opaque.
+// Pure: it calls no driver, and takes events for opaque. Where it throws
+// std::bad_alloc nothing has changed; the functions that tell it what happened
+// to an event throw nothing, because TakeSpare() has made room.
 //
 // Threads: not thread-safe; the client's lock guards it.
 
@@ -40,8 +42,9 @@ class StreamOrder {
   static constexpr size_t kMaxEvents = 32;
   static constexpr uint64_t kFreesAnEvent = 64;
 
-  // The number of a free that begins now: larger than all before it.
-  uint64_t Begin(StreamKey stream);
+  // The number of a free that begins now, or of `frees` that share one: larger
+  // than all before it. Throws std::bad_alloc, and has then changed nothing.
+  uint64_t Begin(StreamKey stream, uint64_t frees = 1);
   // Whether an event should be recorded on the stream now.
   bool IsEventDue(StreamKey stream) const;
   // Frees that no event covers are in somebody's way: events are due on their
@@ -50,7 +53,8 @@ class StreamOrder {
   // Whether there are such frees.
   bool HasUncovered() const;
 
-  // An event to record, or null when a new one has to be made.
+  // An event to record, or null when a new one has to be made. Throws
+  // std::bad_alloc.
   cuda::Event TakeSpare();
   void GiveSpare(cuda::Event event) { spares_.push_back(event); }
   // `event` was recorded on `stream` after Begin() had given `number`.
@@ -70,6 +74,7 @@ class StreamOrder {
   void Unpin(cuda::Event event);
 
   // Events to ask the driver about, pinned; oldest first within a stream.
+  // Throws std::bad_alloc.
   struct Question {
     StreamKey stream{};  // kNoStream: of all.
     uint64_t number = 0;
@@ -77,7 +82,8 @@ class StreamOrder {
     bool is_done = false;  // The answer.
   };
   std::vector<Question> Ask();
-  // Takes the answers and unpins. The streams of which more is done now.
+  // Takes the answers and unpins. The streams of which more is done now. Throws
+  // std::bad_alloc: unpin them then.
   std::vector<StreamKey> Answer(const std::vector<Question>& answers);
 
   // For waiting until everything is done: the number of the last free, to be
@@ -105,6 +111,8 @@ class StreamOrder {
     std::vector<Recorded> events;  // By number; all larger than `done`.
   };
 
+  void AskAll(std::vector<Question>& questions);
+  void AdvanceAll(uint64_t last_number, std::vector<StreamKey>& advanced);
   void NoteDone(Stream& stream, uint64_t number);
   void Thin(std::vector<Recorded>& events);
   void RetireUpTo(uint64_t number, std::vector<Recorded>& events);
@@ -118,6 +126,7 @@ class StreamOrder {
   uint64_t last_number_ = 0;
   std::map<StreamKey, Stream> streams_;
   std::vector<Recorded> of_all_;  // By number.
+  size_t events_ = 0;             // That were ever made, at most.
   std::vector<cuda::Event> spares_;
   std::map<cuda::Event, uint64_t> pins_;
   std::vector<cuda::Event> retired_;  // Pinned, and spare when not any more.

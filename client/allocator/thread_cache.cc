@@ -135,7 +135,6 @@ bool ThreadCache::HasTag(uint64_t version) {
 }
 
 void ThreadCache::TakeOut(Which which, Batches& out) {
-  out.reserve(out.size() + streams_.size());  // From here on nothing throws.
   for (const auto& one : streams_) {
     const BlockList list =
         which == Which::kAll ? one->TakeAll() : one->TakeUnused();

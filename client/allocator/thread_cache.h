@@ -90,7 +90,10 @@ class ThreadCache {
   BiasedLock& lock() { return lock_; }
   enum class Which { kAll, kUnused };
   using Batches = std::vector<std::pair<StreamKey, BlockList>>;
-  // Empties the cache, or takes what was not needed since the last call.
+  // How many batches TakeOut() may give.
+  size_t stream_count() const { return streams_.size(); }
+  // Empties the cache, or takes what was not needed since the last call. Throws
+  // nothing if `out` has room.
   void TakeOut(Which which, Batches& out);
   bool is_empty() const;
   // Another session's manifest; tags are numbered anew.

@@ -45,6 +45,9 @@ ThreadCaches::Batches ThreadCaches::TakeOut(Which which,
 }
 
 void ThreadCaches::TakeOutSeized(Which which, Batches& out) {
+  size_t most = 0;
+  for (const auto& one : all_) most += one->stream_count();
+  out.reserve(most);  // From here on nothing throws.
   is_warm_ = false;
   for (const auto& one : all_) {
     one->TakeOut(one->is_abandoned() ? Which::kAll : which, out);

@@ -24,6 +24,7 @@
 #include <string>
 
 #include "base/cuda/driver_api.h"
+#include "client/cuda/capture_guard.h"
 #include "client/session/status.h"
 
 namespace vrampool::client {
@@ -49,6 +50,7 @@ class GpuContext {
   cuda::Device device() const { return device_; }
   cuda::Context context() const { return context_; }
   const std::string& uuid() const { return uuid_; }
+  const std::shared_ptr<CaptureGuard>& captures() const { return captures_; }
 
   // OK for kSuccess. Else what the driver said while `doing` it ("mapping a
   // slab"):
@@ -98,6 +100,7 @@ class GpuContext {
   const std::string uuid_;
   const cuda::Device device_;
   const cuda::Context context_;
+  const std::shared_ptr<CaptureGuard> captures_ = CaptureGuard::Of(context_);
 };
 
 }  // namespace vrampool::client

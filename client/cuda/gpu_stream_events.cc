@@ -33,7 +33,8 @@ void OnUserObjectEnd(void* data) {
 }  // namespace
 
 GpuStreamEvents::GpuStreamEvents(std::shared_ptr<const GpuContext> gpu)
-    : gpu_(std::move(gpu)),
+    : StreamEvents(gpu->captures()),
+      gpu_(std::move(gpu)),
       record_all_(reinterpret_cast<RecordAllFunction>(
           cuda::FindDriverSymbol("cuCtxRecordEvent"))) {}
 
@@ -41,7 +42,7 @@ GpuStreamEvents::GpuStreamEvents(std::shared_ptr<const GpuContext> gpu)
 // stream is the context's and never changes; that of the per-thread stream is
 // asked for in the right context.
 StreamKey GpuStreamEvents::QuickKey(cudaStream_t stream) {
-  if (stream == nullptr || stream == cuda::kLegacyStream) {
+  if (IsLegacy(stream)) {
     return legacy_key_.load(std::memory_order_relaxed);
   }
   if (stream == cuda::kPerThreadStream) return kUnknownStream;
@@ -60,10 +61,16 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
   // that another stream captures, which touching this one would spoil.
   bool takes_events = false;
   if (error == cuda::kSuccess) {
-    takes_events =
-        gpu_->api().StreamIsCapturing(stream, &status) == cuda::kSuccess;
+    const cuda::Result asked = gpu_->api().StreamIsCapturing(stream, &status);
+    const bool is_any_announced =
+        IsLegacy(stream) && captures().is_any_announced();
+    takes_events = asked == cuda::kSuccess && !is_any_announced;
+    if (cuda::IsCaptureError(asked) && !is_any_announced) {
+      captures().NoteUnannounced();
+    }
   }
   if (status == cuda::kCaptureInvalidated && !IsAnnounced(stream)) {
+    captures().NoteUnannounced();
     return Status(
         VRAMPOOL_INVALID_ARGUMENT,
         "the stream's capture is invalid: it was not announced when vrampool "
@@ -84,7 +91,7 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
                       cuda::ErrorText(gpu_->api(), error) +
                       "); give one that was made on this GPU and lives");
   }
-  if (stream == nullptr || stream == cuda::kLegacyStream) {
+  if (IsLegacy(stream)) {
     legacy_key_.store(StreamKey{id + 1}, std::memory_order_relaxed);
   }
   return StreamUse{.key = StreamKey{id + 1},
@@ -93,19 +100,25 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
                    .takes_events = takes_events};
 }
 
+GpuStreamEvents::Name GpuStreamEvents::NameOf(cudaStream_t stream) {
+  return {stream, stream == cuda::kPerThreadStream ? std::this_thread::get_id()
+                                                   : std::thread::id()};
+}
+
 bool GpuStreamEvents::IsAnnounced(cudaStream_t stream) {
   MutexLock lock(mu_);
-  return announced_.count(stream) != 0;
+  return announced_.count(NameOf(stream)) != 0;
 }
 
 StreamUse GpuStreamEvents::CapturingUse(cudaStream_t stream) {
   MutexLock lock(mu_);
-  const auto known = announced_.find(stream);
+  const auto known = announced_.find(NameOf(stream));
   StreamUse use;
   if (known != announced_.end()) {
-    use = known->second;
+    use = known->second.use;
   } else {
     use.key = StreamKey{kFirstStranger + strangers_++};
+    captures().NoteUnannounced();
   }
   use.is_capturing = true;
   use.takes_events = false;
@@ -113,6 +126,7 @@ StreamUse GpuStreamEvents::CapturingUse(cudaStream_t stream) {
 }
 
 Result<StreamUse> GpuStreamEvents::Announce(cudaStream_t stream) {
+  CaptureGuard::Announced capture(captures());
   VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use, Identify(stream));
   if (use.is_capturing) {
     return Status(VRAMPOOL_INVALID_ARGUMENT,
@@ -120,13 +134,15 @@ Result<StreamUse> GpuStreamEvents::Announce(cudaStream_t stream) {
                   "before its capture begins");
   }
   MutexLock lock(mu_);
-  announced_[stream] = use;
+  announced_.insert_or_assign(
+      NameOf(stream),
+      AnnouncedStream{.use = use, .capture = std::move(capture)});
   return use;
 }
 
 void GpuStreamEvents::Withdraw(cudaStream_t stream) {
   MutexLock lock(mu_);
-  announced_.erase(stream);
+  announced_.erase(NameOf(stream));
 }
 
 Result<cuda::Event> GpuStreamEvents::Create() {
@@ -145,14 +161,14 @@ void GpuStreamEvents::Destroy(cuda::Event event) {
   (void)gpu_->api().EventDestroy(event);
 }
 
-Status GpuStreamEvents::Record(cuda::Event event, cudaStream_t stream) {
+Status GpuStreamEvents::RecordNow(cuda::Event event, cudaStream_t stream) {
   const GpuContext::Scope scope(*gpu_);
   VRAMPOOL_RETURN_IF_ERROR(scope.status());
   return gpu_->StatusOf(gpu_->api().EventRecord(event, stream),
                         "recording an event");
 }
 
-Status GpuStreamEvents::RecordAll(cuda::Event event) {
+Status GpuStreamEvents::RecordAllNow(cuda::Event event) {
   if (record_all_ == nullptr) {
     return {VRAMPOOL_UNAVAILABLE,
             "the CUDA driver has no events of whole contexts; install one for "
@@ -170,7 +186,7 @@ bool GpuStreamEvents::IsDone(cuda::Event event) {
          gpu_->api().EventQuery(event) == cuda::kSuccess;
 }
 
-Status GpuStreamEvents::MakeWait(cudaStream_t stream, cuda::Event event) {
+Status GpuStreamEvents::MakeWaitNow(cudaStream_t stream, cuda::Event event) {
   const GpuContext::Scope scope(*gpu_);
   VRAMPOOL_RETURN_IF_ERROR(scope.status());
   return gpu_->StatusOf(gpu_->api().StreamWaitEvent(stream, event, 0),

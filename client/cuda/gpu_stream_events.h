@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "base/mutex.h"
@@ -28,15 +29,15 @@ class GpuStreamEvents final : public StreamEvents {
   void Withdraw(cudaStream_t stream) override;
   Result<cuda::Event> Create() override;
   void Destroy(cuda::Event event) override;
-  Status Record(cuda::Event event, cudaStream_t stream) override;
-  Status RecordAll(cuda::Event event) override;
   bool IsDone(cuda::Event event) override;
-  Status MakeWait(cudaStream_t stream, cuda::Event event) override;
   Status Synchronize() override;
   Status WatchGraph(cuda::Graph graph, cuda::HostFunction ended,
                     void* data) override;
 
  private:
+  Status RecordNow(cuda::Event event, cudaStream_t stream) override;
+  Status RecordAllNow(cuda::Event event) override;
+  Status MakeWaitNow(cudaStream_t stream, cuda::Event event) override;
   // Of a stream that captures. The driver's answer to who it is would be an
   // error, and would spoil the capture.
   StreamUse CapturingUse(cudaStream_t stream) VRAMPOOL_EXCLUDES(mu_);
@@ -51,7 +52,14 @@ class GpuStreamEvents final : public StreamEvents {
   std::atomic<StreamKey> legacy_key_{kUnknownStream};
 
   Mutex mu_;
-  std::map<cudaStream_t, StreamUse> announced_ VRAMPOOL_GUARDED_BY(mu_);
+  struct AnnouncedStream {
+    StreamUse use;
+    CaptureGuard::Announced capture;
+  };
+  // One handle names each thread's default stream: then whose, too.
+  using Name = std::pair<cudaStream_t, std::thread::id>;
+  static Name NameOf(cudaStream_t stream);
+  std::map<Name, AnnouncedStream> announced_ VRAMPOOL_GUARDED_BY(mu_);
   uint64_t strangers_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };
 

@@ -15,8 +15,11 @@
 #define VRAMPOOL_CLIENT_CUDA_STREAM_EVENTS_H_
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include "base/cuda/driver_api.h"
+#include "client/cuda/capture_guard.h"
 #include "client/session/status.h"
 
 namespace vrampool::client {
@@ -37,9 +40,18 @@ struct StreamUse {
   bool takes_events = false;
 };
 
+inline bool IsLegacy(cudaStream_t stream) {
+  return stream == nullptr || stream == cuda::kLegacyStream;
+}
+
 class StreamEvents {
  public:
   virtual ~StreamEvents() = default;
+  StreamEvents(const StreamEvents&) = delete;
+  StreamEvents& operator=(const StreamEvents&) = delete;
+
+  // Of the GPU's context.
+  CaptureGuard& captures() { return *captures_; }
 
   // The stream's key by one look, without the question whether it captures, or
   // kUnknownStream: then Identify() has to tell. A stream that captures and was
@@ -47,29 +59,33 @@ class StreamEvents {
   virtual StreamKey QuickKey(cudaStream_t stream) = 0;
 
   // InvalidArgument for what is no stream of this GPU; DeviceLost. While the
-  // process exits: kUnknownStream.
+  // process exits: kUnknownStream. Tells captures() of a capture that it finds
+  // and that was not announced.
   virtual Result<StreamUse> Identify(cudaStream_t stream) = 0;
 
   // The stream, which does not capture yet, is about to: while it does, it
   // cannot be asked who it is, so it is remembered until Withdraw(). Until then
   // it must live. InvalidArgument also when it captures already. A stream that
   // captures without that is told by each Identify() to be another one.
+  // Tells captures(), and waits until nothing is under way that would spoil the
+  // capture.
   virtual Result<StreamUse> Announce(cudaStream_t stream) = 0;
   virtual void Withdraw(cudaStream_t stream) = 0;
 
   virtual Result<cuda::Event> Create() = 0;
   virtual void Destroy(cuda::Event event) = 0;
-  // The event is done when what is enqueued on `stream` now is.
-  virtual Status Record(cuda::Event event, cudaStream_t stream) = 0;
+  // The event is done when what is enqueued on `stream` now is. Unavailable on
+  // the legacy stream when that would spoil a capture; so MakeWait().
+  Status Record(cuda::Event event, cudaStream_t stream);
   // The event is done when what is enqueued on any stream now is, also on those
-  // that were destroyed. No stream may be capturing: its capture is spoilt.
+  // that were destroyed. Unavailable while a stream is, or may be, capturing.
   // The legacy default stream goes on only when all that is done.
-  virtual Status RecordAll(cuda::Event event) = 0;
+  Status RecordAll(cuda::Event event);
   // False also when the driver cannot tell.
   virtual bool IsDone(cuda::Event event) = 0;
   // What is enqueued on `stream` from now on begins after the event's last
   // recording is done. Does not block.
-  virtual Status MakeWait(cudaStream_t stream, cuda::Event event) = 0;
+  Status MakeWait(cudaStream_t stream, cuda::Event event);
   // Waits until everything enqueued so far is done.
   virtual Status Synchronize() = 0;
 
@@ -78,6 +94,18 @@ class StreamEvents {
   // On error it is not called.
   virtual Status WatchGraph(cuda::Graph graph, cuda::HostFunction ended,
                             void* data) = 0;
+
+ protected:
+  explicit StreamEvents(std::shared_ptr<CaptureGuard> captures)
+      : captures_(std::move(captures)) {}
+
+ private:
+  // The three without a look whether they spoil captures.
+  virtual Status RecordNow(cuda::Event event, cudaStream_t stream) = 0;
+  virtual Status RecordAllNow(cuda::Event event) = 0;
+  virtual Status MakeWaitNow(cudaStream_t stream, cuda::Event event) = 0;
+
+  const std::shared_ptr<CaptureGuard> captures_;
 };
 
 }  // namespace vrampool::client

@@ -5,14 +5,6 @@
 namespace vrampool::client {
 namespace {
 
-// The driver's numbers for "not while a stream is being captured".
-constexpr cuda::Result kFirstCaptureError = 900;
-constexpr cuda::Result kLastCaptureError = 909;
-
-bool IsCaptureError(cuda::Result error) {
-  return error >= kFirstCaptureError && error <= kLastCaptureError;
-}
-
 Status Capturing() {
   return {VRAMPOOL_INVALID_ARGUMENT,
           "the stream is being captured into a graph, or is the default stream "
@@ -30,7 +22,7 @@ Status NotAStream() {
 
 Status StreamStatus(const GpuContext& gpu, cuda::Result error,
                     const std::string& doing) {
-  if (IsCaptureError(error)) return Capturing();
+  if (cuda::IsCaptureError(error)) return Capturing();
   if (error == cuda::kInvalidHandle || error == cuda::kInvalidContext) {
     return NotAStream();
   }

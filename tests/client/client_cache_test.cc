@@ -140,6 +140,49 @@ TEST_F(ClientCacheTest, AMissedEventIsRecordedWithTheStreamsNextCall) {
   EXPECT_EQ(streams_->records(), records + 1);
 }
 
+TEST_F(ClientCacheTest, AMissAsksItsStreamOnce) {
+  const auto client = Open();
+  WarmUp(*client, s_);
+  const uint64_t keys = streams_->quick_keys();
+  const uint64_t identifications = streams_->identifications();
+  void* const p = Take(*client, 3 * kMiB, s_);  // Not in the cache.
+  EXPECT_EQ(streams_->quick_keys(), keys + 1);
+  WarmUp(*client, t_);  // Large blocks are not cached any more.
+  EXPECT_EQ(streams_->quick_keys(), keys + 3);
+  ASSERT_TRUE(client->Free(p, 3 * kMiB, s_).ok());
+  EXPECT_EQ(streams_->quick_keys(), keys + 4);
+  EXPECT_EQ(streams_->identifications(), identifications);
+}
+
+TEST_F(ClientCacheTest, WhatLeavesACacheWantsAnEventForEverySomeFreesOnly) {
+  Settings settings = daemon_.MakeSettings();
+  settings.slab = MiB(128);
+  auto client = Client::Open(settings, daemon_.Channels(), streams_);
+  ASSERT_TRUE(client.ok());
+  constexpr uint64_t kBytes = 3 * kMiB / 2;
+  WarmUp(**client, s_);
+  std::vector<void*> all;
+  for (int i = 0; i < 48; ++i) all.push_back(Take(**client, kBytes, s_));
+  const uint64_t records = streams_->records();
+  const uint64_t identifications = streams_->identifications();
+  for (void* const p : all) ASSERT_TRUE((*client)->Free(p, kBytes, s_).ok());
+  EXPECT_EQ(streams_->records(), records);
+  EXPECT_EQ(streams_->identifications(), identifications);
+}
+
+// So that the slab can go back.
+TEST_F(ClientCacheTest, TheLastBlockOfASlabHasAnEventWhenItLeavesACache) {
+  const auto client = Open();
+  WarmUp(*client, s_);
+  std::vector<void*> all;  // A slab each.
+  for (uint32_t i = 0; i < StreamCache::kMaxLarge + 2; ++i) {
+    all.push_back(Take(*client, 4 * kMiB, s_));
+  }
+  const uint64_t records = streams_->records();
+  for (void* const p : all) ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+  EXPECT_EQ(streams_->records(), records + 2);
+}
+
 TEST_F(ClientCacheTest, NobodyUsesACacheWhileACaptureIsAnnounced) {
   const auto client = Open();
   WarmUp(*client, s_);

@@ -2,6 +2,8 @@
 // of a fake clock.
 
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <thread>
 #include <vector>
 
@@ -45,6 +47,23 @@ class ClientStreamTest : public ::testing::Test {
     const Result<void*> p = Ask(client, bytes, stream);
     EXPECT_TRUE(p.ok()) << p.status().message();
     return p.ok() ? *p : nullptr;
+  }
+  Result<void*> AskCarefully(Client& client, uint64_t bytes,
+                             cudaStream_t stream) {
+    BlockRequest request;
+    request.bytes = bytes;
+    request.stream = stream;
+    request.is_careful = true;
+    return client.Allocate(request);
+  }
+  // The device is full, and what was freed on `s_` is in reach only for an
+  // event of all streams.
+  void FillWithUncovered(Client& client) {
+    LimitTo(4 * kMiB);
+    void* const p = Take(client, 4 * kMiB, s_);
+    streams_->FailRecording(true);
+    EXPECT_TRUE(client.Free(p, 4 * kMiB, s_).ok());
+    streams_->FailRecording(false);
   }
   void LimitTo(uint64_t bytes) {
     daemon_.Change([&](auto& ledger) { ledger.limit_bytes = bytes; });
@@ -193,6 +212,106 @@ TEST_F(ClientStreamTest, DiscardedCaptureKeepsNothing) {
   ASSERT_TRUE(client->EndCapture(s_, nullptr).ok());
   EXPECT_EQ(client->EndCapture(s_, nullptr).code(), VRAMPOOL_INVALID_ARGUMENT);
   EXPECT_EQ(Take(*client, 4 * kMiB, t_), p);
+}
+
+TEST_F(ClientStreamTest, UncoveredMemoryIsHadByAnEventOfAllStreams) {
+  const auto client = Open();
+  FillWithUncovered(*client);
+  (void)Take(*client, 4 * kMiB, t_);
+  EXPECT_EQ(streams_->records_of_all(), 1u);
+}
+
+TEST_F(ClientStreamTest, AnUnannouncedCaptureThatAsksIsNotSpoilt) {
+  const auto client = Open();
+  FillWithUncovered(*client);
+  streams_->BeginCapture(t_);
+  EXPECT_EQ(AskCarefully(*client, kMiB, t_).status().code(),
+            VRAMPOOL_OVER_QUOTA);
+  EXPECT_EQ(streams_->records_of_all(), 0u);
+}
+
+// By other streams, by other clients, by giving back: once somebody has asked
+// to be careful, any stream may be capturing at any time.
+TEST_F(ClientStreamTest, NothingSpoilsUnannouncedCapturesOnceOneMayCome) {
+  const auto client = Open();
+  const auto other = Open();
+  FillWithUncovered(*client);
+  EXPECT_FALSE(AskCarefully(*other, 8 * kMiB, t_).ok());
+  streams_->BeginCapture(t_);
+  const cudaStream_t third = streams_->Make();
+  EXPECT_EQ(Ask(*client, kMiB, third).status().code(), VRAMPOOL_OVER_QUOTA);
+  EXPECT_TRUE(client->Trim().ok());
+  EXPECT_EQ(streams_->records_of_all(), 0u);
+}
+
+TEST_F(ClientStreamTest, NothingSpoilsCapturesThatAreToBeDetected) {
+  Settings settings = daemon_.MakeSettings();
+  settings.detects_captures = true;
+  const auto client = Client::Open(settings, daemon_.Channels(), streams_);
+  ASSERT_TRUE(client.ok());
+  FillWithUncovered(**client);
+  streams_->BeginCapture(t_);
+  EXPECT_TRUE((*client)->Trim().ok());
+  EXPECT_EQ(streams_->records_of_all(), 0u);
+}
+
+TEST_F(ClientStreamTest, AnAnnouncedCaptureIsNotSpoiltByAnyClientOfTheGpu) {
+  const auto client = Open();
+  const auto other = Open();
+  FillWithUncovered(*client);
+  ASSERT_TRUE(other->BeginCapture(t_).ok());
+  streams_->BeginCapture(t_);
+  const cudaStream_t third = streams_->Make();
+  EXPECT_EQ(Ask(*client, kMiB, third).status().code(), VRAMPOOL_OVER_QUOTA);
+  EXPECT_EQ(streams_->records_of_all(), 0u);
+  streams_->EndCapture(t_);
+  ASSERT_TRUE(other->EndCapture(t_, nullptr).ok());
+  (void)Take(*client, kMiB, third);
+  EXPECT_EQ(streams_->records_of_all(), 1u);
+}
+
+TEST_F(ClientStreamTest, ACaptureBeginsOnlyWhenNothingWouldSpoilIt) {
+  const auto client = Open();
+  FillWithUncovered(*client);
+  std::promise<void> begun;
+  std::future<void> has_begun = begun.get_future();
+  std::thread capturing;
+  streams_->OnRecordAll([&] {
+    capturing = std::thread([&] {
+      EXPECT_TRUE(client->BeginCapture(t_).ok());
+      streams_->BeginCapture(t_);
+      begun.set_value();
+    });
+    while (!streams_->captures().is_any_announced()) std::this_thread::yield();
+    EXPECT_EQ(has_begun.wait_for(std::chrono::milliseconds(50)),
+              std::future_status::timeout);
+  });
+  (void)Take(*client, 4 * kMiB, streams_->Make());
+  has_begun.wait();
+  capturing.join();
+  EXPECT_EQ(streams_->records_of_all(), 1u);
+  streams_->EndCapture(t_);
+  EXPECT_TRUE(client->EndCapture(t_, nullptr).ok());
+}
+
+TEST_F(ClientStreamTest, OneEndEndsWhatWasAnnouncedTwice) {
+  const auto client = Open();
+  ASSERT_TRUE(client->BeginCapture(s_).ok());
+  EXPECT_EQ(client->BeginCapture(s_).code(), VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_TRUE(streams_->captures().is_any_announced());
+  ASSERT_TRUE(client->EndCapture(s_, nullptr).ok());
+  EXPECT_FALSE(streams_->captures().is_any_announced());
+}
+
+// What was freed in it has no work that an event could tell about.
+TEST_F(ClientStreamTest, AFreeInAnUnannouncedCaptureAsksForNoEvent) {
+  const auto client = Open();
+  streams_->BeginCapture(t_);
+  const Result<void*> p = AskCarefully(*client, kMiB, t_);
+  ASSERT_TRUE(p.ok());
+  EXPECT_TRUE(client->Free(*p, kMiB, t_, true).ok());
+  EXPECT_TRUE(client->Trim().ok());
+  EXPECT_EQ(streams_->records_of_all(), 0u);
 }
 
 TEST_F(ClientStreamTest, GraphMayOutliveItsClient) {

@@ -126,6 +126,11 @@ void FakeStreams::FailRecording(bool is_failing) {
   is_failing_ = is_failing;
 }
 
+void FakeStreams::OnRecordAll(std::function<void()> hook) {
+  MutexLock lock(mu_);
+  on_record_all_ = std::move(hook);
+}
+
 uint64_t FakeStreams::misuses() const {
   MutexLock lock(mu_);
   return misuses_;
@@ -141,6 +146,16 @@ uint64_t FakeStreams::waits() const {
   return waits_;
 }
 
+uint64_t FakeStreams::quick_keys() const {
+  MutexLock lock(mu_);
+  return quick_keys_;
+}
+
+uint64_t FakeStreams::identifications() const {
+  MutexLock lock(mu_);
+  return identifications_;
+}
+
 uint64_t FakeStreams::living_events() const {
   MutexLock lock(mu_);
   return events_.size();
@@ -154,6 +169,7 @@ uint64_t FakeStreams::records_of_all() const {
 // What the driver does to a stream that captures is a misuse.
 StreamKey FakeStreams::QuickKey(cudaStream_t stream) {
   MutexLock lock(mu_);
+  ++quick_keys_;
   const uint64_t id = IdOf(stream);
   if (id == 0) return kUnknownStream;
   if (streams_.at(id).is_capturing) ++misuses_;
@@ -162,11 +178,13 @@ StreamKey FakeStreams::QuickKey(cudaStream_t stream) {
 
 Result<StreamUse> FakeStreams::Identify(cudaStream_t stream) {
   MutexLock lock(mu_);
+  ++identifications_;
   const uint64_t id = IdOf(stream);
   if (id == 0) {
     return Status(VRAMPOOL_INVALID_ARGUMENT, "no such stream; make one");
   }
   const bool is_capturing = streams_.at(id).is_capturing;
+  if (is_capturing && announced_.count(id) == 0) captures().NoteUnannounced();
   return StreamUse{.key = StreamKey{id + 1},
                    .id = id,
                    .is_capturing = is_capturing,
@@ -174,11 +192,20 @@ Result<StreamUse> FakeStreams::Identify(cudaStream_t stream) {
 }
 
 Result<StreamUse> FakeStreams::Announce(cudaStream_t stream) {
+  CaptureGuard::Announced capture(captures());
   const Result<StreamUse> use = Identify(stream);
   if (use.ok() && use->is_capturing) {
     return Status(VRAMPOOL_INVALID_ARGUMENT, "the stream captures already");
   }
+  MutexLock lock(mu_);
+  if (use.ok()) announced_.try_emplace(use->id, std::move(capture));
   return use;
+}
+
+// Such a stream can be asked all the same.
+void FakeStreams::Withdraw(cudaStream_t stream) {
+  MutexLock lock(mu_);
+  announced_.erase(IdOf(stream));
 }
 
 Result<cuda::Event> FakeStreams::Create() {
@@ -193,7 +220,7 @@ void FakeStreams::Destroy(cuda::Event event) {
   if (events_.erase(event) == 0) ++misuses_;
 }
 
-Status FakeStreams::Record(cuda::Event event, cudaStream_t stream) {
+Status FakeStreams::RecordNow(cuda::Event event, cudaStream_t stream) {
   MutexLock lock(mu_);
   const uint64_t id = IdOf(stream);
   if (id == 0 || events_.count(event) == 0 || streams_.at(id).is_capturing) {
@@ -207,7 +234,13 @@ Status FakeStreams::Record(cuda::Event event, cudaStream_t stream) {
   return {};
 }
 
-Status FakeStreams::RecordAll(cuda::Event event) {
+Status FakeStreams::RecordAllNow(cuda::Event event) {
+  std::function<void()> hook;
+  {
+    MutexLock lock(mu_);
+    hook = std::exchange(on_record_all_, nullptr);
+  }
+  if (hook) hook();
   MutexLock lock(mu_);
   const bool is_any_capturing =
       std::any_of(streams_.begin(), streams_.end(),
@@ -239,7 +272,7 @@ bool FakeStreams::IsDone(cuda::Event event) {
   return true;
 }
 
-Status FakeStreams::MakeWait(cudaStream_t stream, cuda::Event event) {
+Status FakeStreams::MakeWaitNow(cudaStream_t stream, cuda::Event event) {
   MutexLock lock(mu_);
   const uint64_t id = IdOf(stream);
   const auto found = events_.find(event);

@@ -12,7 +12,9 @@
 #define VRAMPOOL_TESTS_CLIENT_FAKE_STREAMS_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <vector>
 
@@ -23,6 +25,8 @@ namespace vrampool::client {
 
 class FakeStreams final : public StreamEvents {
  public:
+  FakeStreams() : StreamEvents(std::make_shared<CaptureGuard>()) {}
+
   // A new stream; its handle may be one that was destroyed before.
   cudaStream_t Make();
   void Destroy(cudaStream_t stream);
@@ -48,27 +52,33 @@ class FakeStreams final : public StreamEvents {
   void EndGraph(cuda::Graph graph);
 
   void FailRecording(bool is_failing);
+  // Runs in the next RecordAll(), before anything is recorded.
+  void OnRecordAll(std::function<void()> hook);
   uint64_t misuses() const;
   uint64_t records() const;
   uint64_t records_of_all() const;
   uint64_t waits() const;
+  // How often a stream was asked for its key, and for all that it is.
+  uint64_t quick_keys() const;
+  uint64_t identifications() const;
   uint64_t living_events() const;
 
   StreamKey QuickKey(cudaStream_t stream) override;
   Result<StreamUse> Identify(cudaStream_t stream) override;
   Result<StreamUse> Announce(cudaStream_t stream) override;
-  void Withdraw(cudaStream_t) override {}  // Its streams can always be asked.
+  void Withdraw(cudaStream_t stream) override;
   Result<cuda::Event> Create() override;
   void Destroy(cuda::Event event) override;
-  Status Record(cuda::Event event, cudaStream_t stream) override;
-  Status RecordAll(cuda::Event event) override;
   bool IsDone(cuda::Event event) override;
-  Status MakeWait(cudaStream_t stream, cuda::Event event) override;
   Status Synchronize() override;
   Status WatchGraph(cuda::Graph graph, cuda::HostFunction ended,
                     void* data) override;
 
  private:
+  Status RecordNow(cuda::Event event, cudaStream_t stream) override;
+  Status RecordAllNow(cuda::Event event) override;
+  Status MakeWaitNow(cudaStream_t stream, cuda::Event event) override;
+
   struct Entry {
     Place wait;  // Length 0: waits for nothing.
   };
@@ -92,6 +102,9 @@ class FakeStreams final : public StreamEvents {
   std::map<cudaStream_t, uint64_t> handles_ VRAMPOOL_GUARDED_BY(mu_);
   std::vector<cudaStream_t> free_handles_ VRAMPOOL_GUARDED_BY(mu_);
   std::map<uint64_t, Stream> streams_ VRAMPOOL_GUARDED_BY(mu_);  // By id.
+  std::map<uint64_t, CaptureGuard::Announced> announced_
+      VRAMPOOL_GUARDED_BY(mu_);
+  std::function<void()> on_record_all_ VRAMPOOL_GUARDED_BY(mu_);
   // All places of an event's last recording.
   std::map<cuda::Event, std::vector<Place>> events_ VRAMPOOL_GUARDED_BY(mu_);
   std::map<cuda::Graph, std::vector<Watch>> watches_ VRAMPOOL_GUARDED_BY(mu_);
@@ -101,6 +114,8 @@ class FakeStreams final : public StreamEvents {
   uint64_t records_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t records_of_all_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t waits_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  uint64_t quick_keys_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  uint64_t identifications_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace vrampool::client

@@ -1,5 +1,7 @@
 #include "client/allocator/ordered_blocks.h"
 
+#include <vector>
+
 #include "gtest/gtest.h"
 #include "tests/client/ordered_rig.h"
 
@@ -117,6 +119,36 @@ TEST_F(OrderedBlocksTest, FreeWithoutAnEventIsCoveredByALaterOne) {
   EXPECT_TRUE(streams_.IsOrderedAfter(t_, work));
 }
 
+// A batch counts as many frees as it has blocks.
+TEST_F(OrderedBlocksTest, ABatchWantsAnEventWhenOneIsDueOrEagerly) {
+  constexpr uint64_t kHalf = StreamOrder::kFreesAnEvent / 2;
+  const auto free_some = [&](uint64_t count, bool is_eager) {
+    std::vector<Block*> blocks;
+    for (uint64_t i = 0; i < count; ++i) {
+      blocks.push_back(rig_.Allocate(256, s_));
+    }
+    rig_.FreeBatch(blocks, s_, is_eager);
+  };
+  free_some(kHalf, false);
+  EXPECT_EQ(streams_.records(), 0u);
+  free_some(kHalf, false);
+  EXPECT_EQ(streams_.records(), 1u);
+  free_some(kHalf, false);
+  EXPECT_EQ(streams_.records(), 1u);
+  free_some(1, true);
+  EXPECT_EQ(streams_.records(), 2u);
+}
+
+TEST_F(OrderedBlocksTest, OneEventCoversTheWholeBatch) {
+  Block* const a = rig_.Allocate(kMiB / 2, s_);
+  Block* const b = rig_.Allocate(kMiB / 2, s_);
+  const auto work = streams_.Enqueue(s_);
+  rig_.FreeBatch({a, b}, s_, true);
+  EXPECT_NE(rig_.AllocateAcross(kMiB, t_), nullptr);
+  EXPECT_EQ(streams_.waits(), 1u);
+  EXPECT_TRUE(streams_.IsOrderedAfter(t_, work));
+}
+
 TEST_F(OrderedBlocksTest, HostMemoryIsEveryonesAtOnce) {
   const StreamUse none;
   Block* const block = rig_.blocks().Allocate(kMiB, 256, none)->block;
@@ -203,6 +235,32 @@ TEST_F(OrderedBlocksTest, UnannouncedCaptureSpoilsNothingAndKeepsItsMemory) {
   rig_.Settle();
   EXPECT_EQ(rig_.Allocate(256, s_), nullptr);
   EXPECT_EQ(rig_.AllocateAcross(256, t_), nullptr);
+}
+
+// Each look at such a stream tells another one.
+TEST_F(OrderedBlocksTest, WhatUnannouncedCapturesKeepIsOneOwnersAndOnePiece) {
+  std::vector<Block*> blocks;
+  for (int i = 0; i < 16; ++i) blocks.push_back(rig_.Allocate(4096, s_));
+  uint64_t strangers = uint64_t{1} << 62;
+  const auto stranger = [&] {
+    StreamUse use;
+    use.key = StreamKey{strangers++};
+    use.is_capturing = true;
+    return use;
+  };
+  blocks.push_back(rig_.blocks().Allocate(4096, 256, stranger())->block);
+  blocks.push_back(rig_.blocks().Allocate(4096, 256, stranger())->block);
+  Block* const freed_outside = blocks.back();
+  blocks.pop_back();
+  for (Block* const block : blocks) {
+    const auto going = rig_.blocks().BeginFree(block, stranger(), true);
+    EXPECT_FALSE(going.wants_event);
+    rig_.blocks().Release(block);
+  }
+  rig_.Free(freed_outside, s_);
+  EXPECT_EQ(rig_.blocks().pieces().Owners().size(), 1u);
+  EXPECT_EQ(rig_.blocks().pieces().OwnedIn(OrderedRig::kSlab), 1u);
+  EXPECT_FALSE(rig_.blocks().HasUncovered());
 }
 
 TEST_F(OrderedBlocksTest, CapturingStreamDoesNotTakeItsOwnEarlierMemory) {

@@ -44,6 +44,8 @@ class Program {
         rig_.SetEager(random_() % 3 == 0);
         return true;
       case 4:
+        FreeBatch();
+        return true;
       case 5:
         return TakeAcross();
       case 6:
@@ -139,6 +141,25 @@ class Program {
     }
     Touch(one.block, stream);
     rig_.Free(one.block, stream);
+  }
+
+  // What was last used on one stream is freed there, out of a cache: later, and
+  // all at once. Where the stream has ended nothing is recorded.
+  void FreeBatch() {
+    const cudaStream_t stream = Any();
+    std::vector<Block*> blocks;
+    for (size_t i = live_.size(); i-- > 0 && blocks.size() < 8;) {
+      Block* const block = live_[i].block;
+      const auto last = last_use_.at(block->address / kQuantum);
+      if (!rig_.streams().IsOrderedAfter(stream, last)) continue;
+      Touch(block, stream);
+      blocks.push_back(block);
+      live_[i] = live_.back();
+      live_.pop_back();
+    }
+    if (!blocks.empty()) {
+      rig_.FreeBatch(blocks, stream, random_() % 3 == 0);
+    }
   }
 
   std::mt19937_64 random_;

@@ -47,6 +47,20 @@ class OrderedRig {
     blocks_.Release(block);
   }
 
+  // As freed out of a thread's cache, all at once.
+  void FreeBatch(const std::vector<Block*>& blocks, cudaStream_t stream,
+                 bool is_eager) {
+    const StreamUse use = *streams_.Identify(stream);
+    OrderedBlocks::Going going = blocks_.BeginBatch(use, blocks.size());
+    for (Block* const block : blocks) {
+      block->next_owner = {.stream = use.key};
+      block->freed_number = going.number;
+      blocks_.Release(block);
+    }
+    blocks_.EndBatch(going, use, is_eager);
+    Record(going, stream);
+  }
+
   // From now on events are recorded when they are due, or for every free.
   void SetEager(bool is_eager) { is_eager_ = is_eager; }
 

@@ -5,6 +5,9 @@
 
 #include <array>
 #include <cstring>
+#include <functional>
+#include <memory>
+#include <thread>
 #include <vector>
 
 #include "base/cuda/driver.h"
@@ -128,6 +131,7 @@ TEST_F(ClientGpuTest, CaptureIsSeenAndNotSpoiledByQuestions) {
   EXPECT_TRUE(capturing->is_capturing);
   EXPECT_FALSE(capturing->takes_events);
   EXPECT_EQ(capturing->key, announced->key);
+  EXPECT_FALSE(events.captures().may_be_unannounced());
   EXPECT_EQ(events.Announce(stream.get()).status().code(),
             VRAMPOOL_INVALID_ARGUMENT);
   (void)events.IsDone(event);
@@ -149,9 +153,102 @@ TEST_F(ClientGpuTest, CaptureThatNobodyAnnouncedIsEachTimeAStranger) {
   ASSERT_TRUE(first.ok() && second.ok());
   EXPECT_TRUE(first->is_capturing && second->is_capturing);
   EXPECT_NE(first->key, second->key);
+  EXPECT_TRUE(GpuStreamEvents(context_).captures().may_be_unannounced());
   cuda::Graph graph = nullptr;
   EXPECT_EQ(gpu_.test().StreamEndCapture(stream.get(), &graph), cuda::kSuccess);
   gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying the graph");
+}
+
+// A stream that the legacy one waits for captures.
+TEST_F(ClientGpuTest, TheLegacyStreamTellsOfACaptureWithoutSpoilingIt) {
+  GpuStreamEvents events(context_);
+  cuda::Stream blocking = nullptr;
+  gpu_.Expect(gpu_.test().StreamCreate(&blocking, cuda::kStreamDefault),
+              "making a stream");
+  for (const bool is_announced : {true, false}) {
+    if (is_announced) {
+      ASSERT_TRUE(events.Announce(blocking).ok());
+    }
+    gpu_.Expect(gpu_.test().StreamBeginCapture(blocking, cuda::kModeRelaxed),
+                "capturing");
+    const auto legacy = events.Identify(nullptr);
+    ASSERT_TRUE(legacy.ok()) << legacy.status().message();
+    EXPECT_FALSE(legacy->takes_events || legacy->is_capturing);
+    EXPECT_EQ(events.captures().may_be_unannounced(), !is_announced);
+    cuda::Graph graph = nullptr;
+    EXPECT_EQ(gpu_.test().StreamEndCapture(blocking, &graph), cuda::kSuccess);
+    gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying the graph");
+    if (is_announced) events.Withdraw(blocking);
+  }
+  EXPECT_TRUE(events.Identify(nullptr)->takes_events);
+  gpu_.Expect(gpu_.test().StreamDestroy(blocking), "destroying a stream");
+}
+
+// One handle names the default streams of all threads.
+TEST_F(ClientGpuTest, CapturesOfPerThreadStreamsAreToldApart) {
+  GpuStreamEvents events(context_);
+  const cuda::Stream own = cuda::kPerThreadStream;
+  const auto capture = [&](const std::function<void(StreamKey)>& inside) {
+    const auto announced = events.Announce(own);
+    ASSERT_TRUE(announced.ok()) << announced.status().message();
+    ASSERT_EQ(gpu_.test().StreamBeginCapture(own, cuda::kModeThreadLocal),
+              cuda::kSuccess);
+    inside(announced->key);
+    EXPECT_EQ(events.Identify(own)->key, announced->key);
+    cuda::Graph graph = nullptr;
+    EXPECT_EQ(gpu_.test().StreamEndCapture(own, &graph), cuda::kSuccess);
+    EXPECT_EQ(gpu_.test().GraphDestroy(graph), cuda::kSuccess);
+    events.Withdraw(own);
+    EXPECT_EQ(events.Identify(own)->key, announced->key);
+  };
+  capture([&](StreamKey mine) {
+    std::thread([&] {
+      gpu_.MakeCurrent();
+      capture([&](StreamKey others) { EXPECT_NE(others, mine); });
+    }).join();
+  });
+  EXPECT_FALSE(events.captures().may_be_unannounced());
+}
+
+// From the announcement on, not from the capture's beginning: in between it
+// would be too late to look.
+TEST_F(ClientGpuTest, TheLegacyStreamTakesNoEventsWhileACaptureIsAnnounced) {
+  GpuStreamEvents events(context_);
+  auto others = std::make_unique<GpuStreamEvents>(context_);
+  const TestStream stream(gpu_);
+  const TestStream other(gpu_);
+  const cuda::Event event = *events.Create();
+  ASSERT_TRUE(others->Announce(stream.get()).ok());
+  EXPECT_FALSE(events.Identify(nullptr)->takes_events);
+  EXPECT_EQ(events.RecordAll(event).code(), VRAMPOOL_UNAVAILABLE);
+  for (const cuda::Stream legacy : {cuda::Stream{}, cuda::kLegacyStream}) {
+    EXPECT_EQ(events.Record(event, legacy).code(), VRAMPOOL_UNAVAILABLE);
+    EXPECT_EQ(events.MakeWait(legacy, event).code(), VRAMPOOL_UNAVAILABLE);
+  }
+  EXPECT_TRUE(events.Record(event, other.get()).ok());
+  EXPECT_TRUE(events.MakeWait(other.get(), event).ok());
+  others.reset();  // Its captures with it.
+  EXPECT_TRUE(events.Record(event, nullptr).ok());
+  EXPECT_TRUE(events.MakeWait(nullptr, event).ok());
+  EXPECT_FALSE(events.captures().may_be_unannounced());
+  events.Destroy(event);
+}
+
+TEST_F(ClientGpuTest, TheLegacyStreamTakesNoEventThatSpoilsACapture) {
+  GpuStreamEvents events(context_);
+  cuda::Stream blocking = nullptr;
+  gpu_.Expect(gpu_.test().StreamCreate(&blocking, cuda::kStreamDefault),
+              "making a stream");
+  const cuda::Event event = *events.Create();
+  gpu_.Expect(gpu_.test().StreamBeginCapture(blocking, cuda::kModeRelaxed),
+              "capturing");
+  EXPECT_EQ(events.Record(event, nullptr).code(), VRAMPOOL_UNAVAILABLE);
+  EXPECT_EQ(events.RecordAll(event).code(), VRAMPOOL_UNAVAILABLE);
+  cuda::Graph graph = nullptr;
+  EXPECT_EQ(gpu_.test().StreamEndCapture(blocking, &graph), cuda::kSuccess);
+  gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying the graph");
+  gpu_.Expect(gpu_.test().StreamDestroy(blocking), "destroying a stream");
+  events.Destroy(event);
 }
 
 }  // namespace

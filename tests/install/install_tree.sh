@@ -18,6 +18,7 @@ complain() {
 for name in bin/vrampoold bin/vrampool 'lib*/libvrampool.so.0' \
   'lib*/libvrampool.so' 'lib*/libvrampool-rpc.so' \
   include/vrampool/vrampool.h include/vrampool/vrampool.hpp \
+  include/vrampool/default_stream.hpp \
   'lib*/cmake/vrampool/vrampoolConfig.cmake' 'lib*/pkgconfig/vrampool.pc' \
   lib/systemd/system/vrampoold@.service lib/sysusers.d/vrampool.conf \
   share/doc/vrampool/LICENSE share/doc/vrampool/examples/host.textproto; do

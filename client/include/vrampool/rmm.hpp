@@ -12,6 +12,8 @@
 // a null pointer.
 //
 // Streams: as vrampool.h says of blocks, which is what RMM asks of a resource.
+// Null is the thread's own stream in a program that is built for per-thread
+// default streams.
 //
 // Threads: thread-safe. The resource does not own its client, which must
 // outlive it, its copies and all memory that came from it. Copies are equal to
@@ -46,21 +48,30 @@
 #include <cuda/stream_ref>
 #endif
 
+#include "vrampool/default_stream.hpp"
 #include "vrampool/vrampool.h"
 
 namespace vrampool {
-inline namespace cpp {
+inline namespace VRAMPOOL_CPP_NAMESPACE {
 namespace rmm_detail {
 
 inline constexpr std::size_t kAlignment = 256;
 
+// What CUDA's runtime takes null for. RMM's own library may be built otherwise
+// and take it for the legacy stream, which waits for the thread's and is waited
+// for by it: the order is kept all the same.
+inline cudaStream_t StreamOf(cudaStream_t stream) noexcept {
+  return stream == nullptr ? DefaultStream() : stream;
+}
+
 // The block, or RMM's exception for this thread's last error.
 inline void* Allocate(vrampool_client* client, std::size_t bytes,
                       std::size_t alignment, cudaStream_t stream) {
-  void* const p = alignment <= kAlignment
-                      ? ::vrampool_client_allocate(client, bytes, stream)
-                      : ::vrampool_client_allocate_aligned(client, bytes,
-                                                           alignment, stream);
+  void* const p =
+      alignment <= kAlignment
+          ? ::vrampool_client_allocate(client, bytes, StreamOf(stream))
+          : ::vrampool_client_allocate_aligned(client, bytes, alignment,
+                                               StreamOf(stream));
   if (p != nullptr) return p;
   const vrampool_status status = ::vrampool_last_status();
   if (status == VRAMPOOL_OK) return nullptr;
@@ -70,6 +81,11 @@ inline void* Allocate(vrampool_client* client, std::size_t bytes,
     throw rmm::out_of_memory(text);
   }
   throw rmm::bad_alloc(text);
+}
+
+inline void Deallocate(vrampool_client* client, void* p, std::size_t bytes,
+                       cudaStream_t stream) noexcept {
+  ::vrampool_client_deallocate(client, p, bytes, StreamOf(stream));
 }
 
 // True for memory of the host, which has no streams.
@@ -108,7 +124,7 @@ class RmmResource final : public rmm::mr::device_memory_resource {
 
   void do_deallocate(void* p, std::size_t bytes,
                      rmm::cuda_stream_view stream) noexcept override {
-    ::vrampool_client_deallocate(client_, p, bytes, stream.value());
+    rmm_detail::Deallocate(client_, p, bytes, stream.value());
   }
 
   bool do_is_equal(
@@ -143,15 +159,15 @@ class RmmResource final {
 
   void deallocate(cuda::stream_ref stream, void* p, std::size_t bytes,
                   std::size_t /*alignment*/ = rmm_detail::kAlignment) noexcept {
-    ::vrampool_client_deallocate(client_, p, bytes, stream.get());
+    rmm_detail::Deallocate(client_, p, bytes, stream.get());
   }
 
   // May be used on any stream at once: waits for the default stream.
   void* allocate_sync(std::size_t bytes,
                       std::size_t alignment = rmm_detail::kAlignment) {
     void* const p =
-        rmm_detail::Allocate(client_, bytes, alignment, DefaultStream().get());
-    if (p != nullptr && !is_host_) DefaultStream().sync();
+        rmm_detail::Allocate(client_, bytes, alignment, DefaultStream());
+    if (p != nullptr && !is_host_) cuda::stream_ref(DefaultStream()).sync();
     return p;
   }
 
@@ -159,7 +175,7 @@ class RmmResource final {
   void deallocate_sync(
       void* p, std::size_t bytes,
       std::size_t /*alignment*/ = rmm_detail::kAlignment) noexcept {
-    ::vrampool_client_deallocate(client_, p, bytes, DefaultStream().get());
+    rmm_detail::Deallocate(client_, p, bytes, DefaultStream());
   }
 
   bool operator==(const RmmResource& other) const noexcept {
@@ -173,10 +189,6 @@ class RmmResource final {
   explicit RmmResource(vrampool_client* client)
       : client_(client), is_host_(rmm_detail::IsHost(client)) {}
 
-  static cuda::stream_ref DefaultStream() noexcept {
-    return cuda::stream_ref(cudaStream_t{nullptr});
-  }
-
   vrampool_client* client_;
   bool is_host_;
 };
@@ -186,7 +198,7 @@ static_assert(
 
 #endif
 
-}  // namespace cpp
+}  // namespace VRAMPOOL_CPP_NAMESPACE
 }  // namespace vrampool
 
 #endif  // VRAMPOOL_RMM_HPP_

@@ -233,7 +233,11 @@ VRAMPOOL_API vrampool_status vrampool_quiesce(vrampool_client* client);
  * A program that captures graphs without telling vrampool, on streams that
  * vrampool is not used on, wants detect_captures, too: before a request fails,
  * and to give idle memory back, an event of all streams may be recorded
- * (cuCtxRecordEvent), which spoils every capture under way. */
+ * (cuCtxRecordEvent), which spoils every capture under way. Once a client of
+ * the GPU in this process has the option, or vrampool_torch_malloc or
+ * vrampool_torch_free was called, or a capture was found, none is: what was
+ * freed on a stream that ended before its event could be recorded can then be
+ * used again only after vrampool_quiesce(). */
 VRAMPOOL_API vrampool_status vrampool_capture_begin(vrampool_client* client,
                                                     cudaStream_t stream);
 VRAMPOOL_API vrampool_status vrampool_capture_end(vrampool_client* client,

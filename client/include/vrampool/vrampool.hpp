@@ -4,6 +4,9 @@
 // does and which errors it gives; nothing throws except what the standard
 // library throws when memory for text runs out.
 //
+// Streams: where none is given, the default one, as default_stream.hpp says. A
+// null that is given is the legacy stream.
+//
 // Threads: a Client may be used from any thread; a handle (Client, Object)
 // itself is moved and destroyed by one thread at a time. An Object must not
 // outlive its Client.
@@ -24,10 +27,11 @@
 #include <vector>
 
 #include "vrampool/allocator.hpp"
+#include "vrampool/default_stream.hpp"
 #include "vrampool/vrampool.h"
 
 namespace vrampool {
-inline namespace cpp {
+inline namespace VRAMPOOL_CPP_NAMESPACE {
 
 // The outcome of a call.
 class [[nodiscard]] Status {
@@ -95,7 +99,7 @@ class Object {
 
   // When the work enqueued on `stream` so far is done. If this fails, the
   // object is still open.
-  Status Close(cudaStream_t stream = nullptr) {
+  Status Close(cudaStream_t stream = DefaultStream()) {
     const Status status(::vrampool_object_close(object_, stream));
     if (status.ok()) object_ = nullptr;
     return status;
@@ -146,7 +150,8 @@ class Object {
   // While the default stream cannot be used, because another is captured, this
   // fails, and the hold ends with the client: Close() on a stream before.
   void Drop() {
-    (void)::vrampool_object_close(std::exchange(object_, nullptr), nullptr);
+    (void)::vrampool_object_close(std::exchange(object_, nullptr),
+                                  DefaultStream());
   }
 
   vrampool_object* object_ = nullptr;
@@ -221,15 +226,16 @@ class Client {
   }
 
   // Null on failure; Status::Last() then says why.
-  void* Allocate(std::size_t bytes, cudaStream_t stream = nullptr) {
+  void* Allocate(std::size_t bytes, cudaStream_t stream = DefaultStream()) {
     return ::vrampool_client_allocate(client_, bytes, stream);
   }
   void* AllocateAligned(std::size_t bytes, std::size_t alignment,
-                        cudaStream_t stream = nullptr) {
+                        cudaStream_t stream = DefaultStream()) {
     return ::vrampool_client_allocate_aligned(client_, bytes, alignment,
                                               stream);
   }
-  void Deallocate(void* p, std::size_t bytes, cudaStream_t stream = nullptr) {
+  void Deallocate(void* p, std::size_t bytes,
+                  cudaStream_t stream = DefaultStream()) {
     ::vrampool_client_deallocate(client_, p, bytes, stream);
   }
 
@@ -335,7 +341,7 @@ class Client {
   Ownership ownership_ = Ownership::kOwned;
 };
 
-}  // namespace cpp
+}  // namespace VRAMPOOL_CPP_NAMESPACE
 }  // namespace vrampool
 
 #endif  // VRAMPOOL_VRAMPOOL_HPP_

@@ -4,11 +4,13 @@
 //
 //   vrampool_compare ALLOCATOR WORKLOAD[,WORKLOAD...] [--gpu] [--pool MIB]
 //   [--usage MIB]
-//                    [--log FILE] [--quick]
+//                    [--log FILE] [--case NAME] [--count N] [--quick]
 //
-// Allocators: see allocator.h. Workloads: pairs threads random streams replay.
+// Allocators: see allocator.h. Workloads: pairs threads random streams replay
+// counted.
 // --gpu makes the first GPU current and uses its streams. --pool (1024) is what
 // is reserved, --usage (512) how much of it random allocations use at most.
+// --case and --count are what `counted` is to do (workloads.h).
 // --quick only tries the workloads out.
 // With no such allocator here the line says why, and the exit status is 0.
 
@@ -35,6 +37,8 @@ struct Orders {
   size_t pool_bytes = 1024 * kMiB;
   size_t usage_bytes = 512 * kMiB;
   std::string log;
+  std::string counted = "warm";
+  size_t count = 1000;
 };
 
 bool Read(int argc, char** argv, Orders& orders) {
@@ -55,6 +59,10 @@ bool Read(int argc, char** argv, Orders& orders) {
       orders.usage_bytes = std::strtoull(value, nullptr, 10) * kMiB;
     } else if (word == "--log") {
       orders.log = value;
+    } else if (word == "--case") {
+      orders.counted = value;
+    } else if (word == "--count") {
+      orders.count = std::strtoull(value, nullptr, 10);
     } else {
       return false;
     }
@@ -75,6 +83,8 @@ bool Run(const std::string& workload, const Orders& orders,
     RunStreams(subject);
   } else if (workload == "replay") {
     return RunReplay(subject, orders.log);
+  } else if (workload == "counted") {
+    return RunCounted(subject, orders.counted, orders.count);
   } else {
     std::fprintf(stderr, "no workload '%s'\n", workload.c_str());
     return false;
@@ -87,7 +97,8 @@ int Main(int argc, char** argv) {
   if (!Read(argc, argv, orders)) {
     std::fprintf(stderr,
                  "usage: vrampool_compare ALLOCATOR WORKLOAD,... [--gpu] "
-                 "[--pool MIB] [--usage MIB] [--log FILE] [--quick]\n");
+                 "[--pool MIB] [--usage MIB] [--log FILE] [--case NAME] "
+                 "[--count N] [--quick]\n");
     return 2;
   }
   const Device device(orders.has_gpu);

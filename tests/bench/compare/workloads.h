@@ -46,6 +46,15 @@ void RunStreams(const Subject& subject);
 // cannot be read.
 bool RunReplay(const Subject& subject, const std::string& path);
 
+// So many pairs of an allocation and a free, for those who count instructions
+// (../instructions.py): nothing is measured here. False: no such case.
+//   warm       4 KiB, again and again
+//   row        512 blocks of 4 KiB, then their frees: more than a cache keeps
+//   random1    random sizes up to 1 MiB, 1024 blocks alive
+//   random64   random sizes up to 64 MiB, 16 blocks alive
+//   streams64  the same after another stream has been used
+bool RunCounted(const Subject& subject, const std::string& name, size_t pairs);
+
 }  // namespace vrampool::bench
 
 #endif  // VRAMPOOL_TESTS_BENCH_COMPARE_WORKLOADS_H_

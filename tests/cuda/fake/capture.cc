@@ -1,5 +1,6 @@
 #include "tests/cuda/fake/capture.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -116,6 +117,15 @@ uint64_t StreamId(cuda::Stream stream, CUctx_st* context) {
   if (stream == cuda::kPerThreadStream) return OwnStream(context->device)->id;
   CheckAlive(stream);
   return stream->id;
+}
+
+bool IsKeptFromCaptures(const NamedStream& stream) {
+  if (stream.queue->kind != StreamKind::kLegacy) return false;
+  Streams& all = All();
+  const MutexLock lock(all.mu);
+  return std::any_of(
+      all.capturing.begin(), all.capturing.end(),
+      [](const auto& one) { return one.first->kind == StreamKind::kBlocking; });
 }
 
 cuda::Result SubmitOrCapture(const NamedStream& stream, Work work) {

@@ -53,6 +53,9 @@ StreamPtr DropHandle(cuda::Stream stream);
 NamedStream Named(cuda::Stream stream, CUctx_st* context);
 uint64_t StreamId(cuda::Stream stream, CUctx_st* context);
 
+// Whether the stream would wait for another one that captures.
+bool IsKeptFromCaptures(const NamedStream& stream);
+
 // Runs `work` on the stream, or captures it.
 cuda::Result SubmitOrCapture(const NamedStream& stream, Work work);
 cuda::Result SubmitOrCapture(cuda::Stream stream, CUctx_st* context, Work work);

@@ -64,4 +64,9 @@ VRAMPOOL_FAKE_EXPORT void vrampool_fake_cuda_await_stalled(int frees,
   Engine::Get().AwaitStalled(frees, launches);
 }
 
+VRAMPOOL_FAKE_EXPORT uint64_t
+vrampool_fake_cuda_count_calls(const char* function) {
+  return Process::CountCalls(function);
+}
+
 }  // namespace vrampool::fake_cuda

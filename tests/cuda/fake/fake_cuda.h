@@ -77,6 +77,10 @@ struct Functions {
   // Returns once at least this many calls of this process stand still: frees
   // that wait for the context's work, and launches that wait for such a free.
   void (*await_stalled)(int frees, int launches);
+
+  // How many calls of the driver the calling thread has made so far: of
+  // `function`, or of all where it is null.
+  uint64_t (*count_calls)(const char* function);
 };
 
 // Symbols of the library, each of the type of the member above.
@@ -88,6 +92,7 @@ inline constexpr char kGateSymbol[] = "vrampool_fake_cuda_gate";
 inline constexpr char kOpenGateSymbol[] = "vrampool_fake_cuda_open_gate";
 inline constexpr char kAwaitStalledSymbol[] =
     "vrampool_fake_cuda_await_stalled";
+inline constexpr char kCountCallsSymbol[] = "vrampool_fake_cuda_count_calls";
 
 // All of them, by a function that finds a symbol in the loaded driver
 // (cuda::FindDriverSymbol). Members are null when that is no fake.
@@ -105,6 +110,7 @@ Functions FindFunctions(const Find& find) {
   look(functions.launch_gate, kGateSymbol);
   look(functions.open_gate, kOpenGateSymbol);
   look(functions.await_stalled, kAwaitStalledSymbol);
+  look(functions.count_calls, kCountCallsSymbol);
   return functions;
 }
 

@@ -27,6 +27,23 @@ bool IsNamed(const char* function, const char* name) {
          std::strncmp(function + length, "_v", 2) == 0;
 }
 
+// Of one thread. A function is told by its name's address: each entry point has
+// one.
+struct CallCount {
+  const char* function = nullptr;
+  uint64_t calls = 0;
+};
+constinit thread_local CallCount call_counts[128];
+
+void CountCall(const char* function) {
+  for (CallCount& one : call_counts) {
+    if (one.function == nullptr) one.function = function;
+    if (one.function != function) continue;
+    ++one.calls;
+    return;
+  }
+}
+
 }  // namespace
 
 Process& Process::Get() {
@@ -95,7 +112,19 @@ cuda::Result Process::OrderedFailure(const char* function) {
   return cuda::kSuccess;
 }
 
+uint64_t Process::CountCalls(const char* function) {
+  uint64_t sum = 0;
+  for (const CallCount& one : call_counts) {
+    if (one.function == nullptr) break;
+    if (function == nullptr || IsNamed(one.function, function)) {
+      sum += one.calls;
+    }
+  }
+  return sum;
+}
+
 cuda::Result Process::Enter(const char* function) {
+  CountCall(function);
   if (const int unusable = unusable_; unusable != 0) return unusable;
   VRAMPOOL_FAKE_RETURN_IF_ERROR(OrderedFailure(function));
   return entry_->broken;

@@ -11,6 +11,7 @@
 #define VRAMPOOL_TESTS_CUDA_FAKE_PROCESS_H_
 
 #include <atomic>
+#include <cstdint>
 #include <vector>
 
 #include "base/cuda/driver_api.h"
@@ -39,6 +40,8 @@ class Process {
   cuda::Result Enter(const char* function);
   // And with a current context, which is given.
   cuda::Result Enter(const char* function, CUctx_st** context);
+  // Calls of Enter() by this thread, for that function or (null) for all.
+  static uint64_t CountCalls(const char* function);
 
   // From this process's order of devices to the directory's; -1: no such.
   int DeviceAt(cuda::Device device) const;

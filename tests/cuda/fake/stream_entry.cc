@@ -101,6 +101,7 @@ Result cuStreamGetCaptureInfo_v2(Stream stream, int* status, uint64_t* id,
   *status = kCaptureNone;
   if (dependencies != nullptr) *dependencies = nullptr;
   if (count != nullptr) *count = 0;
+  if (fake_cuda::IsKeptFromCaptures(named)) return kCaptureImplicit;
   if (named.capture == nullptr) return kSuccess;
   *status = named.capture->is_invalid ? kCaptureInvalidated : kCaptureActive;
   if (id != nullptr) *id = named.capture->id;
