@@ -129,6 +129,7 @@ void vrampool_options_init(vrampool_options* options) {
   options->wait_ms = -1;
   options->idle_ms = -1;
   options->detect_captures = -1;
+  options->lease_ahead = -1;
 }
 
 vrampool_status vrampool_client_open(const vrampool_options* options,

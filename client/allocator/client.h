@@ -38,6 +38,7 @@
 #include "base/ids.h"
 #include "base/mutex.h"
 #include "client/allocator/graph_ends.h"
+#include "client/allocator/growth_policy.h"
 #include "client/allocator/held_object.h"
 #include "client/allocator/slab_set.h"
 #include "client/allocator/thread_caches.h"
@@ -52,7 +53,8 @@ namespace vrampool::client {
 
 class Client final : private LinkEvents {
  public:
-  // Errors of Session::Attach(), and of GpuContext::Open() for a GPU's client.
+  // Errors of Session::Attach(), of GpuContext::Open() for a GPU's client, and
+  // of a lease when something is to be reserved.
   // `events` is for tests: streams without a GPU.
   static Result<std::unique_ptr<Client>> Open(
       Settings settings, ChannelFactory factory,
@@ -212,6 +214,25 @@ class Client final : private LinkEvents {
   Result<void*> Grow(const BlockRequest& request, uint64_t needed);
   Result<void*> GrowIn(const SessionPtr& session, const BlockRequest& request,
                        uint64_t needed, TimePoint deadline);
+  // The client is about to lease: what it has leased, of which what is idle
+  // goes back.
+  uint64_t NoteGrowing();
+  // A slab leased, mapped and pinned.
+  Result<SlabKey> LeaseSlab(const SessionPtr& session, uint64_t size,
+                            TimePoint deadline);
+  // Before it is needed (growth_policy.h), by the maintenance thread.
+  bool IsAheadWanted() VRAMPOOL_REQUIRES(mu_);
+  void NoteStep() VRAMPOOL_REQUIRES(mu_);
+  void LeaseAhead();
+  // Waits for one that is on its way, if it is for a block of `needed` bytes.
+  // True if there was one.
+  bool AwaitAhead(uint64_t needed);
+  // Leases what the settings want in reserve. OverQuota, OutOfPool and other
+  // errors of a lease: what was had is kept until the client is closed.
+  Status Reserve(TimePoint deadline);
+  Status ReservePiece(const SessionPtr& session, uint64_t size,
+                      TimePoint deadline, uint64_t& left);
+  bool LeaseAheadIn(const SessionPtr& session, uint64_t size);
   class RoomWanted;
   bool MakeRoom(uint64_t gone_before);
   Result<void*> LeaseAndCut(const SessionPtr& session, uint64_t size,
@@ -278,6 +299,7 @@ class Client final : private LinkEvents {
   bool AwaitLeaving(uint64_t gone_before);
   void Reinstate(SlabName slab);
   void AwaitReinstated(SlabName slab);
+  void DropReserve();
   void StopThreads();
   void MarkClosed();
   std::vector<SessionPtr> TakeForgottenSessions() VRAMPOOL_REQUIRES(mu_);
@@ -358,6 +380,10 @@ class Client final : private LinkEvents {
   bool is_retired_ VRAMPOOL_GUARDED_BY(mu_) = false;
   bool is_stop_wanted_ VRAMPOOL_GUARDED_BY(mu_) = false;
   bool is_reclaim_wanted_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  // A slab is being leased because what is idle was too small.
+  bool is_growing_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  AheadPolicy ahead_ VRAMPOOL_GUARDED_BY(mu_);
+  uint64_t coming_bytes_ VRAMPOOL_GUARDED_BY(mu_) = 0;  // Being leased ahead.
   bool is_timer_set_ VRAMPOOL_GUARDED_BY(mu_) = false;
   // Growths that wait in the daemon for room: what falls idle goes back at
   // once.

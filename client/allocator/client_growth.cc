@@ -42,11 +42,6 @@ uint64_t MsUntil(steady_clock::time_point deadline) {
   return static_cast<uint64_t>(std::max<int64_t>(left.count(), 0));
 }
 
-bool IsForWantOfRoom(const Status& status) {
-  return status.code() == VRAMPOOL_OVER_QUOTA ||
-         status.code() == VRAMPOOL_OUT_OF_POOL;
-}
-
 // The call may have been carried out all the same.
 bool IsUncertain(const CallOutcome& outcome) {
   return outcome.reason == CallReason::kNone &&
@@ -107,6 +102,10 @@ Result<void*> Client::AllocateOrGrow(const BlockRequest& request) {
       RoundUpToClass(request.bytes), request.alignment,
       MappingAlignment(used->kind()));
   if (!needed.has_value()) return NoSuchSize(request);
+  if (AwaitAhead(*needed)) {
+    VRAMPOOL_ASSIGN_OR_RETURN(block, CutLocked(request));
+    if (block != nullptr) return AddressOf(block);
+  }
   Result<void*> grown = Grow(request, *needed);
   if (grown.ok()) return grown;
   VRAMPOOL_ASSIGN_OR_RETURN(block, CutAcross(request));
@@ -130,6 +129,8 @@ Result<Block*> Client::CutSettled(const BlockRequest& request) {
 Result<Block*> Client::CutLocked(const BlockRequest& request) {
   MutexLock lock(mu_);
   Result<Block*> cut = slabs_.Cut(request);
+  if (slabs_.TakeAheadUsed()) [[unlikely]]
+    NoteStep();
   const bool is_found =
       cut.ok() ? *cut != nullptr : cut.status().code() != VRAMPOOL_LIMIT;
   if (is_found || !DrainCaches(ThreadCaches::Which::kAll)) return cut;
@@ -177,20 +178,25 @@ class Client::RoomWanted {
 Result<void*> Client::GrowIn(const SessionPtr& session,
                              const BlockRequest& request, uint64_t needed,
                              TimePoint deadline) {
-  const Bytes granule(session->granule_bytes());
-  const auto exact = CheckedRoundUp(Bytes(needed), granule);
-  const auto usual = CheckedRoundUp(settings_.slab, granule);
-  if (!exact || !usual) return NoSuchSize(request);
-  const uint64_t preferred = std::max(exact->count(), usual->count());
+  const uint64_t granule = session->granule_bytes();
+  const uint64_t chosen = settings_.slab.count();
+  const uint64_t leased = NoteGrowing();
+  const auto exact = CheckedRoundUp(Bytes(needed), Bytes(granule));
+  const auto preferred = GrowthFor(needed, leased, chosen, granule);
+  if (!exact || !preferred) return NoSuchSize(request);
   uint64_t gone_before = CountGone();
   Result<void*> grown =
-      LeaseAndCut(session, preferred, steady_clock::now(), request);
+      LeaseAndCut(session, *preferred, steady_clock::now(), request);
+  if (grown.ok() && needed <= GrowthStep(leased, chosen)) {
+    MutexLock lock(mu_);
+    NoteStep();
+  }
   if (grown.ok() || !IsForWantOfRoom(grown.status())) return grown;
   VRAMPOOL_ASSIGN_OR_RETURN(const Block* across, CutAcross(request));
   if (across != nullptr) return AddressOf(across);
   const RoomWanted wanted(*this);
   bool is_worth_trying =
-      preferred > exact->count() || steady_clock::now() < deadline;
+      *preferred > exact->count() || steady_clock::now() < deadline;
   for (int i = 0; i < kTries; ++i) {
     is_worth_trying |= MakeRoom(gone_before);
     if (!is_worth_trying) break;
@@ -213,6 +219,7 @@ bool Client::MakeRoom(uint64_t gone_before) {
   SlabSet::Departures idle;
   {
     MutexLock lock(mu_);
+    (void)slabs_.DropReserve(SlabSet::Reserved::kUnused);
     idle = TakeIdle(SlabSet::Which::kAll);
   }
   const bool has_given = !idle.is_empty();
@@ -223,6 +230,21 @@ bool Client::MakeRoom(uint64_t gone_before) {
 Result<void*> Client::LeaseAndCut(const SessionPtr& session, uint64_t size,
                                   TimePoint deadline,
                                   const BlockRequest& request) {
+  VRAMPOOL_ASSIGN_OR_RETURN(const SlabKey key,
+                            LeaseSlab(session, size, deadline));
+  MutexLock lock(mu_);
+  Result<Block*> cut = slabs_.Cut(request);
+  slabs_.Unpin(key);
+  NoteIdle();
+  if (!cut.ok()) return std::move(cut).status();
+  if (*cut != nullptr) return AddressOf(*cut);
+  // Retired before it was used: the daemon went away meanwhile.
+  return Status(VRAMPOOL_UNAVAILABLE,
+                "the daemon went away during the call; try again");
+}
+
+Result<SlabKey> Client::LeaseSlab(const SessionPtr& session, uint64_t size,
+                                  TimePoint deadline) {
   for (int i = 0; i < kTries; ++i) {
     LeaseReply reply;
     VRAMPOOL_RETURN_IF_ERROR(Lease(*session, size, deadline, reply));
@@ -241,14 +263,8 @@ Result<void*> Client::LeaseAndCut(const SessionPtr& session, uint64_t size,
                     "the daemon leased the same slab twice; see its log");
     }
     slabs_.MakeLeased(slab, reply.lease);
-    Result<Block*> cut = slabs_.Cut(request);
-    slabs_.Unpin(*key);
-    NoteIdle();
-    if (!cut.ok()) return std::move(cut).status();
-    if (*cut != nullptr) return AddressOf(*cut);
-    // Retired before it was used: the daemon went away meanwhile.
-    return Status(VRAMPOOL_UNAVAILABLE,
-                  "the daemon went away during the call; try again");
+    caches_.NoteLeased(slabs_.totals().leased_bytes);
+    return *key;
   }
   return Status(VRAMPOOL_INTERNAL,
                 "the daemon goes on taking slabs for mapped that are not; try "

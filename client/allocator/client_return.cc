@@ -26,7 +26,8 @@ constexpr std::chrono::microseconds kSoon(300);
 bool Client::HasWork() {
   if (is_stop_wanted_ || is_reclaim_wanted_) return true;
   if (!ended_captures_.empty()) return true;
-  if (slabs_.HasSurplus(*current_)) return true;
+  if (slabs_.HasIdleRetired() || IsAheadWanted()) return true;
+  if (is_growing_ && current_->is_live() && slabs_.HasIdleLeased()) return true;
   return waiting_growths_ > 0 && current_->is_live() && slabs_.HasIdle();
 }
 
@@ -99,16 +100,21 @@ void Client::MaintainOnce() {
     MutexLock lock(mu_);
     const bool is_all = is_reclaim_wanted_ || waiting_growths_ > 0;
     if (is_all) (void)DrainCaches(ThreadCaches::Which::kAll);
-    idle = TakeIdle(is_all ? SlabSet::Which::kAll : SlabSet::Which::kSurplus);
+    idle = TakeIdle(is_all        ? SlabSet::Which::kAll
+                    : is_growing_ ? SlabSet::Which::kLeased
+                                  : SlabSet::Which::kDue);
     is_reclaim_wanted_ = false;
+    is_growing_ = false;
     forgotten = TakeForgottenSessions();
   }
   GiveBack(std::move(idle));
+  LeaseAhead();
 }
 
 SlabSet::Departures Client::TakeIdle(SlabSet::Which which) {
   const TimePoint due = steady_clock::now() - milliseconds(settings_.idle_ms);
   SlabSet::Departures idle = slabs_.TakeIdle(which, due, *current_);
+  caches_.NoteLeased(slabs_.totals().leased_bytes);
   NoteLeaving(idle);
   return idle;
 }

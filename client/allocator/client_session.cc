@@ -46,6 +46,7 @@ Result<std::unique_ptr<Client>> Client::Open(
     MutexLock lock(client->mu_);
     client->Install(std::move(session));
   }
+  VRAMPOOL_RETURN_IF_ERROR(client->Reserve(deadline));
   VRAMPOOL_ASSIGN_OR_RETURN(
       client->maintenance_,
       StartQuietThread([raw = client.get()] { raw->Maintain(); }));
@@ -89,6 +90,7 @@ Status Client::CheckDevice(const Session& session) const {
 Client::~Client() {
   if (session() != nullptr) {
     EndGates();  // Or the GPU would wait for them, and we for the GPU.
+    DropReserve();
     // On error the GPU does no work of ours any more.
     (void)Quiesce();
     Retire();
@@ -110,8 +112,14 @@ Client::~Client() {
   for (const cuda::Event event : events) events_->Destroy(event);
 }
 
+void Client::DropReserve() {
+  MutexLock lock(mu_);
+  (void)slabs_.DropReserve(SlabSet::Reserved::kAll);
+}
+
 void Client::Retire() {
   StopOrder();
+  DropReserve();
   (void)Trim();  // What cannot be given back ends with the session.
   StopThreads();
   MarkClosed();
@@ -250,6 +258,7 @@ void Client::OnSlabArrived(LinkSerial session, SlabId slab, SlabParcel parcel) {
 void Client::OnReclaim(LinkSerial /*session*/, uint64_t /*bytes*/) {
   // Everything idle goes back: what is needed again is leased again.
   MutexLock lock(mu_);
+  ahead_.NoteReclaim(steady_clock::now());
   is_reclaim_wanted_ = true;
   WakeMaintenance();
 }

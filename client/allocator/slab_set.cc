@@ -130,6 +130,8 @@ Result<Block*> SlabSet::Enter(const OrderedBlocks::Cut& cut,
     throw;
   }
   NoteUsed(slab);
+  is_ahead_used_ = is_ahead_used_ || slab.is_ahead;
+  slab.is_ahead = false;
   totals_.live_bytes += request.bytes;
   ++totals_.live_blocks;
   block->asked_bytes.store(request.bytes, std::memory_order_relaxed);
@@ -218,6 +220,19 @@ void SlabSet::Unpin(SlabKey key) {
   NoteIdle(slab);
 }
 
+bool SlabSet::DropReserve(Reserved which) {
+  bool has_dropped = false;
+  for (auto& [key, slab] : slabs_) {
+    const bool is_meant =
+        which == Reserved::kAll || ordered_.pieces().BlocksIn(key) == 0;
+    if (!slab.is_reserved || !is_meant) continue;
+    slab.is_reserved = false;
+    has_dropped = true;
+    Unpin(key);
+  }
+  return has_dropped;
+}
+
 bool SlabSet::IsUnused(const Slab& slab) const {
   return slab.pins == 0 && ordered_.pieces().BlocksIn(slab.key) == 0;
 }
@@ -254,6 +269,8 @@ void SlabSet::RetireSession(const Session& session) {
     if (slab.session.get() != &session || slab.is_retired) continue;
     NoteUsed(slab);
     slab.is_retired = true;
+    if (slab.is_reserved) --slab.pins;
+    slab.is_reserved = false;
     by_id_.erase({&session, slab.id});
     if (slab.is_leased) {
       blocks().Retire(key);
@@ -266,34 +283,19 @@ void SlabSet::RetireSession(const Session& session) {
   }
 }
 
-// The leased slab that became idle last.
-std::optional<SlabKey> SlabSet::Spare() const {
-  std::optional<SlabKey> spare;
-  std::optional<steady_clock::time_point> newest;
-  for (const auto& [key, slab] : slabs_) {
-    if (!slab.idle_since || !slab.is_leased || slab.is_retired) continue;
-    if (!newest || *slab.idle_since >= *newest) {
-      newest = slab.idle_since;
-      spare = key;
-    }
-  }
-  return spare;
-}
-
 SlabSet::Departures SlabSet::TakeIdle(Which which,
                                       steady_clock::time_point idle_before,
                                       const Session& current) {
   const bool is_away = !current.is_live();
-  const std::optional<SlabKey> spare = Spare();
   Departures taken;
   taken.Reserve(slabs_.size());  // What is taken must not get lost.
   for (auto next = slabs_.begin(); next != slabs_.end();) {
     Slab& slab = (next++)->second;
     if (!slab.idle_since) continue;
-    if (which == Which::kSurplus && !slab.is_retired) {
-      const bool is_surplus = slab.is_leased && slab.key != spare;
+    if (which != Which::kAll && !slab.is_retired) {
+      const bool is_unfit = which == Which::kLeased && slab.is_leased;
       if (is_away) continue;
-      if (!is_surplus && *slab.idle_since > idle_before) continue;
+      if (!is_unfit && *slab.idle_since > idle_before) continue;
     }
     if (!slab.mapping.unmaps_freely()) {
       Park(slab, taken);
@@ -349,10 +351,6 @@ void SlabSet::Remove(Slab& slab) {
     mapped_bytes_.erase(slab.session.get());
   }
   slabs_.erase(slab.key);
-}
-
-bool SlabSet::HasSurplus(const Session& current) const {
-  return idle_retired_ > 0 || (idle_leased_ > 1 && current.is_live());
 }
 
 std::optional<steady_clock::time_point> SlabSet::OldestIdle() const {

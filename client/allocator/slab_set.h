@@ -27,6 +27,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -47,10 +48,12 @@ struct Slab {
   bool is_leased = false;
   bool is_parked = false;
   bool is_settling = false;
-  bool is_writable = true;  // In this process.
-  LeaseId lease{};          // When leased.
-  uint64_t pins = 0;        // Open objects in it, and calls under way.
-  bool is_retired = false;  // Its session has ended and another has begun.
+  bool is_writable = true;   // In this process.
+  LeaseId lease{};           // When leased.
+  uint64_t pins = 0;         // Open objects in it, and calls under way.
+  bool is_retired = false;   // Its session has ended and another has begun.
+  bool is_ahead = false;     // Leased before it was needed, and not used yet.
+  bool is_reserved = false;  // Has a pin for that.
   std::optional<std::chrono::steady_clock::time_point> idle_since;
 };
 
@@ -72,9 +75,11 @@ class SlabSet {
   // Which idle slabs to give up.
   enum class Which {
     kAll,
-    // All that have been idle since before the given moment, all of sessions
-    // that have ended, and all leased ones but the last that became idle.
-    kSurplus,
+    // All that have been idle since before the given moment, and all of
+    // sessions that have ended.
+    kDue,
+    // Those, and all leased ones: they are too small for what is needed.
+    kLeased,
   };
 
   // Adds a mapped slab that is not leased, with one pin.
@@ -122,6 +127,13 @@ class SlabSet {
   void Pin(SlabKey key);
   void Unpin(SlabKey key);
 
+  // The slab is part of the client's reserve and keeps the pin that the caller
+  // has: it is never idle.
+  void Reserve(SlabKey key) { slabs_.at(key).is_reserved = true; }
+  // No slab is any more; or none that has no blocks. True if any was.
+  enum class Reserved { kAll, kUnused };
+  bool DropReserve(Reserved which);
+
   BlockAllocator& blocks() { return ordered_.pieces(); }
   OrderedBlocks& ordered() { return ordered_; }
 
@@ -154,11 +166,15 @@ class SlabSet {
   // whatever that costs.
   Departures TakeUnused();
 
-  // TakeIdle(kSurplus) would take some at once.
-  bool HasSurplus(const Session& current) const;
+  // Of sessions that have ended: TakeIdle() takes them at once.
+  bool HasIdleRetired() const { return idle_retired_ > 0; }
+  bool HasIdleLeased() const { return idle_leased_ > 0; }
   bool HasIdle() const {
     return idle_leased_ + idle_opened_ + idle_retired_ > 0;
   }
+  // Whether a block was cut from a slab that was leased ahead, since the last
+  // call.
+  bool TakeAheadUsed() { return std::exchange(is_ahead_used_, false); }
   // Since when the slab has been idle that has been so longest.
   std::optional<std::chrono::steady_clock::time_point> OldestIdle() const;
 
@@ -184,7 +200,6 @@ class SlabSet {
   void StopLease(Slab& slab);
   void Park(Slab& slab, Departures& departures);
   void Remove(Slab& slab);
-  std::optional<SlabKey> Spare() const;
   void PublishMapped(Session& session);
 
   OrderedBlocks ordered_;
@@ -196,6 +211,7 @@ class SlabSet {
   uint64_t idle_opened_ = 0;
   uint64_t idle_retired_ = 0;
   uint64_t settling_ = 0;
+  bool is_ahead_used_ = false;
   uint64_t next_key_ = 1;
   Totals totals_;
 };

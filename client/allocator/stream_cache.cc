@@ -6,7 +6,7 @@ namespace vrampool::client {
 namespace {
 
 // A large block serves requests that leave at most this part of it unused.
-constexpr uint64_t kMaxWaste = 8;  // One eighth.
+constexpr uint64_t kMaxWaste = 32;  // One in so many.
 
 }  // namespace
 
@@ -28,24 +28,20 @@ Block* StreamCache::TakeLarge(uint64_t bytes) {
   return nullptr;
 }
 
-bool StreamCache::PutLarge(Block* block) {
+bool StreamCache::PutLarge(Block* block, uint64_t limit) {
   large_[large_count_++] = block;
   large_bytes_ += block->extent;
-  return large_count_ > kMaxLarge ||
-         (large_count_ > 1 && large_bytes_ > kMaxLargeBytes);
+  return HasTooManyLarge(limit);
 }
 
-BlockList StreamCache::Shed(uint32_t size_class) {
+BlockList StreamCache::Shed(uint32_t size_class, uint64_t limit) {
   BlockList out;
   if (size_class != kLargeClass) {
     Bin& bin = bins_[size_class];
     Drop(bin, (bin.blocks.count + 1) / 2, out);
     return out;
   }
-  while (large_count_ > kMaxLarge ||
-         (large_count_ > 1 && large_bytes_ > kMaxLargeBytes)) {
-    DropLarge(1, out);
-  }
+  while (HasTooManyLarge(limit)) DropLarge(1, out);
   return out;
 }
 

@@ -2,13 +2,16 @@
 // again by that thread on that stream: last in, first out.
 //
 // Small blocks lie in bins by their class, of which any serves any request; of
-// large ones the last few are kept, and serve a request that fills them.
+// large ones the last few are kept, and serve a request that fills them. What
+// lies here keeps its place in a slab and cannot be joined with its neighbours,
+// so of a client's bytes only a part may: the caller's `limit`.
 //
 // Threads: not thread-safe; the lock of the ThreadCache guards it.
 
 #ifndef VRAMPOOL_CLIENT_ALLOCATOR_STREAM_CACHE_H_
 #define VRAMPOOL_CLIENT_ALLOCATOR_STREAM_CACHE_H_
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -38,7 +41,8 @@ struct BlockList {
 
 class StreamCache {
  public:
-  // Of the bytes of one bin, of all bins, of the large blocks (but for one).
+  // Of the bytes of one bin, of all bins, of the large blocks (but for one);
+  // the last two also at most `limit`, but for one bin.
   static constexpr uint64_t kMaxBinBytes = uint64_t{512} << 10;
   static constexpr uint64_t kMaxSmallBytes = uint64_t{32} << 20;
   static constexpr uint64_t kMaxLargeBytes = uint64_t{256} << 20;
@@ -62,17 +66,18 @@ class StreamCache {
   }
 
   // Keeps the block. True: there are now more than should be kept; Shed() some.
-  bool Put(Block* block) {
+  bool Put(Block* block, uint64_t limit) {
     bytes_ += block->extent;
-    if (block->size_class == kLargeClass) return PutLarge(block);
+    if (block->size_class == kLargeClass) return PutLarge(block, limit);
     Bin& bin = bins_[block->size_class];
     bin.blocks.Push(block);
     return bin.blocks.count > MaxIn(block->size_class) ||
-           bytes_ - large_bytes_ > kMaxSmallBytes;
+           bytes_ - large_bytes_ >
+               std::clamp(limit, kMaxBinBytes, kMaxSmallBytes);
   }
 
   // Takes the oldest out, after Put() of a block of that class said so.
-  BlockList Shed(uint32_t size_class);
+  BlockList Shed(uint32_t size_class, uint64_t limit);
   // What has not been needed since the last call.
   BlockList TakeUnused();
   BlockList TakeAll();
@@ -90,7 +95,11 @@ class StreamCache {
   }
 
   Block* TakeLarge(uint64_t bytes);
-  bool PutLarge(Block* block);
+  bool PutLarge(Block* block, uint64_t limit);
+  bool HasTooManyLarge(uint64_t limit) const {
+    return large_count_ > kMaxLarge ||
+           (large_count_ > 1 && large_bytes_ > std::min(limit, kMaxLargeBytes));
+  }
   // Moves the `count` oldest of a bin, or of the large ones, to `out`.
   void Drop(Bin& bin, uint32_t count, BlockList& out);
   void DropLarge(uint32_t count, BlockList& out);

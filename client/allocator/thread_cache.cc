@@ -66,8 +66,9 @@ ThreadCache::Freed ThreadCache::FreeInside(uint64_t address, uint64_t bytes,
   Strike(*block, bytes);
   Freed freed;
   freed.is_done = true;
-  if (cache->Put(block)) [[unlikely]]
-    freed.shed = cache->Shed(block->size_class);
+  const uint64_t limit = limit_.load(std::memory_order_relaxed);
+  if (cache->Put(block, limit)) [[unlikely]]
+    freed.shed = cache->Shed(block->size_class, limit);
   if (!is_announced_) [[unlikely]] {
     is_announced_ = true;
     freed.is_first = true;

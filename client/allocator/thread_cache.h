@@ -36,8 +36,10 @@ namespace vrampool::client {
 
 class ThreadCache {
  public:
-  ThreadCache(const BlockTable& table, uint32_t thread)
-      : table_(table), thread_(thread) {}
+  // `limit` is that of StreamCache, and may change at any time.
+  ThreadCache(const BlockTable& table, const std::atomic<uint64_t>& limit,
+              uint32_t thread)
+      : table_(table), limit_(limit), thread_(thread) {}
   ThreadCache(const ThreadCache&) = delete;
   ThreadCache& operator=(const ThreadCache&) = delete;
 
@@ -123,6 +125,7 @@ class ThreadCache {
 
   BiasedLock lock_;
   const BlockTable& table_;
+  const std::atomic<uint64_t>& limit_;
   const uint32_t thread_;
   bool is_announced_ = false;
   uint32_t tag_ = 0;

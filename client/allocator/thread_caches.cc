@@ -26,7 +26,7 @@ class ThreadCaches::Seizure {
 std::shared_ptr<ThreadCache> ThreadCaches::Add(const BlockTable& table,
                                                uint32_t thread,
                                                ManifestWriter& manifest) {
-  auto cache = std::make_shared<ThreadCache>(table, thread);
+  auto cache = std::make_shared<ThreadCache>(table, limit_, thread);
   all_.push_back(cache);
   cache->SetCell(manifest.TakeCell());
   if (closings_ > 0) cache->lock().Want();

@@ -9,6 +9,7 @@
 #ifndef VRAMPOOL_CLIENT_ALLOCATOR_THREAD_CACHES_H_
 #define VRAMPOOL_CLIENT_ALLOCATOR_THREAD_CACHES_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -38,6 +39,12 @@ class ThreadCaches {
   Batches Close(ManifestWriter& manifest);
   void Reopen();
 
+  // A cache keeps at most a part of these bytes, that the client has leased.
+  static constexpr uint64_t kPart = 32;
+  void NoteLeased(uint64_t bytes) {
+    limit_.store(bytes / kPart, std::memory_order_relaxed);
+  }
+
   // Whether there are caches of threads that have ended: TakeOut() frees their
   // counters.
   bool has_ended() const;
@@ -56,6 +63,8 @@ class ThreadCaches {
 
   void TakeOutSeized(Which which, Batches& out);
   void Forget(ManifestWriter& manifest);
+
+  std::atomic<uint64_t> limit_{0};
 
   std::vector<std::shared_ptr<ThreadCache>> all_;
   uint64_t closings_ = 0;

@@ -2,10 +2,12 @@
 
 #include <errno.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <string_view>
 
 #include "base/status_macros.h"
@@ -15,6 +17,7 @@ namespace vrampool::client {
 namespace {
 
 constexpr Bytes kMaxSlab = GiB(1024);
+constexpr Bytes kMaxReserve = GiB(64 * 1024);
 
 // The option, else the variable, else what `target` is.
 void Choose(const char* option, const char* variable, std::string& target) {
@@ -40,24 +43,25 @@ Status ChooseMs(int64_t option, const char* variable, uint64_t& target) {
   return {};
 }
 
-Status ChooseSlab(uint64_t option, Bytes& target) {
+// `what` is the option's name in a message.
+Status ChooseSize(uint64_t option, const char* variable, const char* what,
+                  Bytes most, Bytes& target) {
   if (option != 0) {
     target = Bytes(option);
-  } else if (const char* const text = std::getenv("VRAMPOOL_SLAB_SIZE");
+  } else if (const char* const text = std::getenv(variable);
              text != nullptr && *text != '\0') {
     const std::optional<Bytes> size = ParseBytes(text);
     if (!size.has_value()) {
       return {VRAMPOOL_INVALID_ARGUMENT,
-              std::string("VRAMPOOL_SLAB_SIZE=\"") + text +
+              std::string(variable) + "=\"" + text +
                   "\" is no size; set it to one, like 64MiB"};
     }
     target = *size;
   }
-  if (target.is_zero() || target > kMaxSlab) {
+  if (target > most) {
     return {VRAMPOOL_INVALID_ARGUMENT,
-            "a slab size of " + FormatBytes(target) +
-                " is not possible; choose one between 1 B and " +
-                FormatBytes(kMaxSlab)};
+            std::string(what) + " of " + FormatBytes(target) +
+                " is not possible; choose one up to " + FormatBytes(most)};
   }
   return {};
 }
@@ -101,9 +105,12 @@ Status ChooseSwitch(int option, const char* variable, bool& target) {
 // Options grow at their end: a program that was built against an older header
 // gives fewer of them.
 Status CopyGiven(const vrampool_options& options, vrampool_options& given) {
-  constexpr size_t kFirstVersion = offsetof(vrampool_options, kind);
+  constexpr size_t kVersions[] = {offsetof(vrampool_options, kind),
+                                  offsetof(vrampool_options, reserve_bytes),
+                                  sizeof(vrampool_options)};
   const size_t size = options.struct_size;
-  if (size != sizeof(vrampool_options) && size != kFirstVersion) {
+  if (std::find(std::begin(kVersions), std::end(kVersions), size) ==
+      std::end(kVersions)) {
     return {VRAMPOOL_INVALID_ARGUMENT,
             "vrampool_options.struct_size is not one that this library knows; "
             "call vrampool_options_init() first, and build against the header "
@@ -128,7 +135,15 @@ Result<Settings> ResolveSettings(const vrampool_options* options) {
   Choose(given.name, "VRAMPOOL_NAME", settings.name);
   Choose(given.tag, "VRAMPOOL_TAG", settings.tag);
   Choose(given.framework, "VRAMPOOL_FRAMEWORK", settings.framework);
-  VRAMPOOL_RETURN_IF_ERROR(ChooseSlab(given.slab_bytes, settings.slab));
+  VRAMPOOL_RETURN_IF_ERROR(ChooseSize(given.slab_bytes, "VRAMPOOL_SLAB_SIZE",
+                                      "a slab size", kMaxSlab, settings.slab));
+  VRAMPOOL_RETURN_IF_ERROR(ChooseSize(given.reserve_bytes, "VRAMPOOL_RESERVE",
+                                      "a reserve", kMaxReserve,
+                                      settings.reserve));
+  // Who chooses the size of slabs chooses all that is leased.
+  settings.leases_ahead = settings.slab.is_zero();
+  VRAMPOOL_RETURN_IF_ERROR(ChooseSwitch(
+      given.lease_ahead, "VRAMPOOL_LEASE_AHEAD", settings.leases_ahead));
   VRAMPOOL_RETURN_IF_ERROR(
       ChooseMs(given.wait_ms, "VRAMPOOL_WAIT_MS", settings.wait_ms));
   VRAMPOOL_RETURN_IF_ERROR(

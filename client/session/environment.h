@@ -26,7 +26,9 @@ struct Settings {
   std::string name;
   std::string tag;
   std::string framework;
-  Bytes slab = MiB(64);
+  Bytes slab;     // Zero: as growth_policy.h says.
+  Bytes reserve;  // Leased when the client is opened, and kept.
+  bool leases_ahead = true;
   uint64_t wait_ms = 0;
   uint64_t idle_ms = 1000;
   // Every call asks whether its stream is capturing.

@@ -54,6 +54,12 @@ class [[nodiscard]] Result {
   Status status_;
 };
 
+// There is no room, for us or for anybody.
+inline bool IsForWantOfRoom(const Status& status) {
+  return status.code() == VRAMPOOL_OVER_QUOTA ||
+         status.code() == VRAMPOOL_OUT_OF_POOL;
+}
+
 }  // namespace vrampool::client
 
 #endif  // VRAMPOOL_CLIENT_SESSION_STATUS_H_

@@ -148,13 +148,28 @@ TEST_F(ClientMemoryTest, TrimReturnsIdleSlabsAndKeepsUsedOnes) {
   std::memset(used, 3, 4 * kMiB);
 }
 
-TEST_F(ClientMemoryTest, SecondIdleSlabGoesBackByItself) {
+// A program that needs them again in a moment does not lease them anew.
+TEST_F(ClientMemoryTest, IdleSlabsStayForTheirTime) {
+  const auto client = Open();
+  for (int round = 0; round < 10; ++round) {
+    void* const a = *client->Allocate(Ask(4 * kMiB));
+    void* const b = *client->Allocate(Ask(4 * kMiB));
+    ASSERT_TRUE(client->Free(a, 4 * kMiB).ok());
+    ASSERT_TRUE(client->Free(b, 4 * kMiB).ok());
+  }
+  EXPECT_EQ(daemon_->ledger().lease_sizes.size(), 2u);
+  EXPECT_EQ(daemon_->ledger().returned_leases, 0u);
+}
+
+TEST_F(ClientMemoryTest, IdleSlabsThatAreTooSmallGoBackWhenTheClientGrows) {
   const auto client = Open();
   void* const a = *client->Allocate(Ask(4 * kMiB));
   void* const b = *client->Allocate(Ask(4 * kMiB));
   ASSERT_TRUE(client->Free(a, 4 * kMiB).ok());
   ASSERT_TRUE(client->Free(b, 4 * kMiB).ok());
+  ASSERT_TRUE(client->Allocate(Ask(6 * kMiB)).ok());
   EXPECT_TRUE(daemon_->Await([](auto& l) { return l.leases.size() == 1; }));
+  EXPECT_EQ(client->ReadUsage().totals.leased_bytes, 6 * kMiB);
 }
 
 TEST_F(ClientMemoryTest, IdleSlabGoesBackAfterItsTime) {

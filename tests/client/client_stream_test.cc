@@ -131,8 +131,12 @@ TEST_F(ClientStreamTest, NoSlabLeavesWhileWorkMayTouchIt) {
   EXPECT_TRUE(daemon_.ledger().leases.empty());
 }
 
-TEST_F(ClientStreamTest, SurplusSlabLeavesByItselfWhenItsWorkIsDone) {
-  const auto client = Open();
+TEST_F(ClientStreamTest, IdleSlabsLeaveByThemselvesWhenTheirWorkIsDone) {
+  Settings settings = daemon_.MakeSettings();
+  settings.idle_ms = 1;
+  auto opened = Client::Open(settings, daemon_.Channels(), streams_);
+  ASSERT_TRUE(opened.ok());
+  const auto client = *std::move(opened);
   void* const a = Take(*client, 4 * kMiB, s_);
   void* const b = Take(*client, 4 * kMiB, s_);
   streams_->Enqueue(s_);
@@ -140,7 +144,7 @@ TEST_F(ClientStreamTest, SurplusSlabLeavesByItselfWhenItsWorkIsDone) {
   ASSERT_TRUE(client->Free(b, 4 * kMiB, s_).ok());
   EXPECT_EQ(daemon_.ledger().leases.size(), 2u);
   streams_->FinishAll();
-  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.size() == 1; }));
+  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.empty(); }));
 }
 
 TEST_F(ClientStreamTest, QuiesceWaitsForTheGpuAndReturnsEverything) {
@@ -191,7 +195,11 @@ TEST_F(ClientStreamTest, GraphKeepsItsMemoryUntilItHasEnded) {
 }
 
 TEST_F(ClientStreamTest, SlabOfAnEndedGraphLeavesByItself) {
-  const auto client = Open();
+  Settings settings = daemon_.MakeSettings();
+  settings.idle_ms = 1;
+  auto opened = Client::Open(settings, daemon_.Channels(), streams_);
+  ASSERT_TRUE(opened.ok());
+  const auto client = *std::move(opened);
   ASSERT_TRUE(client->BeginCapture(s_).ok());
   void* const a = Take(*client, 4 * kMiB, s_);
   void* const b = Take(*client, 4 * kMiB, s_);
@@ -199,7 +207,7 @@ TEST_F(ClientStreamTest, SlabOfAnEndedGraphLeavesByItself) {
   ASSERT_TRUE(client->Free(b, 4 * kMiB, s_).ok());
   ASSERT_TRUE(client->EndCapture(s_, Graph(1)).ok());
   streams_->EndGraph(Graph(1));
-  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.size() == 1; }));
+  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.empty(); }));
 }
 
 TEST_F(ClientStreamTest, DiscardedCaptureKeepsNothing) {

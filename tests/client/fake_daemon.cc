@@ -73,6 +73,7 @@ class FakeChannel final : public ControlChannel {
     const std::lock_guard living(life_->mu);
     if (!life_->is_alive) return Away();
     MutexLock lock(daemon_.mu_);
+    if (daemon_.on_lease_) daemon_.on_lease_();
     FakeDaemon::Ledger& ledger = daemon_.ledger_;
     const std::string key(reinterpret_cast<const char*>(call.key.data()), 16);
     const uint64_t size =
@@ -85,6 +86,10 @@ class FakeChannel final : public ControlChannel {
       uint64_t used = 0;
       for (const auto& [id, slab] : ledger.leases) {
         used += ledger.slab_bytes[slab];
+      }
+      if (size > ledger.largest_slab) {
+        return Refuse(CallCode::kResourceExhausted, CallReason::kPoolExhausted,
+                      "full");
       }
       if (used + size > ledger.limit_bytes) {
         CallOutcome outcome = Refuse(CallCode::kResourceExhausted,
@@ -366,6 +371,11 @@ void FakeDaemon::OnOpened(std::function<void()> hook) {
   on_opened_ = std::move(hook);
 }
 
+void FakeDaemon::OnLease(std::function<void()> hook) {
+  MutexLock lock(mu_);
+  on_lease_ = std::move(hook);
+}
+
 void FakeDaemon::SetSlot(ObjectId object, shm::ObjectState state) {
   auto* const words = reinterpret_cast<std::atomic<uint64_t>*>(
       table_ + sizeof(shm::TableHeader));
@@ -398,6 +408,7 @@ Settings FakeDaemon::MakeSettings() const {
   settings.directory = folder_.substr(0, folder_.rfind('/'));
   settings.name = "test";
   settings.slab = MiB(4);
+  settings.leases_ahead = false;
   settings.idle_ms = 3600 * 1000;  // Only when a test says so.
   return settings;
 }

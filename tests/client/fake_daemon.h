@@ -73,6 +73,8 @@ class FakeDaemon {
   // What the calls do. Under the lock; set before or between calls.
   struct Ledger {
     uint64_t limit_bytes = uint64_t{1} << 40;
+    uint64_t largest_slab = uint64_t{1}
+                            << 40;        // The device's room is in pieces.
     std::map<uint64_t, uint64_t> leases;  // Lease to slab.
     std::map<uint64_t, uint64_t> slab_bytes;
     std::map<uint64_t, uint64_t> holds;  // Object to holds by call.
@@ -105,6 +107,8 @@ class FakeDaemon {
   void Settle(ObjectId object, ReadyOutcome outcome);
   // Runs at the end of each call of Open that takes a hold, before its reply.
   void OnOpened(std::function<void()> hook);
+  // Runs at the beginning of each call of Lease.
+  void OnLease(std::function<void()> hook);
   void SendFarewell(attach::FarewellCode code, const std::string& text);
   // What the daemon publishes.
   void SetSlot(ObjectId object, shm::ObjectState state);
@@ -153,6 +157,7 @@ class FakeDaemon {
   std::map<uint64_t, UniqueFd> files_ VRAMPOOL_GUARDED_BY(mu_);
   uint64_t next_id_ VRAMPOOL_GUARDED_BY(mu_) = 1;
   std::function<void()> on_opened_ VRAMPOOL_GUARDED_BY(mu_);
+  std::function<void()> on_lease_ VRAMPOOL_GUARDED_BY(mu_);
 };
 
 }  // namespace vrampool::client

@@ -179,8 +179,7 @@ TEST_P(MemoryWantTest, AnAllocationIsHadWholeOrNotAtAll) {
     void* const first = Take(client, 4096, s_);
     void* p = nullptr;
     if (Starve(
-            served, GetParam(), [&] { p = *Ask(client, 300, t_); },
-            has_more)) {
+            served, GetParam(), [&] { p = *Ask(client, 300, t_); }, has_more)) {
       ++thrown;
       EXPECT_EQ(client.ReadUsage().totals.live_blocks, 1u) << served;
       p = Take(client, 300, t_);

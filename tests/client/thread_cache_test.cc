@@ -16,6 +16,7 @@ namespace {
 
 constexpr StreamKey kStream{5};
 constexpr StreamKey kOther{6};
+constexpr uint64_t kNoLimit = ~uint64_t{0};
 
 TEST(BiasedLockTest, AWantedLockIsNotEntered) {
   BiasedLock::Prepare();
@@ -84,7 +85,8 @@ TEST_F(StreamCacheTest, TheBlockFreedLastOfAClassComesBackFirst) {
   Block* const a = Make(1000);
   Block* const b = Make(1024);
   Block* const other = Make(3000);
-  for (Block* const one : {a, b, other}) EXPECT_FALSE(cache_.Put(one));
+  for (Block* const one : {a, b, other})
+    EXPECT_FALSE(cache_.Put(one, kNoLimit));
   EXPECT_EQ(cache_.Take(1024), b);
   EXPECT_EQ(cache_.Take(769), a);
   EXPECT_EQ(cache_.Take(1000), nullptr);
@@ -93,19 +95,20 @@ TEST_F(StreamCacheTest, TheBlockFreedLastOfAClassComesBackFirst) {
 
 TEST_F(StreamCacheTest, LargeBlocksServeWhatFillsThem) {
   Block* const a = Make(80 << 20);
-  EXPECT_FALSE(cache_.Put(a));
+  EXPECT_FALSE(cache_.Put(a, kNoLimit));
   EXPECT_EQ(cache_.Take(60 << 20), nullptr);
   EXPECT_EQ(cache_.Take((80 << 20) + 1), nullptr);
-  EXPECT_EQ(cache_.Take(75 << 20), a);
+  EXPECT_EQ(cache_.Take(77 << 20), nullptr);
+  EXPECT_EQ(cache_.Take(78 << 20), a);
   EXPECT_TRUE(cache_.is_empty());
 }
 
 TEST_F(StreamCacheTest, OneLargeBlockIsKeptWhateverItsSize) {
   Block* const huge = Make(uint64_t{40} << 30);
-  EXPECT_FALSE(cache_.Put(huge));
+  EXPECT_FALSE(cache_.Put(huge, kNoLimit));
   Block* const next = Make(2 << 20);
-  EXPECT_TRUE(cache_.Put(next));
-  EXPECT_EQ(All(cache_.Shed(kLargeClass)), std::set<Block*>{huge});
+  EXPECT_TRUE(cache_.Put(next, kNoLimit));
+  EXPECT_EQ(All(cache_.Shed(kLargeClass, kNoLimit)), std::set<Block*>{huge});
   EXPECT_EQ(cache_.Take(2 << 20), next);
 }
 
@@ -115,9 +118,9 @@ TEST_F(StreamCacheTest, AFullBinShedsItsOldestHalf) {
   while (!is_full) {
     ASSERT_LT(put.size(), 1000u);
     put.push_back(Make(65536));
-    is_full = cache_.Put(put.back());
+    is_full = cache_.Put(put.back(), kNoLimit);
   }
-  const std::set<Block*> shed = All(cache_.Shed(SizeClassOf(65536)));
+  const std::set<Block*> shed = All(cache_.Shed(SizeClassOf(65536), kNoLimit));
   EXPECT_EQ(shed.size(), (put.size() + 1) / 2);
   EXPECT_EQ(shed,
             std::set<Block*>(put.begin(),
@@ -125,14 +128,38 @@ TEST_F(StreamCacheTest, AFullBinShedsItsOldestHalf) {
   EXPECT_EQ(cache_.bytes(), (put.size() - shed.size()) * 65536);
 }
 
+// Of a client that has little: one large block, and one bin's bytes.
+TEST_F(StreamCacheTest, NoMoreIsKeptThanTheLimitSays) {
+  constexpr uint64_t kLimit = 8 << 20;
+  Block* const a = Make(5 << 20);
+  Block* const b = Make(3 << 20);
+  Block* const c = Make(2 << 20);
+  EXPECT_FALSE(cache_.Put(a, kLimit));
+  EXPECT_FALSE(cache_.Put(b, kLimit));
+  EXPECT_TRUE(cache_.Put(c, kLimit));
+  EXPECT_EQ(All(cache_.Shed(kLargeClass, kLimit)), std::set<Block*>{a});
+  EXPECT_EQ(All(cache_.Shed(kLargeClass, 0)), std::set<Block*>{b});
+  uint64_t bytes = 0;
+  bool is_full = false;
+  for (uint64_t size = 65536; !is_full; size += 16384) {
+    ASSERT_LT(size, kMaxSmall);
+    Block* const block = Make(size);
+    is_full = cache_.Put(block, 0);
+    bytes += block->extent;
+  }
+  EXPECT_GT(bytes, StreamCache::kMaxBinBytes);
+  EXPECT_LT(bytes, StreamCache::kMaxBinBytes * 2);
+}
+
 TEST_F(StreamCacheTest, OnlyWhatWasNotNeededIsUnused) {
   Block* const a = Make(512);
   Block* const b = Make(512);
   Block* const large = Make(4 << 20);
-  for (Block* const one : {a, b, large}) EXPECT_FALSE(cache_.Put(one));
+  for (Block* const one : {a, b, large})
+    EXPECT_FALSE(cache_.Put(one, kNoLimit));
   EXPECT_EQ(All(cache_.TakeUnused()).size(), 0u);
   EXPECT_EQ(cache_.Take(512), b);
-  EXPECT_FALSE(cache_.Put(b));
+  EXPECT_FALSE(cache_.Put(b, kNoLimit));
   EXPECT_EQ(All(cache_.TakeUnused()), (std::set<Block*>{a, large}));
   EXPECT_EQ(All(cache_.TakeUnused()), std::set<Block*>{b});
   EXPECT_TRUE(cache_.is_empty());
@@ -177,7 +204,8 @@ class ThreadCacheTest : public ::testing::Test {
 
   BlockTable table_;
   shm::Counters counters_{};
-  ThreadCache cache_{table_, 1234};
+  std::atomic<uint64_t> limit_{~uint64_t{0}};
+  ThreadCache cache_{table_, limit_, 1234};
   std::vector<std::unique_ptr<Block>> blocks_;
   std::vector<std::unique_ptr<shm::BlockRecord>> places_;
 };
@@ -257,7 +285,7 @@ TEST_F(ThreadCacheTest, ASeizedCacheServesNothingAndCanBeEmptied) {
 // Whoever wins, each block is freed once.
 TEST_F(ThreadCacheTest, TwoThreadsThatFreeTheSameBlockFreeItOnce) {
   shm::Counters other_counters{};
-  ThreadCache other(table_, 4321);
+  ThreadCache other(table_, limit_, 4321);
   other.SetCell({&other_counters});
   other.AddStream(kStream);
   constexpr uint64_t kBlocks = 2000;

@@ -71,7 +71,7 @@ class SettingsTest : public ::testing::Test {
     for (const char* name :
          {"VRAMPOOL_DIR", "VRAMPOOL_DEVICE", "VRAMPOOL_NAME", "VRAMPOOL_TAG",
           "VRAMPOOL_FRAMEWORK", "VRAMPOOL_SLAB_SIZE", "VRAMPOOL_WAIT_MS",
-          "VRAMPOOL_IDLE_MS"}) {
+          "VRAMPOOL_IDLE_MS", "VRAMPOOL_RESERVE", "VRAMPOOL_LEASE_AHEAD"}) {
       ::unsetenv(name);
     }
   }
@@ -80,12 +80,14 @@ class SettingsTest : public ::testing::Test {
 
 TEST_F(SettingsTest, DefaultsThenEnvironmentThenOptions) {
   EXPECT_EQ(ResolveSettings(nullptr)->directory, "/run/vrampool");
-  EXPECT_EQ(ResolveSettings(nullptr)->slab, MiB(64));
+  EXPECT_EQ(ResolveSettings(nullptr)->slab, Bytes());
+  EXPECT_TRUE(ResolveSettings(nullptr)->leases_ahead);
   ::setenv("VRAMPOOL_DIR", "/env", 1);
   ::setenv("VRAMPOOL_SLAB_SIZE", "8MiB", 1);
   ::setenv("VRAMPOOL_WAIT_MS", "250", 1);
   EXPECT_EQ(ResolveSettings(nullptr)->directory, "/env");
   EXPECT_EQ(ResolveSettings(nullptr)->slab, MiB(8));
+  EXPECT_FALSE(ResolveSettings(nullptr)->leases_ahead);
   EXPECT_EQ(ResolveSettings(nullptr)->wait_ms, 250u);
   vrampool_options options;
   vrampool_options_init(&options);
@@ -94,6 +96,29 @@ TEST_F(SettingsTest, DefaultsThenEnvironmentThenOptions) {
   EXPECT_EQ(ResolveSettings(&options)->directory, "/option");
   EXPECT_EQ(ResolveSettings(&options)->wait_ms, 0u);
   EXPECT_EQ(ResolveSettings(&options)->slab, MiB(8));
+  ::setenv("VRAMPOOL_RESERVE", "1GiB", 1);
+  EXPECT_EQ(ResolveSettings(nullptr)->reserve, GiB(1));
+  options.reserve_bytes = 4096;
+  options.lease_ahead = 1;
+  EXPECT_EQ(ResolveSettings(&options)->reserve, Bytes(4096));
+  EXPECT_TRUE(ResolveSettings(&options)->leases_ahead);
+}
+
+// A program that was built against an older header.
+TEST_F(SettingsTest, OlderOptionsAreShorter) {
+  vrampool_options options;
+  vrampool_options_init(&options);
+  options.reserve_bytes = 4096;
+  options.detect_captures = 1;
+  options.struct_size = offsetof(vrampool_options, reserve_bytes);
+  ASSERT_TRUE(ResolveSettings(&options).ok());
+  EXPECT_EQ(ResolveSettings(&options)->reserve, Bytes());
+  EXPECT_TRUE(ResolveSettings(&options)->detects_captures);
+  options.struct_size = offsetof(vrampool_options, kind);
+  ASSERT_TRUE(ResolveSettings(&options).ok());
+  EXPECT_FALSE(ResolveSettings(&options)->detects_captures);
+  options.struct_size -= 1;
+  EXPECT_FALSE(ResolveSettings(&options).ok());
 }
 
 TEST_F(SettingsTest, NonsenseIsRefusedByName) {

@@ -63,7 +63,7 @@ class AbiTest(unittest.TestCase):
     def headers(self):
         folder = pathlib.Path(self.include) / "vrampool"
         return "".join((folder / name).read_text()
-                       for name in ("vrampool.h", "objects.h", "ref.h"))
+                       for name in ("vrampool.h", "errors.h", "objects.h", "ref.h"))
 
     def compiles(self, lines):
         with tempfile.TemporaryDirectory() as folder:

@@ -81,13 +81,13 @@ class AccountsTest(case.Case):
 
     def test_usage_and_budget_count_what_is_there(self):
         client = self.connect(slab_bytes=4 * MIB)
-        self.assertEqual(client.budget(), (16 * MIB, 16 * MIB, 0))
+        self.assertEqual(client.budget()[:3], (16 * MIB, 16 * MIB, 0))
         block = client.allocate(1000)
         usage = client.usage()
         self.assertEqual((usage.live_bytes, usage.live_blocks,
                           usage.leased_bytes, usage.slabs),
                          (1000, 1, 4 * MIB, 1))
-        self.assertEqual(client.budget(), (12 * MIB, 16 * MIB, 4 * MIB))
+        self.assertEqual(client.budget()[:3], (12 * MIB, 16 * MIB, 4 * MIB))
         block.close()
         self.assertEqual(client.usage().live_blocks, 0)
         client.trim()

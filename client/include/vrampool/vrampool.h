@@ -41,11 +41,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__GNUC__)
-#define VRAMPOOL_API __attribute__((visibility("default")))
-#else
-#define VRAMPOOL_API
-#endif
+#include "vrampool/errors.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -56,41 +52,6 @@ typedef struct CUgraph_st* cudaGraph_t;
 
 typedef struct vrampool_client vrampool_client;
 typedef struct vrampool_object vrampool_object;
-
-/* ---- Errors ------------------------------------------------------------- */
-
-typedef enum vrampool_status {
-  VRAMPOOL_OK = 0,
-  VRAMPOOL_INVALID_ARGUMENT = 1, /* The call itself is wrong. */
-  VRAMPOOL_OVER_QUOTA = 2,       /* The tenant's limit: free some, or wait. */
-  VRAMPOOL_OUT_OF_POOL = 3,      /* The device is full: wait, or ask for less.*/
-  VRAMPOOL_LIMIT = 4,            /* A bound on a number of things: use fewer. */
-  VRAMPOOL_UNAVAILABLE = 5,      /* No daemon: memory in hand goes on working.*/
-  VRAMPOOL_PERMISSION = 6,       /* The daemon does not admit this. */
-  VRAMPOOL_NOT_FOUND = 7,        /* No such object, device or name. */
-  VRAMPOOL_EXISTS = 8,           /* The name is taken. */
-  VRAMPOOL_BROKEN = 9,           /* The producer died before it was ready. */
-  VRAMPOOL_STALE = 10,           /* Of an earlier life of the daemon. */
-  VRAMPOOL_NOT_SHAREABLE = 11,   /* Must be allocated in another way. */
-  VRAMPOOL_TIMEOUT = 12,         /* Waited as long as was allowed. */
-  VRAMPOOL_FORKED = 13,          /* The client belongs to the parent process. */
-  VRAMPOOL_VERSION_MISMATCH = 14, /* Daemon, library or module do not match. */
-  VRAMPOOL_DEVICE_LOST = 15,      /* The device failed; see the daemon's log. */
-  VRAMPOOL_ENDED = 16,            /* The daemon ended this session by force. */
-  VRAMPOOL_INTERNAL = 17          /* A defect of vrampool, or a failed call. */
-} vrampool_status;
-
-/* "OVER_QUOTA" for VRAMPOOL_OVER_QUOTA; "UNKNOWN" for a number that is none. */
-VRAMPOOL_API const char* vrampool_status_name(vrampool_status status);
-
-/* Of this thread's last call that can fail: VRAMPOOL_OK if it succeeded. */
-VRAMPOOL_API vrampool_status vrampool_last_status(void);
-
-/* Its message; "" after success. Valid until this thread's next call. */
-VRAMPOOL_API const char* vrampool_last_error_message(void);
-
-/* The library's version, as "0.1.0". */
-VRAMPOOL_API const char* vrampool_version(void);
 
 /* ---- Clients ------------------------------------------------------------ */
 
@@ -116,7 +77,8 @@ typedef struct vrampool_options {
   const char* tag;       /* VRAMPOOL_TAG: a label of each block; none */
   const char* framework; /* VRAMPOOL_FRAMEWORK: a label in reports; none */
   uint64_t slab_bytes;   /* VRAMPOOL_SLAB_SIZE ("64MiB"): what a lease asks for,
-                            at least; 64 MiB */
+                            at least; a twelfth of what is leased, from 4 to
+                            64 MiB */
   int64_t wait_ms;     /* VRAMPOOL_WAIT_MS: how long an allocation may wait for
                           room, or for a daemon that restarts; 0, fail at
                           once */
@@ -128,6 +90,18 @@ typedef struct vrampool_options {
                          allocation and free asks whether its stream captures
                          a graph (50 ns), so that captures need not be
                          announced; the allocator's caches are off. 0 */
+  uint64_t reserve_bytes; /* VRAMPOOL_RESERVE ("4GiB"): leased when the client
+                             is opened, in as few slabs as can be had, and kept
+                             until it is closed: neither time, the daemon's
+                             wish for memory nor vrampool_trim() gives it back.
+                             Only before a request of its own would fail, the
+                             client gives up what of it is unused. Opening
+                             fails when it cannot be had. A daemon that comes
+                             back after a restart is not asked for it. 0 */
+  int lease_ahead; /* VRAMPOOL_LEASE_AHEAD ("0", "1"): 1, a client that grows
+                      has a slab leased in the background before it needs it,
+                      of a twelfth of what it has; it goes back like every
+                      unused slab. 1, and 0 where slab_bytes is given */
 } vrampool_options;
 
 /* Sets `*options` to "everything from the environment". */

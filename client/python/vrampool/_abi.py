@@ -1,4 +1,5 @@
-"""What vrampool.h, objects.h and ref.h declare, for ctypes: the one place of it.
+"""What vrampool.h, errors.h, objects.h
+and ref.h declare, for ctypes: the one place of it.
 
 tests/python/abi_test.py compares every structure, constant and function here
 with what a C compiler makes of the headers.
@@ -31,7 +32,8 @@ class Options(Structure):
         ("device", c_char_p), ("name", c_char_p), ("tag", c_char_p),
         ("framework", c_char_p), ("slab_bytes", c_uint64),
         ("wait_ms", c_int64), ("idle_ms", c_int64), ("kind", c_int),
-        ("detect_captures", c_int)]
+        ("detect_captures", c_int), ("reserve_bytes", c_uint64),
+        ("lease_ahead", c_int)]
 
 
 class Info(Structure):
@@ -61,7 +63,9 @@ class BlockInfo(Structure):
 class Budget(Structure):
     _fields_ = [
         ("struct_size", c_size_t), ("used_bytes", c_uint64),
-        ("limit_bytes", c_uint64), ("available_bytes", c_uint64)]
+        ("limit_bytes", c_uint64), ("available_bytes", c_uint64),
+        ("guarantee_bytes", c_uint64), ("guaranteed_bytes", c_uint64),
+        ("total_bytes", c_uint64)]
 
 
 class BufferPiece(Structure):

@@ -49,9 +49,13 @@ class Budget(NamedTuple):
     free: int
     """What it could get now."""
     total: int
-    """The tightest limit on the way to the root."""
+    """What it could have in all if nobody else went beyond guarantees."""
     used: int
     """What is charged to it."""
+    guarantee: int
+    """What it can always have in all."""
+    guaranteed: int
+    """Of `free`, what it gets whatever others do; the rest is burst."""
 
 
 class BlockInfo(NamedTuple):
@@ -214,7 +218,8 @@ class Client:
     def budget(self) -> Budget:
         """What the tenant may have. Asks the daemon."""
         raw = self._read(_abi.Budget, self._open().library.client_budget)
-        return Budget(raw.available_bytes, raw.limit_bytes, raw.used_bytes)
+        return Budget(raw.available_bytes, raw.total_bytes, raw.used_bytes,
+                      raw.guarantee_bytes, raw.guaranteed_bytes)
 
     def trim(self) -> None:
         """Returns every slab without blocks to the daemon, now."""

@@ -1,0 +1,189 @@
+// What a client leases before it is needed: ahead of its growth, and in
+// reserve.
+
+#include <thread>
+#include <vector>
+
+#include "client/allocator/client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/client/fake_daemon.h"
+
+namespace vrampool::client {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+class ClientAheadTest : public ::testing::Test {
+ protected:
+  ClientAheadTest() {
+    settings_ = daemon_.MakeSettings();
+    settings_.slab = Bytes();
+    settings_.leases_ahead = true;
+  }
+  std::unique_ptr<Client> Open() {
+    auto client = Client::Open(settings_, daemon_.Channels());
+    EXPECT_TRUE(client.ok()) << client.status().message();
+    return *std::move(client);
+  }
+  static Result<void*> Ask(Client& client, uint64_t bytes) {
+    BlockRequest request;
+    request.bytes = bytes;
+    return client.Allocate(request);
+  }
+  // Fills slabs of 4 MiB, one after the other.
+  static void Fill(Client& client, int slabs) {
+    for (int i = 0; i < slabs; ++i) ASSERT_TRUE(Ask(client, 3 * kMiB).ok());
+  }
+  bool AwaitLeases(size_t count) {
+    return daemon_.Await(
+        [count](auto& ledger) { return ledger.leases.size() == count; });
+  }
+
+  TemporaryDirectory directory_;
+  FakeDaemon daemon_{directory_.path()};
+  Settings settings_;
+};
+
+TEST_F(ClientAheadTest, SlabsGrowWithTheClient) {
+  settings_.leases_ahead = false;
+  const auto client = Open();
+  ASSERT_TRUE(Ask(*client, 256).ok());
+  ASSERT_TRUE(Ask(*client, 119 * kMiB).ok());
+  ASSERT_TRUE(Ask(*client, 5 * kMiB).ok());
+  EXPECT_THAT(daemon_.ledger().lease_sizes,
+              ElementsAre(4 * kMiB, 120 * kMiB, 12 * kMiB));
+}
+
+TEST_F(ClientAheadTest, AClientThatGoesOnGrowingDoesNotWaitForTheNextSlab) {
+  const auto client = Open();
+  Fill(*client, 2);
+  ASSERT_TRUE(AwaitLeases(3));
+  // From here on the caller's thread makes no call.
+  const auto here = std::this_thread::get_id();
+  daemon_.OnLease([here] { EXPECT_NE(std::this_thread::get_id(), here); });
+  for (size_t leases = 4; leases < 10; ++leases) {
+    Fill(*client, 1);
+    ASSERT_TRUE(AwaitLeases(leases));
+  }
+  daemon_.OnLease(nullptr);
+}
+
+TEST_F(ClientAheadTest, AClientThatHasGrownOnceGetsNothingMore) {
+  const auto client = Open();
+  Fill(*client, 1);
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_EQ(daemon_.ledger().lease_sizes.size(), 1u);
+}
+
+TEST_F(ClientAheadTest, NothingIsLeasedForSlabsOfSingleBlocks) {
+  const auto client = Open();
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(Ask(*client, 8 * kMiB).ok());
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_EQ(daemon_.ledger().lease_sizes.size(), 4u);
+}
+
+TEST_F(ClientAheadTest, WhatWasNotNeededGoesBack) {
+  settings_.idle_ms = 20;
+  const auto client = Open();
+  Fill(*client, 2);
+  ASSERT_TRUE(daemon_.Await([](auto& l) { return l.lease_sizes.size() == 3; }));
+  EXPECT_TRUE(AwaitLeases(2));
+}
+
+// A refusal is no error, and is not asked about again at once.
+TEST_F(ClientAheadTest, ARefusalStaysUnnoticedAndIsNotRepeated) {
+  daemon_.Change([](auto& ledger) { ledger.limit_bytes = 8 * kMiB; });
+  const auto client = Open();
+  Fill(*client, 2);
+  ASSERT_TRUE(daemon_.Await([](auto& l) { return l.lease_sizes.size() == 3; }));
+  for (int i = 0; i < 50; ++i) {
+    const Result<void*> p = Ask(*client, 256);
+    ASSERT_TRUE(p.ok()) << p.status().message();
+  }
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_EQ(daemon_.ledger().lease_sizes.size(), 3u);
+}
+
+TEST_F(ClientAheadTest, NothingIsLeasedWhenTheDaemonWantsMemory) {
+  const auto client = Open();
+  Fill(*client, 1);
+  void* const idle = *Ask(*client, 3 * kMiB);
+  ASSERT_TRUE(AwaitLeases(3));
+  ASSERT_TRUE(client->Free(idle, 3 * kMiB).ok());
+  daemon_.SendReclaim();
+  ASSERT_TRUE(AwaitLeases(1));
+  Fill(*client, 3);
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_EQ(daemon_.ledger().leases.size(), 4u);
+}
+
+class ClientReserveTest : public ClientAheadTest {
+ protected:
+  ClientReserveTest() {
+    settings_.leases_ahead = false;
+    settings_.reserve = MiB(255);
+  }
+};
+
+TEST_F(ClientReserveTest, IsLeasedAtOnceAndServesWhatComes) {
+  const auto client = Open();
+  EXPECT_THAT(daemon_.ledger().lease_sizes, ElementsAre(256 * kMiB));
+  void* const p = *Ask(*client, 200 * kMiB);
+  ASSERT_TRUE(client->Free(p, 200 * kMiB).ok());
+  EXPECT_EQ(daemon_.ledger().lease_sizes.size(), 1u);
+}
+
+TEST_F(ClientReserveTest, IsHadInPiecesWhereTheDeviceHasNoWholeOne) {
+  daemon_.Change([](auto& ledger) { ledger.largest_slab = 100 * kMiB; });
+  const auto client = Open();
+  EXPECT_EQ(client->ReadUsage().totals.leased_bytes, 256 * kMiB);
+  EXPECT_EQ(daemon_.ledger().leases.size(), 4u);
+}
+
+TEST_F(ClientReserveTest, OpeningFailsWithTheNumbersWhenItCannotBeHad) {
+  daemon_.Change([](auto& ledger) { ledger.limit_bytes = 100 * kMiB; });
+  const auto client = Client::Open(settings_, daemon_.Channels());
+  EXPECT_EQ(client.status().code(), VRAMPOOL_OVER_QUOTA);
+  EXPECT_THAT(client.status().message(), HasSubstr("VRAMPOOL_RESERVE"));
+  EXPECT_THAT(client.status().message(), HasSubstr("256.0 MiB are missing"));
+}
+
+TEST_F(ClientReserveTest, AFailureHalfWayGivesBackWhatWasHad) {
+  daemon_.Change([](auto& ledger) {
+    ledger.limit_bytes = 200 * kMiB;
+    ledger.largest_slab = 128 * kMiB;
+  });
+  EXPECT_FALSE(Client::Open(settings_, daemon_.Channels()).ok());
+  EXPECT_TRUE(daemon_.ledger().leases.empty());
+}
+
+TEST_F(ClientReserveTest, StaysWhateverIsAskedBack) {
+  settings_.idle_ms = 1;
+  const auto client = Open();
+  void* const p = *Ask(*client, 300 * kMiB);
+  ASSERT_TRUE(client->Free(p, 300 * kMiB).ok());
+  daemon_.SendReclaim();
+  ASSERT_TRUE(AwaitLeases(1));
+  ASSERT_TRUE(client->Trim().ok());
+  ASSERT_TRUE(client->Quiesce().ok());
+  EXPECT_EQ(client->ReadUsage().totals.leased_bytes, 256 * kMiB);
+}
+
+TEST_F(ClientReserveTest, IsGivenUpBeforeARequestOfItsOwnFails) {
+  daemon_.Change([](auto& ledger) { ledger.limit_bytes = 512 * kMiB; });
+  const auto client = Open();
+  ASSERT_TRUE(Ask(*client, 400 * kMiB).ok());
+  EXPECT_EQ(client->ReadUsage().totals.leased_bytes, 400 * kMiB);
+}
+
+TEST_F(ClientReserveTest, GoesBackWithTheClient) {
+  (void)Open();
+  EXPECT_TRUE(daemon_.ledger().leases.empty());
+}
+
+}  // namespace
+}  // namespace vrampool::client
