@@ -14,10 +14,6 @@ namespace {
 
 constexpr std::string_view kRootPath = "root";
 
-Bytes SaturatingAdd(Bytes a, Bytes b) {
-  return CheckedAdd(a, b).value_or(Bytes(UINT64_MAX));
-}
-
 }  // namespace
 
 Charge::Charge(Ledger* ledger, TenantId tenant, Bytes size)

@@ -1,5 +1,4 @@
-"""What vrampool.h, errors.h, objects.h
-and ref.h declare, for ctypes: the one place of it.
+"""What vrampool.h and its parts declare, for ctypes: the one place of it.
 
 tests/python/abi_test.py compares every structure, constant and function here
 with what a C compiler makes of the headers.
