@@ -101,7 +101,7 @@ TEST_F(CommandLineTest, TheDirectoryDefaultsToTheSurroundings) {
   const CommandLine& line = std::get<CommandLine>(parsed);
   EXPECT_EQ(line.command, &RunQuotaSet);
   EXPECT_EQ(line.options.directory, "/from/environment");
-  EXPECT_EQ(line.options.quota_limit, GiB(2));
+  EXPECT_EQ(line.options.quota_change.limit, GiB(2));
 }
 
 }  // namespace
