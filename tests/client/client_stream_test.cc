@@ -255,7 +255,11 @@ TEST_F(ClientStreamTest, OnlyLiveBlocksAndStreamsAreRecorded) {
 }
 
 TEST_F(ClientStreamTest, AnObjectKeepsABlockThatAnotherStreamHasDoneWith) {
-  const auto client = Open();
+  Settings settings = daemon_.MakeSettings();
+  settings.idle_ms = 1;
+  auto opened = Client::Open(settings, daemon_.Channels(), streams_);
+  ASSERT_TRUE(opened.ok());
+  const auto client = *std::move(opened);
   void* const p = Take(*client, kMiB, s_);
   ASSERT_TRUE(client->RecordStream(p, t_).ok());
   Client::ShareRequest share;
@@ -265,15 +269,13 @@ TEST_F(ClientStreamTest, AnObjectKeepsABlockThatAnotherStreamHasDoneWith) {
   const ObjectId id = (*object)->token.object;
   const auto work = streams_->Enqueue(t_);
   ASSERT_TRUE(client->Free(p, kMiB, s_).ok());
-  client->Close(*std::move(object));
-  daemon_.SendObjectEnded(id);
   streams_->FinishUpTo(work);
   streams_->FinishAll();
-  ASSERT_TRUE(client->Quiesce().ok());
-  EXPECT_TRUE(daemon_.Await([&](auto& l) {
-    (void)client->Trim();
-    return l.leases.empty();
-  }));
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_EQ(daemon_.ledger().leases.size(), 1u);
+  client->Close(*std::move(object));
+  daemon_.SendObjectEnded(id);
+  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.empty(); }));
 }
 
 TEST_F(ClientStreamTest, ManyThreadsOnManyStreamsKeepEveryRule) {
