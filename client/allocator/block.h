@@ -77,6 +77,7 @@ struct Block {
   SlabKey slab{};
   uint32_t objects = 0;            // Live objects that it is part of.
   bool is_struck = false;          // Given up, and taken off the manifest.
+  bool has_uses = false;           // Other streams use it (OrderedBlocks).
   CaptureId capture = kNoCapture;  // That it was allocated in.
   Owner next_owner{};              // When given up: whose it will be, and
   uint64_t freed_number = 0;       // that free's number (stream_order.h).

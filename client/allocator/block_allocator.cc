@@ -207,6 +207,7 @@ void BlockAllocator::Free(Block* block, Owner owner, uint64_t number) {
   block->SetPhase(BlockPhase::kFree);
   block->objects = 0;
   block->is_struck = false;
+  block->has_uses = false;
   block->capture = kNoCapture;
   block->owner = owner;
   block->number = number;
@@ -351,6 +352,7 @@ void BlockAllocator::IndexFree(Block* piece) {
     if (share.first != nullptr) share.first->previous_owned = piece;
     share.first = piece;
     ++piece->span->owned;
+    owned_bytes_ += piece->extent;
   }
   if (!piece->span->is_retired) share.index.Insert(piece);
 }
@@ -367,6 +369,7 @@ void BlockAllocator::UnindexFree(Block* piece) {
       piece->next_owned->previous_owned = piece->previous_owned;
     }
     --piece->span->owned;
+    owned_bytes_ -= piece->extent;
   }
   if (!piece->span->is_retired) share.index.Erase(piece);
 }
@@ -439,6 +442,14 @@ void BlockAllocator::CheckInvariants() const {
     indexed -= share.index.size();
   }
   VRAMPOOL_CHECK(indexed == 0);  // A3
+  uint64_t owned_bytes = 0;
+  for (const auto& [owner, share] : shares_) {
+    for (const Block* one = share.first; one != nullptr;
+         one = one->next_owned) {
+      owned_bytes += one->extent;
+    }
+  }
+  VRAMPOOL_CHECK(owned_bytes == owned_bytes_);  // A5
 }
 
 }  // namespace vrampool::client

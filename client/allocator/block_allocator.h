@@ -17,7 +17,8 @@
 //       that are not retired, under their owners
 //   A4  a slab's count of blocks is that of its pieces in use
 //   A5  the lists of owned pieces hold exactly the free pieces that are not
-//       everyone's, and a slab's count of them is right
+//       everyone's, and a slab's count of them, and the sum of their bytes, is
+//       right
 //   A6  the table holds exactly the pieces in use
 //
 // Units: bytes. Every block begins and ends at a multiple of kQuantum.
@@ -137,6 +138,9 @@ class BlockAllocator {
   // Free pieces that are not everyone's.
   uint64_t OwnedIn(SlabKey slab) const;
 
+  // Their bytes, in all slabs.
+  uint64_t owned_bytes() const { return owned_bytes_; }
+
   // `see(owner, number)` for every free piece that is not everyone's.
   void ForEachOwned(
       const std::function<void(const Owner&, uint64_t)>& see) const;
@@ -181,6 +185,7 @@ class BlockAllocator {
   std::map<Owner, OwnerShare> shares_;
   std::map<SlabKey, Span> spans_;
   std::map<uint64_t, Span*> by_base_;
+  uint64_t owned_bytes_ = 0;
 };
 
 }  // namespace vrampool::client

@@ -50,6 +50,7 @@ class BlockArena {
     block.record = 0;
     block.objects = 0;
     block.is_struck = false;
+    block.has_uses = false;
     block.capture = kNoCapture;
     block.share = nullptr;
   }

@@ -240,6 +240,14 @@ void vrampool_client_deallocate(vrampool_client* client, void* p, size_t bytes,
   Deallocate(client, p, bytes, stream);
 }
 
+vrampool_status vrampool_record_stream(vrampool_client* client, void* p,
+                                       cudaStream_t stream) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
+    return client->client->RecordStream(p, stream);
+  });
+}
+
 vrampool_status vrampool_set_tag(const char* tag) {
   auto& mine = vrampool::client::thread_tag;
   uint64_t& version = vrampool::client::thread_head.tag_version;
@@ -288,6 +296,8 @@ vrampool_status vrampool_client_usage(vrampool_client* client,
     usage.rpcs = now.calls;
     usage.attachments = now.attachments;
     usage.parked_bytes = now.totals.parked_bytes;
+    usage.cached_bytes = now.cached_bytes;
+    usage.pending_bytes = now.pending_bytes;
     return vrampool::client::Deliver(usage, out);
   });
 }

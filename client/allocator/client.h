@@ -79,9 +79,13 @@ class Client final : private LinkEvents {
   Status Free(void* p, uint64_t bytes, cudaStream_t stream = nullptr,
               bool is_careful = false);
 
-  // The same from this thread's cache (client_cache.cc), under the tag that the
-  // thread has set. Null, or false: nothing has happened, go the slow way, with
-  // the stream's key if `*asked` was set to it.
+  // The live block that begins at `p` is also used on `stream`: see
+  // vrampool_record_stream().
+  Status RecordStream(void* p, cudaStream_t stream);
+
+  // Allocate() and Free() from this thread's cache (client_cache.cc), under the
+  // tag that the thread has set. Null, or false: nothing has happened, go the
+  // slow way, with the stream's key if `*asked` was set to it.
   void* AllocateQuickly(uint64_t bytes, cudaStream_t stream, uint64_t call_site,
                         StreamKey* asked = nullptr);
   bool FreeQuickly(void* p, uint64_t bytes, cudaStream_t stream,
@@ -104,6 +108,8 @@ class Client final : private LinkEvents {
 
   struct Usage {
     SlabSet::Totals totals;
+    uint64_t cached_bytes = 0;
+    uint64_t pending_bytes = 0;
     uint64_t calls = 0;
     uint64_t attachments = 0;
   };
@@ -260,6 +266,16 @@ class Client final : private LinkEvents {
   static StreamUse UseOf(StreamKey key);
   // The application's block that begins there, taken from it.
   Result<Block*> TakeLive(void* p, uint64_t bytes) VRAMPOOL_REQUIRES(mu_);
+  OrderedBlocks::Going BeginFreeLocked(Block* block, const StreamUse& use,
+                                       bool is_careful) VRAMPOOL_REQUIRES(mu_);
+  // The rest of a free of a block that other streams use; it is kHeld.
+  void FreeUsed(Block* block, const StreamUse& use, cudaStream_t stream);
+  struct Recording {
+    OrderedBlocks::Going going;
+    cudaStream_t stream = nullptr;
+  };
+  std::vector<Recording> BeginFreeUsed(Block* block, const StreamUse& use,
+                                       cudaStream_t stream);
   void RecordFree(OrderedBlocks::Going going, cudaStream_t stream);
   bool TryRecord(cuda::Event& event, cudaStream_t stream);
   void RecordIfDue(const StreamUse& use, cudaStream_t stream);

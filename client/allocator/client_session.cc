@@ -290,6 +290,8 @@ Client::Usage Client::ReadUsage() {
   totals.live_bytes += static_cast<uint64_t>(caches_.live_bytes());
   totals.live_blocks += static_cast<uint64_t>(caches_.live_blocks());
   return {.totals = totals,
+          .cached_bytes = caches_.cached_bytes(),
+          .pending_bytes = slabs_.ordered().pending_bytes(),
           .calls = earlier_calls_ + current_->calls_made(),
           .attachments = attachments_};
 }

@@ -83,24 +83,105 @@ Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
   VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use,
                             IdentifyForFree(stream, is_careful, asked));
   OrderedBlocks::Going going;
+  Block* used = nullptr;
   {
     MutexLock lock(mu_);
     VRAMPOOL_ASSIGN_OR_RETURN(Block * block, TakeLive(p, bytes));
-    // Large blocks are worth an event as soon as others could want them.
-    const bool is_eager = is_careful || is_slow_.load() ||
-                          (has_streams_.load() && bytes > kMaxSmall);
-    try {
-      going = slabs_.ordered().BeginFree(block, use, is_eager);
-    } catch (const std::bad_alloc&) {
-      block->SetPhase(BlockPhase::kSpecial);  // The application's, as before.
-      throw;
+    if (block->has_uses) {
+      used = block;
+    } else {
+      going = BeginFreeLocked(block, use, is_careful);
+      if (block->objects == 0) slabs_.Release(block);
+      NoteIdle();
     }
+  }
+  if (used != nullptr) {
+    FreeUsed(used, use, stream);
+  } else {
+    RecordFree(going, stream);
+  }
+  LearnStream(use);
+  return {};
+}
+
+OrderedBlocks::Going Client::BeginFreeLocked(Block* block, const StreamUse& use,
+                                             bool is_careful) {
+  // Large blocks are worth an event as soon as others could want them.
+  const bool is_eager =
+      is_careful || is_slow_.load() ||
+      (has_streams_.load() && block->asked_bytes.load() > kMaxSmall);
+  try {
+    return slabs_.ordered().BeginFree(block, use, is_eager);
+  } catch (const std::bad_alloc&) {
+    block->SetPhase(BlockPhase::kSpecial);  // The application's, as before.
+    throw;
+  }
+}
+
+Status Client::RecordStream(void* p, cudaStream_t stream) {
+  VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use,
+                            Identify(stream, false, kUnknownStream));
+  NoteStream(use.key);
+  MutexLock lock(mu_);
+  Block* const block = slabs_.blocks().BlockAt(reinterpret_cast<uint64_t>(p));
+  // From here on no cache takes it.
+  if (block == nullptr ||
+      (!block->Take(BlockPhase::kPlain, BlockPhase::kSpecial) &&
+       !block->is_live())) {
+    return {VRAMPOOL_INVALID_ARGUMENT,
+            "the pointer is no live block of this client: freed before, from "
+            "another allocator, or not the beginning of its block"};
+  }
+  slabs_.ordered().RecordUse(block, use, stream);
+  return {};
+}
+
+// Rule O9.
+void Client::FreeUsed(Block* block, const StreamUse& use, cudaStream_t stream) {
+  std::vector<Recording> recordings;
+  try {
+    recordings = BeginFreeUsed(block, use, stream);
+  } catch (const std::bad_alloc&) {
+    MutexLock lock(mu_);
+    slabs_.ordered().DropWaits(block);
+    block->SetPhase(BlockPhase::kSpecial);  // The application's, as before.
+    throw;
+  }
+  {
+    MutexLock lock(mu_);
     if (block->objects == 0) slabs_.Release(block);
     NoteIdle();
   }
-  RecordFree(going, stream);
-  LearnStream(use);
-  return {};
+  for (const Recording& one : recordings) RecordFree(one.going, one.stream);
+}
+
+// Its own stream is the last.
+std::vector<Client::Recording> Client::BeginFreeUsed(Block* block,
+                                                     const StreamUse& use,
+                                                     cudaStream_t stream) {
+  std::vector<OrderedBlocks::Use> uses;
+  {
+    MutexLock lock(mu_);
+    uses = slabs_.ordered().UsesOf(block);
+  }
+  // It was used where it is freed: nothing more is to be known of that.
+  std::erase_if(uses, [&](const auto& one) { return one.key == use.key; });
+  std::vector<StreamUse> now;
+  for (const OrderedBlocks::Use& one : uses) {
+    const Result<StreamUse> found = events_->Identify(one.stream);
+    now.push_back(found.ok() ? *found : StreamUse{});
+  }
+  std::vector<Recording> recordings;
+  recordings.reserve(uses.size() + 1);
+  MutexLock lock(mu_);
+  for (size_t i = 0; i < uses.size(); ++i) {
+    recordings.push_back(
+        {.going = slabs_.ordered().BeginUse(block, uses[i], now[i]),
+         .stream = uses[i].stream});
+  }
+  recordings.push_back({.going = slabs_.ordered().BeginFree(block, use, true),
+                        .stream = stream});
+  return recordings;
 }
 
 // When it fails, the memory stays its stream's (rule O7). Throws nothing, as it
@@ -224,8 +305,9 @@ bool Client::Settle() {
   MutexLock lock(mu_);
   const std::vector<SlabKey> settled = slabs_.ordered().Answer(questions);
   slabs_.NoteSettled(settled);
+  const bool has_freed = slabs_.ReleaseReady();
   NoteIdle();
-  return has_changed || !settled.empty();
+  return has_changed || has_freed || !settled.empty();
 }
 
 Result<Block*> Client::CutAcross(const BlockRequest& request) {
@@ -276,6 +358,7 @@ Status Client::AwaitGpu() {
   {
     MutexLock lock(mu_);
     slabs_.NoteSettled(slabs_.ordered().NoteAllDone(last));
+    (void)slabs_.ReleaseReady();
   }
   (void)Settle();
   return {};

@@ -143,8 +143,71 @@ void OrderedBlocks::NoteRecorded(const Going& going) {
 }
 
 void OrderedBlocks::Release(Block* block) {
+  if (block->has_uses) uses_.erase(block);
   const uint64_t number = block->freed_number;
   pieces_.Free(block, Settled(block->next_owner, number), number);
+}
+
+void OrderedBlocks::RecordUse(Block* block, const StreamUse& use,
+                              cudaStream_t stream) {
+  if (use.key == kNoStream) return;
+  const CaptureId used_in = captures_.Of(use);
+  CaptureId kept = block->capture;
+  if (used_in != kNoCapture) {
+    kept = captures_.IsLiving(kept) ? captures_.Both(used_in, kept) : used_in;
+  }
+  std::vector<Use>& uses = uses_[block];
+  const bool is_known =
+      std::any_of(uses.begin(), uses.end(),
+                  [&](const Use& one) { return one.key == use.key; });
+  block->has_uses = true;  // Also of none: they are forgotten with its free.
+  if (!is_known) uses.push_back({.key = use.key, .stream = stream});
+  block->capture = kept;
+}
+
+std::vector<OrderedBlocks::Use> OrderedBlocks::UsesOf(
+    const Block* block) const {
+  const auto known = uses_.find(block);
+  return known == uses_.end() ? std::vector<Use>() : known->second;
+}
+
+OrderedBlocks::Going OrderedBlocks::BeginUse(Block* block, const Use& use,
+                                             const StreamUse& now) {
+  std::vector<Wait>& waits = waits_[block];
+  waits.reserve(waits.size() + 1);
+  Going going;
+  going.stream = use.key;
+  going.number = order_.Begin(use.key);
+  // A handle that is another stream's by now says nothing: O7.
+  going.wants_event =
+      now.key == use.key && now.takes_events && captures_.Of(now) == kNoCapture;
+  if (going.wants_event) going.event = order_.TakeSpare();
+  waits.push_back({.stream = use.key, .number = going.number});
+  return going;
+}
+
+bool OrderedBlocks::IsAwaited(Block* block) const {
+  return block->has_uses && waits_.count(block) != 0;
+}
+
+uint64_t OrderedBlocks::pending_bytes() const {
+  uint64_t sum = pieces_.owned_bytes();
+  for (const auto& [block, waits] : waits_) sum += block->extent;
+  return sum;
+}
+
+std::vector<Block*> OrderedBlocks::TakeReady() {
+  std::vector<Block*> ready;
+  ready.reserve(waits_.size());
+  std::erase_if(waits_, [&](const auto& entry) {
+    const bool is_ready = std::all_of(
+        entry.second.begin(), entry.second.end(), [&](const Wait& wait) {
+          return order_.IsDone(wait.stream, wait.number);
+        });
+    if (is_ready) ready.push_back(entry.first);
+    return is_ready;
+  });
+  return ready;
 }
 
 Owner OrderedBlocks::Settled(Owner owner, uint64_t number) const {

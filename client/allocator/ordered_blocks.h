@@ -34,6 +34,14 @@
 //   O8  A slab can be given back, parked or unmapped only when all of it is
 //       everyone's: no work on the GPU can touch it.
 //
+//   O9  A block can be used on further streams (RecordUse()). Its free takes a
+//       number, and wants an event, on each of them too, and its memory stays
+//       nobody's until all of those are done. Then it is free as if only its
+//       own stream had used it. For that the handles of those streams are used
+//       once more, inside the call of the free. What a further stream captures
+//       is kept as O6 says; while it captures, its free has a number only, and
+//       the event at the capture's end covers it.
+//
 // A want of memory (std::bad_alloc) changes nothing: a block that was not cut
 // is free, one that was not freed is in use.
 //
@@ -59,6 +67,7 @@
 #define VRAMPOOL_CLIENT_ALLOCATOR_ORDERED_BLOCKS_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <vector>
@@ -115,8 +124,28 @@ class OrderedBlocks {
   // `going.event` was recorded. (When it was not: GiveSpare(), and O7.)
   void NoteRecorded(const Going& going);
   void GiveSpare(cuda::Event event) { order_.GiveSpare(event); }
-  // A given-up block's memory becomes free.
+  // A given-up block's memory becomes free. REQUIRES: !IsAwaited(block).
   void Release(Block* block);
+
+  // Other streams that use a block (O9).
+  struct Use {
+    StreamKey key = kNoStream;
+    cudaStream_t stream = nullptr;
+  };
+  void RecordUse(Block* block, const StreamUse& use, cudaStream_t stream);
+  std::vector<Use> UsesOf(const Block* block) const;
+  // For each of them, after BeginFree(); `now` is what the stream is found to
+  // be. Nothing more is kept of the uses than what to wait for.
+  Going BeginUse(Block* block, const Use& use, const StreamUse& now);
+  // Undoes all BeginUse() of the block; its uses are known again.
+  void DropWaits(Block* block) { waits_.erase(block); }
+  // Whether a given-up block has to wait for others than its own stream.
+  bool IsAwaited(Block* block) const;
+  bool has_awaited() const { return !waits_.empty(); }
+  // What was freed and is not everyone's yet.
+  uint64_t pending_bytes() const;
+  // Blocks that have waited long enough.
+  std::vector<Block*> TakeReady();
 
   // Which events are done (O3). Answer() and all that follow give the slabs of
   // which more is everyone's now.
@@ -146,7 +175,11 @@ class OrderedBlocks {
   bool is_any_capturing() const { return captures_.is_any_active(); }
 
   // All events, to be destroyed, when nothing is allocated any more.
-  std::vector<cuda::Event> TakeEvents() { return order_.TakeEvents(); }
+  std::vector<cuda::Event> TakeEvents() {
+    uses_.clear();
+    waits_.clear();
+    return order_.TakeEvents();
+  }
 
   // Aborts unless all invariants hold. Walks everything: for tests.
   void CheckInvariants() const;
@@ -162,6 +195,12 @@ class OrderedBlocks {
   BlockAllocator pieces_;
   StreamOrder order_;
   CaptureBook captures_;
+  std::map<const Block*, std::vector<Use>> uses_;
+  struct Wait {
+    StreamKey stream = kNoStream;
+    uint64_t number = 0;
+  };
+  std::map<Block*, std::vector<Wait>> waits_;
   // Memory was wanting to pass on what is done: all is looked through anew.
   bool is_behind_ = false;
 };

@@ -148,8 +148,24 @@ void SlabSet::Release(Block* block) {
   totals_.live_bytes -= block->asked_bytes;
   --totals_.live_blocks;
   if (!block->is_struck) slab.session->manifest().Erase(block->record);
+  if (ordered_.IsAwaited(block)) {
+    block->is_struck = true;
+    return;
+  }
   ordered_.Release(block);
   NoteIdle(slab);
+}
+
+bool SlabSet::ReleaseReady() {
+  if (!ordered_.has_awaited()) return false;
+  bool has_freed = false;
+  for (Block* const block : ordered_.TakeReady()) {
+    if (block->objects > 0) continue;  // The last of them releases it.
+    ordered_.Release(block);
+    NoteIdle(slabs_.at(block->slab));
+    has_freed = true;
+  }
+  return has_freed;
 }
 
 OrderedBlocks::Going SlabSet::ReleaseCached(BlockList blocks,

@@ -103,8 +103,11 @@ class SlabSet {
                               const BlockRequest& request);
   void UndoAcross(const OrderedBlocks::Cut& cut);
 
-  // Takes the record of a block that was given up back, and frees it.
+  // Takes the record of a block that was given up back, and frees it; or later,
+  // by ReleaseReady(), if work of other streams is to be waited for.
   void Release(Block* block);
+  // Frees those that have waited for it. True if there were any.
+  bool ReleaseReady();
   // Frees blocks of a thread's cache, as freed on that stream now. An event is
   // wanted when one is due, when a slab has no other block, and for large ones
   // if `is_eager`.
@@ -113,7 +116,7 @@ class SlabSet {
 
   // More of these slabs is everyone's now.
   void NoteSettled(const std::vector<SlabKey>& slabs);
-  bool HasSettling() const { return settling_ > 0; }
+  bool HasSettling() const { return settling_ > 0 || ordered_.has_awaited(); }
   // Counts one object more or fewer that the block is part of. A block that the
   // application has given up is released with its last object. False: the
   // application does not have the block (any more), and nothing is counted.

@@ -71,7 +71,7 @@ class StreamCache {
     if (block->size_class == kLargeClass) return PutLarge(block, limit);
     Bin& bin = bins_[block->size_class];
     bin.blocks.Push(block);
-    return bin.blocks.count > MaxIn(block->size_class) ||
+    return bin.blocks.count > kMaxIn[block->size_class] ||
            bytes_ - large_bytes_ >
                std::clamp(limit, kMaxBinBytes, kMaxSmallBytes);
   }
@@ -88,11 +88,16 @@ class StreamCache {
     uint32_t low = 0;  // The fewest since the last TakeUnused().
   };
 
-  // At least a few, so that sheds are rare.
-  static constexpr uint32_t MaxIn(uint32_t size_class) {
-    const uint64_t fit = kMaxBinBytes / SizeOfClass(size_class);
-    return static_cast<uint32_t>(fit < 4 ? 4 : fit > 256 ? 256 : fit);
-  }
+  // How many blocks a bin of each class keeps: at least a few, so that sheds
+  // are rare. A table, because a division takes as long as the rest of a free.
+  static constexpr std::array<uint16_t, kSizeClasses> kMaxIn = [] {
+    std::array<uint16_t, kSizeClasses> most{};
+    for (uint32_t i = 0; i < kSizeClasses; ++i) {
+      const uint64_t fit = kMaxBinBytes / SizeOfClass(i);
+      most[i] = static_cast<uint16_t>(std::clamp<uint64_t>(fit, 4, 256));
+    }
+    return most;
+  }();
 
   Block* TakeLarge(uint64_t bytes);
   bool PutLarge(Block* block, uint64_t limit);

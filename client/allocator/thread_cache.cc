@@ -14,6 +14,7 @@ void* ThreadCache::AllocateInside(const Request& request) {
   if (cache == nullptr) return nullptr;
   Block* const block = cache->Take(request.bytes);
   if (block == nullptr) return nullptr;
+  NoteTaken(block->extent);
   Record(*block, request);
   return reinterpret_cast<void*>(block->address);
 }
@@ -67,8 +68,12 @@ ThreadCache::Freed ThreadCache::FreeInside(uint64_t address, uint64_t bytes,
   Freed freed;
   freed.is_done = true;
   const uint64_t limit = limit_.load(std::memory_order_relaxed);
-  if (cache->Put(block, limit)) [[unlikely]]
+  cached_bytes_.store(cached_bytes() + block->extent,
+                      std::memory_order_relaxed);
+  if (cache->Put(block, limit)) [[unlikely]] {
     freed.shed = cache->Shed(block->size_class, limit);
+    NoteTaken(freed.shed);
+  }
   if (!is_announced_) [[unlikely]] {
     is_announced_ = true;
     freed.is_first = true;
@@ -85,6 +90,12 @@ void ThreadCache::Strike(Block& block, uint64_t bytes) {
     cell_.CountFreed(bytes);
   }
   Count(-1, -static_cast<int64_t>(bytes));
+}
+
+void ThreadCache::NoteTaken(const BlockList& list) {
+  for (const Block* one = list.first; one != nullptr; one = one->next_cached) {
+    NoteTaken(one->extent);
+  }
 }
 
 void ThreadCache::Count(int64_t blocks, int64_t bytes) {
@@ -139,6 +150,7 @@ void ThreadCache::TakeOut(Which which, Batches& out) {
   for (const auto& one : streams_) {
     const BlockList list =
         which == Which::kAll ? one->TakeAll() : one->TakeUnused();
+    NoteTaken(list);
     if (list.count > 0) out.emplace_back(one->stream(), list);
   }
   is_announced_ = !is_empty();

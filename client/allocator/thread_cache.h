@@ -14,8 +14,8 @@
 // the ordinary, it says so and the caller goes the slow way, under the client's
 // lock. Others, under the client's lock, seize the lock (ThreadCaches).
 //
-// Threads: Allocate() to HasTag() on the owner's thread;
-// live_bytes() and live_blocks() on any; the rest while the lock is seized.
+// Threads: Allocate() to HasTag() on the owner's thread; live_bytes(),
+// live_blocks() and cached_bytes() on any; the rest while the lock is seized.
 
 #ifndef VRAMPOOL_CLIENT_ALLOCATOR_THREAD_CACHE_H_
 #define VRAMPOOL_CLIENT_ALLOCATOR_THREAD_CACHE_H_
@@ -82,6 +82,11 @@ class ThreadCache {
     return live_blocks_.load(std::memory_order_relaxed);
   }
 
+  // Of the blocks that lie in it.
+  uint64_t cached_bytes() const {
+    return cached_bytes_.load(std::memory_order_relaxed);
+  }
+
   // The owner's thread has ended.
   void Abandon() { is_abandoned_.store(true, std::memory_order_release); }
   bool is_abandoned() const {
@@ -122,6 +127,10 @@ class ThreadCache {
   void Record(Block& block, const Request& request);
   void Strike(Block& block, uint64_t bytes);
   void Count(int64_t blocks, int64_t bytes);
+  void NoteTaken(uint64_t bytes) {
+    cached_bytes_.store(cached_bytes() - bytes, std::memory_order_relaxed);
+  }
+  void NoteTaken(const BlockList& list);
 
   BiasedLock lock_;
   const BlockTable& table_;
@@ -135,6 +144,7 @@ class ThreadCache {
   std::vector<std::unique_ptr<StreamCache>> streams_;
   std::atomic<int64_t> live_bytes_{0};
   std::atomic<int64_t> live_blocks_{0};
+  std::atomic<uint64_t> cached_bytes_{0};
   std::atomic<bool> is_abandoned_{false};
 };
 

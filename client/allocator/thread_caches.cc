@@ -103,4 +103,10 @@ int64_t ThreadCaches::live_blocks() const {
   return sum;
 }
 
+uint64_t ThreadCaches::cached_bytes() const {
+  uint64_t sum = 0;
+  for (const auto& one : all_) sum += one->cached_bytes();
+  return sum;
+}
+
 }  // namespace vrampool::client

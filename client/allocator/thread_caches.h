@@ -57,6 +57,8 @@ class ThreadCaches {
   // The part of the live blocks that went through caches.
   int64_t live_bytes() const;
   int64_t live_blocks() const;
+  // Of all that lies in caches.
+  uint64_t cached_bytes() const;
 
  private:
   class Seizure;  // For its own lifetime.

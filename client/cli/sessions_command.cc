@@ -1,5 +1,7 @@
 // `vrampool sessions`: who is attached, and what each holds.
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 
 #include "client/cli/commands.h"
@@ -8,6 +10,15 @@
 
 namespace vrampool::cli {
 namespace {
+
+// What the session is charged for and its application does not have: the rest
+// of its slabs, what its library caches, what is parked. Zero where the client
+// says that it has more.
+uint64_t UnusedBytes(const v1::SessionInfo& session) {
+  const uint64_t charged = session.charged_bytes();
+  const uint64_t gone = std::min(charged, session.lingering_bytes());
+  return charged - gone - std::min(charged - gone, session.live_bytes());
+}
 
 TableOf<v1::SessionInfo> SessionTable(absl::Time now) {
   using Row = v1::SessionInfo;
@@ -32,6 +43,8 @@ TableOf<v1::SessionInfo> SessionTable(absl::Time now) {
        [](const Row& row) { return Number(row.live_blocks()); }},
       {"LIVE", Align::kRight,
        [](const Row& row) { return Size(row.live_bytes()); }},
+      {"UNUSED", Align::kRight,
+       [](const Row& row) { return Size(UnusedBytes(row)); }},
       {"LINGERING", Align::kRight,
        [](const Row& row) { return Size(row.lingering_bytes()); }},
       {"AGE", Align::kRight,

@@ -49,8 +49,8 @@
 namespace vrampool::shm {
 
 inline constexpr uint64_t kManifestMagic = 0x3154464e414d5056;  // "VPMANFT1"
-inline constexpr uint32_t kManifestVersion = 1;
-inline constexpr size_t kCounterCells = 16;
+inline constexpr uint32_t kManifestVersion = 2;
+inline constexpr size_t kCounterCells = 64;
 inline constexpr uint32_t kTagCapacity = 1024;
 inline constexpr uint32_t kHoldCapacity = 4096;
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """What is made of the figures of a comparison: medians, ratios, the table, the
-picture; and of PyTorch's memory history: a log to replay."""
+picture; of PyTorch's memory history, and of a training loop's shape: a log to
+replay; and of what callgrind writes: who executed how much."""
 
+import io
 import pathlib
 import sys
 import unittest
@@ -11,7 +13,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parent / "gpu")]
 import compare  # noqa: E402  Found by the line above.
 import compare_chart  # noqa: E402
+import instructions  # noqa: E402
 import record_log  # noqa: E402
+import training_log  # noqa: E402
 
 
 def record(allocator, case, ns, workload="pairs"):
@@ -26,6 +30,40 @@ RECORDS = [
     record("vrampool", "2", 50, "threads"),
     {"allocator": "rmm_pool", "workload": "pairs", "case": "all",
      "missing": "no driver"}]
+
+
+class InstructionsTest(unittest.TestCase):
+    def test_what_a_callee_took_is_its_own_alone(self):
+        costs = instructions.self_costs(
+            "ob=(1) /lib/libvrampool.so.0.1.0\nfn=(1) a\n10 5\n"
+            "cob=(2) /lib/libc.so.6\ncfn=(2) b\ncalls=1 20\n10 100\n11 7\n"
+            "ob=(2)\nfn=(2)\n20 60\n+3 40\n")
+        self.assertEqual(costs["libvrampool.so.0.1.0"], 12)
+        self.assertEqual(costs["libc.so.6"], 100)
+        self.assertEqual(instructions.kind_of("libvrampool.so.0.1.0"),
+                         "libvrampool")
+        self.assertEqual(instructions.kind_of("libc.so.6"), "system")
+
+
+class TrainingLogTest(unittest.TestCase):
+    def test_every_free_is_of_a_live_block_and_steps_leave_nothing(self):
+        out = io.StringIO()
+        training = training_log.Training(training_log.Log(out), 2, 64)
+        training.begin()
+        training.step(16)
+        after_one = len(training.log.sizes)
+        for length in (32, 8, 24):
+            training.step(length)
+            self.assertEqual(len(training.log.sizes), after_one)
+        live = {}
+        for line in out.getvalue().splitlines()[1:]:
+            _, _, action, pointer, size, _ = line.split(",")
+            if action == "allocate":
+                self.assertNotIn(pointer, live)
+                live[pointer] = size
+            else:
+                self.assertEqual(live.pop(pointer), size)
+        self.assertEqual(len(live), after_one)
 
 
 class FiguresTest(unittest.TestCase):

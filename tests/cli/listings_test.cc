@@ -106,11 +106,23 @@ TEST_F(ListingsTest, SessionsAreATable) {
   EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
   EXPECT_EQ(outcome.out,
             "SESSION  TENANT  STATE   PID   UID   CHARGED  LEASES  HOLDS  "
-            "BLOCKS  LIVE  LINGERING    AGE  NAME     TAG    FRAMEWORK  "
-            "COMMAND\n"
+            "BLOCKS  LIVE    UNUSED  LINGERING    AGE  NAME     TAG    "
+            "FRAMEWORK  COMMAND\n"
             "      1  root/a  live   4001  1000  64.0 MiB       0      0  "
-            "     0   0 B        0 B  1h00m  trainer  run-7  torch      "
+            "     0   0 B  64.0 MiB        0 B  1h00m  trainer  run-7  "
+            "torch      "
             "python train.py\n");
+}
+
+// What is live is the client's word.
+TEST_F(ListingsTest, UnusedIsWhatIsChargedAndNeitherLiveNorLingering) {
+  v1::SessionInfo& one = *daemon_.replies().sessions.mutable_sessions(0);
+  one.set_live_bytes(40ull << 20);
+  one.set_lingering_bytes(4ull << 20);
+  EXPECT_THAT(Run({"sessions", "--session", "1"}).out, HasSubstr("20.0 MiB"));
+  one.set_live_bytes(~0ull);
+  EXPECT_THAT(Run({"sessions", "--session", "1", "--sort", "unused"}).out,
+              HasSubstr("  0 B    4.0 MiB"));
 }
 
 TEST_F(ListingsTest, SessionsAsJsonAreTheReply) {

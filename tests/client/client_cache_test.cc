@@ -73,6 +73,25 @@ TEST_F(ClientCacheTest, AWarmPairNeedsNoLockAndNoEvent) {
   EXPECT_THAT(daemon_.RecordStates(), Each(BlockState::kFree));
 }
 
+TEST_F(ClientCacheTest, WhatLiesInCachesAndWhatWaitsForTheGpuIsKnown) {
+  const auto client = Open();
+  EXPECT_EQ(client->ReadUsage().cached_bytes, 0u);
+  WarmUp(*client, s_);
+  void* const p = Take(*client, 5000, s_);
+  const uint64_t before = client->ReadUsage().cached_bytes;
+  ASSERT_TRUE(client->FreeQuickly(p, 5000, s_));
+  EXPECT_EQ(client->ReadUsage().cached_bytes, before + RoundUpToClass(5000));
+  ASSERT_NE(client->AllocateQuickly(5000, s_, 0), nullptr);
+  EXPECT_EQ(client->ReadUsage().cached_bytes, before);
+  streams_->Enqueue(s_);
+  ASSERT_TRUE(client->FreeQuickly(p, 5000, s_));
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_EQ(client->ReadUsage().cached_bytes, 0u);
+  EXPECT_GE(client->ReadUsage().pending_bytes, RoundUpToClass(5000));
+  ASSERT_TRUE(client->Quiesce().ok());
+  EXPECT_EQ(client->ReadUsage().pending_bytes, 0u);
+}
+
 TEST_F(ClientCacheTest, AFreedBlockIsNoLiveBlockAndCannotBeFreedAgain) {
   const auto client = Open();
   WarmUp(*client, s_);

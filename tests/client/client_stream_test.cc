@@ -330,6 +330,73 @@ TEST_F(ClientStreamTest, GraphMayOutliveItsClient) {
   streams_->EndGraph(Graph(1));
 }
 
+TEST_F(ClientStreamTest, ABlockThatAnotherStreamUsesComesBackWhenItHasDone) {
+  const auto client = Open();
+  LimitTo(4 * kMiB);
+  void* const p = Take(*client, 4 * kMiB, s_);
+  ASSERT_TRUE(client->RecordStream(p, t_).ok());
+  const auto work = streams_->Enqueue(t_);
+  ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+  EXPECT_EQ(client->ReadUsage().totals.live_blocks, 0u);
+  EXPECT_THAT(daemon_.RecordStates(), ::testing::Each(shm::BlockState::kFree));
+  EXPECT_EQ(client->Free(p, 4 * kMiB, s_).code(), VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_EQ(Ask(*client, kMiB, s_).status().code(), VRAMPOOL_OVER_QUOTA);
+  EXPECT_EQ(streams_->waits(), 0u);
+  streams_->FinishUpTo(work);
+  EXPECT_EQ(Take(*client, 4 * kMiB, s_), p);
+  ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+}
+
+// The daemon's wish, too, is granted as soon as the work is done.
+TEST_F(ClientStreamTest, TheSlabOfSuchABlockLeavesByItself) {
+  Settings settings = daemon_.MakeSettings();
+  settings.idle_ms = 1;
+  auto client = Client::Open(settings, daemon_.Channels(), streams_);
+  ASSERT_TRUE(client.ok());
+  void* const p = Take(**client, 4 * kMiB, s_);
+  ASSERT_TRUE((*client)->RecordStream(p, t_).ok());
+  streams_->Enqueue(t_);
+  ASSERT_TRUE((*client)->Free(p, 4 * kMiB, s_).ok());
+  EXPECT_EQ(daemon_.ledger().leases.size(), 1u);
+  streams_->FinishAll();
+  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.empty(); }));
+}
+
+TEST_F(ClientStreamTest, OnlyLiveBlocksAndStreamsAreRecorded) {
+  const auto client = Open();
+  char* const p = static_cast<char*>(Take(*client, kMiB, s_));
+  EXPECT_EQ(client->RecordStream(p + 256, t_).code(),
+            VRAMPOOL_INVALID_ARGUMENT);
+  const auto nowhere = reinterpret_cast<cudaStream_t>(uintptr_t{7});
+  EXPECT_EQ(client->RecordStream(p, nowhere).code(), VRAMPOOL_INVALID_ARGUMENT);
+  ASSERT_TRUE(client->Free(p, kMiB, s_).ok());
+  EXPECT_EQ(client->RecordStream(p, t_).code(), VRAMPOOL_INVALID_ARGUMENT);
+}
+
+TEST_F(ClientStreamTest, AnObjectKeepsABlockThatAnotherStreamHasDoneWith) {
+  Settings settings = daemon_.MakeSettings();
+  settings.idle_ms = 1;
+  auto opened = Client::Open(settings, daemon_.Channels(), streams_);
+  ASSERT_TRUE(opened.ok());
+  const auto client = *std::move(opened);
+  void* const p = Take(*client, kMiB, s_);
+  ASSERT_TRUE(client->RecordStream(p, t_).ok());
+  Client::ShareRequest share;
+  share.buffers = {{p, kMiB}};
+  auto object = client->Share(share);
+  ASSERT_TRUE(object.ok()) << object.status().message();
+  const ObjectId id = (*object)->token.object;
+  const auto work = streams_->Enqueue(t_);
+  ASSERT_TRUE(client->Free(p, kMiB, s_).ok());
+  streams_->FinishUpTo(work);
+  streams_->FinishAll();
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_EQ(daemon_.ledger().leases.size(), 1u);
+  client->Close(*std::move(object));
+  daemon_.SendObjectEnded(id);
+  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.empty(); }));
+}
+
 TEST_F(ClientStreamTest, ManyThreadsOnManyStreamsKeepEveryRule) {
   const auto client = Open();
   LimitTo(16 * kMiB);

@@ -237,6 +237,22 @@ TEST_P(MemoryWantTest, AFreedBlockIsFreedOrStillTheApplications) {
   EXPECT_GT(thrown, 0);
 }
 
+TEST_P(MemoryWantTest, AFreedBlockThatOthersUseIsFreedOrStillTheApplications) {
+  ForEachWant([&](Client& client, int64_t served, bool& has_more) {
+    void* const p = Take(client, kLargeBytes, s_);
+    EXPECT_TRUE(client.RecordStream(p, t_).ok());
+    if (Starve(
+            served, GetParam(),
+            [&] {
+              EXPECT_TRUE(client.FreeSlowly(p, kLargeBytes, s_, false).ok());
+            },
+            has_more)) {
+      EXPECT_EQ(client.ReadUsage().totals.live_blocks, 1u) << served;
+      Give(client, p, kLargeBytes, s_);
+    }
+  });
+}
+
 // What leaves a full cache has been freed before: its call never throws.
 TEST_P(MemoryWantTest, WhatLeavesACacheIsNotLost) {
   constexpr int kBlocks = StreamCache::kMaxLarge + 1;

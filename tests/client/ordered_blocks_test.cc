@@ -149,6 +149,78 @@ TEST_F(OrderedBlocksTest, OneEventCoversTheWholeBatch) {
   EXPECT_TRUE(streams_.IsOrderedAfter(t_, work));
 }
 
+TEST_F(OrderedBlocksTest, NobodyHasABlockThatAnotherStreamStillUses) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  rig_.RecordUse(block, t_);
+  const auto work = streams_.Enqueue(t_);
+  rig_.FreeUsed(block, s_);
+  rig_.Settle();
+  for (const cudaStream_t stream : {s_, t_}) {
+    EXPECT_EQ(rig_.Allocate(kMiB, stream), nullptr);
+    EXPECT_EQ(rig_.AllocateAcross(kMiB, stream), nullptr);
+  }
+  EXPECT_EQ(streams_.waits(), 0u);
+  streams_.FinishUpTo(work);
+  rig_.Settle();
+  EXPECT_NE(rig_.Allocate(kMiB, s_), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, ItsOwnStreamsWorkStillCountsAfterTheOthersIsDone) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  rig_.RecordUse(block, t_);
+  const auto work = streams_.Enqueue(t_);
+  streams_.Enqueue(s_);
+  rig_.FreeUsed(block, s_);
+  streams_.FinishUpTo(work);
+  rig_.Settle();
+  EXPECT_EQ(rig_.Allocate(kMiB, t_), nullptr);
+  EXPECT_NE(rig_.Allocate(kMiB, s_), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, AUseOnTheStreamThatFreesChangesNothing) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  rig_.RecordUse(block, s_);
+  rig_.RecordUse(block, s_);
+  streams_.Enqueue(s_);
+  rig_.FreeUsed(block, s_);
+  EXPECT_FALSE(rig_.blocks().has_awaited());
+  EXPECT_NE(rig_.Allocate(kMiB, s_), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, AUseWhoseStreamHasGoneIsCoveredByAnEventOfAll) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  rig_.RecordUse(block, t_);
+  streams_.Enqueue(t_);
+  streams_.Destroy(t_);
+  rig_.FreeUsed(block, s_);
+  streams_.FinishAll();
+  rig_.Settle();
+  EXPECT_TRUE(rig_.blocks().has_awaited());
+  rig_.RecordAll();
+  rig_.Settle();
+  EXPECT_FALSE(rig_.blocks().has_awaited());
+  EXPECT_NE(rig_.Allocate(kMiB, s_), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, AUseInACaptureIsNotTouchedAndIsKeptForTheGraph) {
+  const cudaStream_t other = streams_.Make();
+  Block* const block = rig_.Allocate(kMiB, s_);
+  const CaptureId capture = rig_.BeginCapture(t_);
+  rig_.RecordUse(block, t_);
+  rig_.FreeUsed(block, s_);
+  EXPECT_EQ(streams_.records(), 1u);  // On S alone.
+  streams_.FinishAll();
+  rig_.Settle();
+  EXPECT_EQ(rig_.Allocate(kMiB, s_), nullptr);
+  rig_.EndCapture(t_);
+  streams_.FinishAll();
+  rig_.Settle();
+  EXPECT_EQ(rig_.Allocate(kMiB, s_), nullptr);
+  EXPECT_EQ(rig_.Allocate(kMiB, other), nullptr);
+  (void)rig_.blocks().ForgetCapture(capture);
+  EXPECT_NE(rig_.Allocate(kMiB, other), nullptr);
+}
+
 TEST_F(OrderedBlocksTest, HostMemoryIsEveryonesAtOnce) {
   const StreamUse none;
   Block* const block = rig_.blocks().Allocate(kMiB, 256, none)->block;

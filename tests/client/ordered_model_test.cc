@@ -1,5 +1,5 @@
 // Random programs on several streams against a model of what happens before
-// what: for every byte, the work that used it last.
+// what: for every byte, the work that used it last, on each stream that did.
 
 #include <cstdint>
 #include <map>
@@ -65,11 +65,13 @@ class Program {
     rig_.streams().FinishAll();
     rig_.Settle();
     (void)rig_.blocks().NoteAllDone(rig_.blocks().last_number());
+    rig_.ReleaseReady();
   }
 
   OrderedRig& rig() { return rig_; }
   uint64_t taken_across() const { return taken_across_; }
   uint64_t reused() const { return reused_; }
+  uint64_t used_elsewhere() const { return used_elsewhere_; }
 
  private:
   struct Live {
@@ -101,9 +103,13 @@ class Program {
       const auto last = last_use_.find(block->address / kQuantum + i);
       if (last == last_use_.end()) continue;
       ++reused_;
-      if (!rig_.streams().IsOrderedAfter(stream, last->second)) return false;
+      for (const FakeStreams::Place& work : last->second) {
+        if (!rig_.streams().IsOrderedAfter(stream, work)) return false;
+      }
+      last_use_.erase(last);
     }
     Touch(block, stream);
+    if (random_() % 4 == 0) AlsoUse(block, stream);
     live_.push_back({block, stream});
     return true;
   }
@@ -111,8 +117,28 @@ class Program {
   void Touch(const Block* block, cudaStream_t stream) {
     const FakeStreams::Place work = rig_.streams().Enqueue(stream);
     for (uint64_t i = 0; i < block->extent / kQuantum; ++i) {
-      last_use_[block->address / kQuantum + i] = work;
+      auto& works = last_use_[block->address / kQuantum + i];
+      if (works.empty()) works.emplace_back();
+      works.front() = work;
     }
+  }
+
+  // Another stream waits for the first and uses the block, too; nobody makes
+  // the stream of the free wait for that.
+  void AlsoUse(Block* block, cudaStream_t stream) {
+    const cudaStream_t other = Any();
+    if (other == stream) return;
+    const cuda::Event event = *rig_.streams().Create();
+    rig_.streams().FailRecording(false);
+    (void)rig_.streams().Record(event, stream);
+    (void)rig_.streams().MakeWait(other, event);
+    rig_.streams().Destroy(event);
+    rig_.RecordUse(block, other);
+    const FakeStreams::Place work = rig_.streams().Enqueue(other);
+    for (uint64_t i = 0; i < block->extent / kQuantum; ++i) {
+      last_use_[block->address / kQuantum + i].push_back(work);
+    }
+    ++used_elsewhere_;
   }
 
   // Where the stream still exists, on it; else on another that waits for it.
@@ -122,7 +148,7 @@ class Program {
     const Live one = live_[index];
     live_[index] = live_.back();
     live_.pop_back();
-    const auto last = last_use_.at(one.block->address / kQuantum);
+    const auto last = last_use_.at(one.block->address / kQuantum).front();
     cudaStream_t stream = Any();
     if (!rig_.streams().IsOrderedAfter(stream, last)) {
       const cuda::Event event = *rig_.streams().Create();
@@ -140,7 +166,7 @@ class Program {
       rig_.streams().FinishAll();
     }
     Touch(one.block, stream);
-    rig_.Free(one.block, stream);
+    rig_.FreeUsed(one.block, stream);
   }
 
   // What was last used on one stream is freed there, out of a cache: later, and
@@ -150,7 +176,8 @@ class Program {
     std::vector<Block*> blocks;
     for (size_t i = live_.size(); i-- > 0 && blocks.size() < 8;) {
       Block* const block = live_[i].block;
-      const auto last = last_use_.at(block->address / kQuantum);
+      const auto last = last_use_.at(block->address / kQuantum).front();
+      if (block->has_uses) continue;  // No cache takes such.
       if (!rig_.streams().IsOrderedAfter(stream, last)) continue;
       Touch(block, stream);
       blocks.push_back(block);
@@ -166,9 +193,11 @@ class Program {
   OrderedRig rig_{kSlabBytes};
   cudaStream_t streams_[kStreams] = {};
   std::vector<Live> live_;
-  std::map<uint64_t, FakeStreams::Place> last_use_;  // By quantum.
+  // By quantum: of the stream that has it, and of those that used it, too.
+  std::map<uint64_t, std::vector<FakeStreams::Place>> last_use_;
   uint64_t taken_across_ = 0;
   uint64_t reused_ = 0;
+  uint64_t used_elsewhere_ = 0;
 };
 
 class OrderedModelTest : public ::testing::TestWithParam<uint64_t> {};
@@ -185,6 +214,7 @@ TEST_P(OrderedModelTest, NothingIsHandedOutBeforeItsLastUseIsOrdered) {
   EXPECT_EQ(program.rig().streams().misuses(), 0u);
   EXPECT_GT(program.taken_across(), 20u);
   EXPECT_GT(program.reused(), 1000u);
+  EXPECT_GT(program.used_elsewhere(), 20u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, OrderedModelTest,

@@ -47,6 +47,23 @@ class OrderedRig {
     blocks_.Release(block);
   }
 
+  // The block is also used there (O9).
+  void RecordUse(Block* block, cudaStream_t stream) {
+    blocks_.RecordUse(block, *streams_.Identify(stream), stream);
+  }
+  // Free() for blocks that may have further uses.
+  void FreeUsed(Block* block, cudaStream_t stream) {
+    const StreamUse use = *streams_.Identify(stream);
+    for (const OrderedBlocks::Use& one : blocks_.UsesOf(block)) {
+      if (one.key == use.key) continue;
+      const Result<StreamUse> now = streams_.Identify(one.stream);
+      Record(blocks_.BeginUse(block, one, now.ok() ? *now : StreamUse{}),
+             one.stream);
+    }
+    Record(blocks_.BeginFree(block, use, is_eager_), stream);
+    if (!blocks_.IsAwaited(block)) blocks_.Release(block);
+  }
+
   // As freed out of a thread's cache, all at once.
   void FreeBatch(const std::vector<Block*>& blocks, cudaStream_t stream,
                  bool is_eager) {
@@ -82,6 +99,10 @@ class OrderedRig {
       one.is_done = streams_.IsDone(one.event);
     }
     (void)blocks_.Answer(questions);
+    ReleaseReady();
+  }
+  void ReleaseReady() {
+    for (Block* const block : blocks_.TakeReady()) blocks_.Release(block);
   }
 
   CaptureId BeginCapture(cudaStream_t stream) {

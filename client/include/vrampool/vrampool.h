@@ -168,6 +168,22 @@ VRAMPOOL_API void* vrampool_client_allocate_aligned(vrampool_client* client,
                                                     size_t alignment,
                                                     cudaStream_t stream);
 
+/* The block of `client` that begins at `p` is also used on `stream`, and the
+ * stream on which it will be freed is not made to wait for that: its memory is
+ * then given to nobody, nor to the stream that freed it, before the work that
+ * is enqueued on `stream` at the time of the free is done. No call waits for
+ * it. As PyTorch's Tensor.record_stream(). Call it as often, and for as many
+ * streams, as the block is used on; `stream` must live until the free has been
+ * called. While it captures, what it uses is kept for the graph.
+ *
+ * Until that work is done, the memory is missing: a request may fail that could
+ * be served a moment later. On memory of the host nothing happens.
+ *   INVALID_ARGUMENT  `p` is not the beginning of a live block of the client,
+ *                     or `stream` is no stream of its GPU */
+VRAMPOOL_API vrampool_status vrampool_record_stream(vrampool_client* client,
+                                                    void* p,
+                                                    cudaStream_t stream);
+
 /* The tag of the blocks that this thread allocates from now on, at most 55
  * bytes of it; null: the client's own. vrampool_tag() is the tag now set, or
  * null. */
@@ -250,6 +266,10 @@ typedef struct vrampool_usage {
   uint64_t attachments;  /* Sessions begun since opening. */
   uint64_t parked_bytes; /* Slabs given back that are still mapped: charged
                             until vrampool_quiesce(). */
+  /* Of the leased bytes without a live block: */
+  uint64_t cached_bytes;  /* Blocks that threads freed and keep at hand. */
+  uint64_t pending_bytes; /* Freed, and not everyone's yet: the GPU's work, or a
+                             graph, may still use them. */
 } vrampool_usage;
 
 /* Fast, no RPC. */

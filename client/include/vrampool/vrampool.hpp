@@ -239,6 +239,11 @@ class Client {
     ::vrampool_client_deallocate(client_, p, bytes, stream);
   }
 
+  // The block is also used on `stream`: see vrampool_record_stream().
+  Status RecordStream(void* p, cudaStream_t stream) {
+    return Status(::vrampool_record_stream(client_, p, stream));
+  }
+
   Status Trim() { return Status(::vrampool_trim(client_)); }
   Status Quiesce() { return Status(::vrampool_quiesce(client_)); }
 
