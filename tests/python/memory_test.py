@@ -5,6 +5,7 @@
 """
 
 import concurrent.futures
+import ctypes
 import math
 import os
 import pickle
@@ -16,6 +17,7 @@ from case import MIB
 
 import vrampool
 import numpy
+from vrampool import _abi
 
 
 class ConnectTest(case.Case):
@@ -345,7 +347,11 @@ class ObjectTest(case.Case):
         [part] = self.other.open(shared.token, readonly=True)
         self.assertEqual(part.numpy().tolist(), array[::2, ::-1].tolist())
         self.assertTrue(part.readonly)
+        half = self.client.empty(2, "bfloat16")
+        self.assertEqual(self.client.share(half.numpy())[0].dtype, half.dtype)
         for foreign, error in ((numpy.ones(3), vrampool.InvalidArgument),
+                               (array.astype(">i8"), TypeError),
+                               (array.view("V8"), TypeError),
                                (object(), TypeError),
                                (self.other.empty(1), vrampool.InvalidArgument),
                                (part, vrampool.InvalidArgument)):
@@ -354,6 +360,22 @@ class ObjectTest(case.Case):
         for count in (0, 65):
             with self.assertRaises(vrampool.InvalidArgument):
                 self.client.share([array] * count)
+
+    def test_elements_that_are_no_whole_bytes_are_refused(self):
+        """Whoever calls the library directly can share such."""
+        library = self.client._open().library
+        block = self.client.allocate(16)
+        layout = _abi.TensorLayout(1, 1, 1, 1, (ctypes.c_int64 * 1)(128))
+        options = _abi.ShareOptions()
+        library.share_options_init(options)
+        options.tensors = ctypes.pointer(layout)
+        handle = ctypes.c_void_p()
+        library.check(library.share(
+            self.client._open().handle, _abi.BufferPiece(block.address, 16), 1,
+            options, ctypes.byref(handle)))
+        shared = vrampool.Object(self.client._open(), handle.value, False, None)
+        with self.assertRaisesRegex(vrampool.InvalidArgument, "whole bytes"):
+            self.other.open(shared.token)[0]
 
     def test_names_are_found_taken_and_taken_off(self):
         shared = self.client.share(self.client.empty(1), name="w")
