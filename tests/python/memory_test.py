@@ -9,6 +9,7 @@ import ctypes
 import math
 import os
 import pickle
+import random
 import sys
 import unittest.mock
 
@@ -376,6 +377,24 @@ class ObjectTest(case.Case):
         shared = vrampool.Object(self.client._open(), handle.value, False, None)
         with self.assertRaisesRegex(vrampool.InvalidArgument, "whole bytes"):
             self.other.open(shared.token)[0]
+
+    def test_any_view_of_an_array_arrives_as_it_was(self):
+        chance = random.Random(1)
+        array = self.client.empty((5, 6, 7), "int32").numpy()
+        array[...] = numpy.arange(array.size).reshape(array.shape)
+        for _ in range(200):
+            view = array[tuple(
+                slice(None, None, chance.choice((1, 2, 3, -1, -2)))
+                if chance.random() < 0.7 else
+                slice(chance.randrange(extent), chance.randrange(extent + 1))
+                for extent in array.shape)]
+            view = view.transpose(chance.sample(range(3), 3))
+            if chance.random() < 0.3:
+                view = numpy.broadcast_to(view, (2, *view.shape))
+            with self.client.share(view) as shared:
+                opened = self.other.open(shared.token)
+            for seen in (opened[0].numpy(), numpy.from_dlpack(opened[0])):
+                self.assertEqual(seen.tolist(), view.tolist(), view.strides)
 
     def test_names_are_found_taken_and_taken_off(self):
         shared = self.client.share(self.client.empty(1), name="w")
