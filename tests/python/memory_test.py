@@ -4,6 +4,7 @@
     memory_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL
 """
 
+import _thread
 import concurrent.futures
 import ctypes
 import math
@@ -443,6 +444,18 @@ class ObjectTest(case.Case):
             # Broken for who waits at that moment; after it there is nothing.
             with self.assertRaises((vrampool.Broken, vrampool.NotFound)):
                 opening.result()
+
+    def test_ctrl_c_ends_a_wait(self):
+        before = self.client.usage().rpcs
+
+        def interrupt():
+            self.eventually(lambda: self.client.usage().rpcs > before,
+                            "the wait has not begun")
+            _thread.interrupt_main()
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            threads.submit(interrupt)
+            with self.assertRaises(KeyboardInterrupt):
+                self.client.open(name="never", wait=math.inf)
 
     def test_a_closed_object_gives_nothing_away(self):
         with self.client.share(self.client.empty(1)) as shared:
