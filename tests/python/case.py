@@ -23,7 +23,8 @@ from broker import Broker  # noqa: E402
 class Case(unittest.TestCase):
     vrampoold = cli = None  # Set by main().
     config = {"pool_size": "64MiB"}
-    device = None  # The daemon's; the host's memory.
+    # Of the daemon; without it, it is the host's memory.
+    device = os.environ.get("VRAMPOOL_TEST_DEVICE")
 
     def setUp(self):
         self.broker = Broker(self.vrampoold, **self.config)
