@@ -231,6 +231,25 @@ class ExitTest(case.Case):
             "holder.delete_at_exit(ctypes.c_void_p(taken))\n")
         self.assertEqual(self.leaks_of_the_ended(), [])
 
+    def test_a_daemon_that_ended_first(self):
+        """Memory in hand goes on working, and the program ends well."""
+        with case.Broker(self.vrampoold, **self.config) as other:
+            self.environment["VRAMPOOL_DIR"] = str(other.directory)
+            process = self.start_python(
+                "import sys, vrampool\n"
+                "client = vrampool.connect()\n"
+                "tensor = client.empty(1000)\n"
+                "shared = client.share(tensor)\n"
+                "view = client.open(shared.token)[0].numpy()\n"
+                "print('ready', flush=True)\n"
+                "sys.stdin.read()\n"
+                "view[:] = 3\n"
+                "try: client.allocate(1 << 30)\n"
+                "except vrampool.Unavailable: print(tensor.numpy().sum())\n")
+            self.assertEqual(process.stdout.readline(), "ready\n")
+        out, _ = process.communicate(timeout=case.PATIENCE_SECONDS)
+        self.assertEqual((process.returncode, out), (0, "3000.0\n"))
+
     def test_a_killed_process_is_reported_with_its_blocks(self):
         self.run_python("import os, vrampool\n"
                         "client = vrampool.connect()\n"

@@ -5,7 +5,6 @@
 
     view = vrampool.arrow.view(client.open(name="orders"))       # None out.
     pyarrow.record_batch(view)
-    polars.from_arrow(view)
     view["price"]                     # A column as a Tensor, for NumPy and so on.
 
     vrampool.arrow.array(tensor)      # A tensor as an Arrow array, no copy.
