@@ -89,7 +89,7 @@ class Session:
 
 
 class Known(NamedTuple):
-    """A piece of memory that something holds: a block, or an object's buffer."""
+    """Memory that something holds: a block, or an object's buffer."""
 
     pointer: int  # Of the reference; watched.
     client: ClientFacts

@@ -2,7 +2,7 @@
 
     import vrampool.cupy
     array = vrampool.cupy.view(tensor)                 # The same memory.
-    tensor = vrampool.cupy.put(client, array)          # One copy, into the pool.
+    tensor = vrampool.cupy.put(client, array)          # One copy, into it.
     cupy.cuda.set_allocator(vrampool.cupy.allocator(client))  # All arrays.
 
 Memory of a GPU only. Not yet run on one.
@@ -39,7 +39,8 @@ def put(client: Client, source: Any) -> Tensor:
 def allocator(client: Client) -> Callable[[int], Any]:
     """For `cupy.cuda.set_allocator`, or as the source of a
     `cupy.cuda.MemoryPool`, which asks for memory less often. A block is of the
-    stream that is current when it is allocated: CuPy gives none when it frees."""
+    stream that is current when it is allocated: CuPy names none when it frees.
+    """
     ordinal = client._open().facts.device[1]
 
     def allocate(nbytes: int) -> Any:
