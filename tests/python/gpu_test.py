@@ -79,7 +79,7 @@ class GpuTest(case.Case):
                     "gpu_test.DRIVER = sys.argv[2]\n"
                     "gpu_test.check_all()\n", pathlib.Path(__file__).parent,
                     DRIVER)
-                self.assertEqual(out.split(), [kind, "9", "checked"])
+                self.assertEqual(out.split(), [kind, "10", "checked"])
         self.assertEqual(self.leaks_of_the_ended(), [])
 
 
@@ -154,7 +154,8 @@ def check_the_same_stream_needs_no_wait(test, client, streams):
 def check_contents_of_an_object_are_there(test, client, streams):
     tensor = client.empty(4)
     ctypes.memset(tensor.address, 1, 16)  # The fake's memory is the host's.
-    with client.open(client.share(tensor).token) as opened:
+    shared = client.share(tensor)
+    with client.open(shared.token) as opened:
         test.assertIsNone(opened[0].__cuda_array_interface__["stream"])
         test.assertEqual(ctypes.string_at(opened[0].address, 16), b"\1" * 16)
 
@@ -199,6 +200,22 @@ def check_streams_of_frameworks_are_understood(test, client, streams):
     test.assertEqual(vrampool._cuda.stream_handle(None), 0)
     with test.assertRaises(TypeError):
         client.empty(1, stream="a stream")
+
+
+def check_copies_within_the_gpu(test, client, streams):
+    """As vrampool.jax.put and vrampool.tensorflow.put make them."""
+    from vrampool import _copy
+    stream = streams.new()
+    source = client.empty((3, 4), "int32", stream=stream)
+    ctypes.memset(source.address, 7, source.nbytes)
+    copied = _copy.put(client, source, stream)
+    test.assertEqual((copied.shape, copied.dtype), (source.shape, source.dtype))
+    test.assertEqual(ctypes.string_at(copied.address, 48), b"\7" * 48)
+    test.assertNotEqual(copied.address, source.address)
+    with test.assertRaisesRegex(BufferError, "gaps"):
+        _copy.put(client, client.empty((3, 4), strides=(8, 2)))
+    with test.assertRaisesRegex(BufferError, "device"):
+        _copy.put(client, numpy.ones(3))
 
 
 def check_views_keep_the_memory(test, client, streams):

@@ -21,7 +21,8 @@ class Object:
 
     `len()` and indexes give its parts: tensors where the producer gave a
     layout, else buffers. Parts keep the hold: `close()` ends it when the last
-    view of a part has gone, and at once if there is none.
+    view of a part has gone, and at once if there is none. So does the end of
+    this Python object: keep it until others have opened what has no name.
     """
 
     __slots__ = ("_session", "_ref", "_handle", "_readonly", "_stream",

@@ -126,9 +126,9 @@ class Tensor:
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "a vrampool tensor is not pickled: share it and send the token "
-            "(client.share(tensor).token), or use vrampool.torch for "
-            "torch.multiprocessing")
+            "a vrampool tensor is not pickled: share it, send the object's "
+            "token, and keep the object until it was opened; or use "
+            "vrampool.torch for torch.multiprocessing")
 
     # ---- Other views of the same memory --------------------------------------
 

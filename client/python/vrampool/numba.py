@@ -57,8 +57,7 @@ class MemoryManager(HostOnlyCUDAMemoryManager):  # type: ignore[misc]
 
     def get_ipc_handle(self, memory: Any) -> Any:
         raise NotImplementedError(
-            "memory of the pool is shared by the pool: "
-            "client.share(array).token")
+            "memory of the pool is shared by the pool: client.share(array)")
 
     def get_memory_info(self) -> Any:
         self.initialize()
