@@ -98,13 +98,14 @@ struct DlManagedVersioned {
   void* manager_ctx;
 };
 
-// As the Arrow C Data Interface declares them.
+// As the Arrow C Data Interface declares them, but that `release` is of the
+// type that ours has.
 struct ArrowArray {
   int64_t length, null_count, offset, n_buffers, n_children;
   const void** buffers;
   ArrowArray** children;
   ArrowArray* dictionary;
-  void (*release)(ArrowArray*);
+  void (*release)(void*);
   void* private_data;
 };
 struct ArrowSchema {
@@ -112,7 +113,7 @@ struct ArrowSchema {
   int64_t flags, n_children;
   ArrowSchema** children;
   ArrowSchema* dictionary;
-  void (*release)(ArrowSchema*);
+  void (*release)(void*);
   void* private_data;
 };
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vrampool/ref.h"
 #include "vrampool/vrampool.h"
 
 int main(void) {
@@ -35,6 +36,12 @@ int main(void) {
           VRAMPOOL_INVALID_ARGUMENT) {
     return 15;
   }
+  if (vrampool_ref_client(NULL) != NULL) return 16;
+  if (vrampool_last_status() != VRAMPOOL_INVALID_ARGUMENT) return 17;
+  vrampool_ref_release(NULL);
+  vrampool_dlpack_delete(NULL);
+  vrampool_capsule_delete(NULL);
+  if (vrampool_ref_try_retain(NULL) != 0) return 18;
   if (vrampool_set_tag("weights") != VRAMPOOL_OK) return 9;
   if (strcmp(vrampool_tag(), "weights") != 0) return 10;
   printf("%s\n", vrampool_version());

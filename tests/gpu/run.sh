@@ -5,7 +5,8 @@
 #
 # Steps: driver conformance client demo torch kill handoff figures; and, only when
 # they are named, compare (tests/bench/compare.sh, three minutes;
-# VRAMPOOL_COMPARE_LOG names a log to replay) and two_gpus, which needs two GPUs.
+# VRAMPOOL_COMPARE_LOG names a log to replay), views (the Python package with
+# PyTorch) and two_gpus, which needs two GPUs.
 # Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default
 # build/gpu-bundle) and, for the steps torch, kill, handoff, figures and two_gpus,
 # Python with PyTorch and pytest. Nothing else may use the GPU meanwhile. Logs and
@@ -43,6 +44,18 @@ run_two_gpus() {
       beside device=cuda:0 device=cuda:1 pool_size=1GiB -- \
         env "CUDA_VISIBLE_DEVICES=$order" $test
     done
+  done
+}
+# The tests of the host's memory, but for those that fork: CUDA cannot.
+run_views() {
+  local kind served=("$bin/vrampoold" "$bin/vrampool"
+    "$VRAMPOOL_BUNDLE/lib/libvrampool.so.0")
+  export VRAMPOOL_TEST_DEVICE=cuda:0
+  for kind in CUDA_IPC VMM_FD; do
+    VRAMPOOL_KIND=$kind python3 -B tests/python/torch_test.py "${served[@]}"
+    VRAMPOOL_KIND=$kind python3 -B tests/python/torch_messages_test.py \
+      "${served[@]}" -k round -k producer -k sends_on -k lives -k survive \
+      -k always -k read_once -k spawned
   done
 }
 run_torch() { pytest_of torch_test.py; }

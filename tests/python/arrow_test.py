@@ -112,6 +112,9 @@ class ArrowTest(case.Case):
             self.assertTrue(as_table.equals(wanted))
             self.assertTrue(result.schema.equals(data.schema,
                                                  check_metadata=True))
+        wide = pyarrow.table({f"column {i}": [i] for i in range(20000)})
+        with self.assertRaisesRegex(vrampool.InvalidArgument, "several tables"):
+            vrampool.arrow.share(self.client, wide)
         with self.assertRaisesRegex(TypeError, "__arrow_c_array__"):
             vrampool.arrow.share(self.client, [1, 2])
 

@@ -23,9 +23,13 @@ from broker import Broker  # noqa: E402
 class Case(unittest.TestCase):
     vrampoold = cli = None  # Set by main().
     config = {"pool_size": "64MiB"}
+    # Of the daemon; without it, it is the host's memory.
+    device = os.environ.get("VRAMPOOL_TEST_DEVICE")
 
     def setUp(self):
         self.broker = Broker(self.vrampoold, **self.config)
+        if self.device is not None:
+            self.broker.device = self.device
         self.broker.__enter__()
         self.addCleanup(self.broker.__exit__, None, None, None)
         os.environ.update(VRAMPOOL_DIR=str(self.broker.directory),
@@ -57,7 +61,8 @@ class Case(unittest.TestCase):
         done = subprocess.run(
             [python, "-c", text, *map(str, arguments)], env=self.environment,
             capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertEqual((done.returncode, done.stderr), (0, ""),
+                         done.stdout + done.stderr)
         return done.stdout
 
     def start_python(self, text, *arguments, python=sys.executable):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Every example of docs/frameworks.md runs, each as a program of its own with
-the interpreter that has its framework.
+"""Every example in Python of docs/frameworks.md, and the README's, runs, each as
+a program of its own with the interpreter that has its framework.
 
     docs_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL FRAMEWORKS
 """
@@ -12,15 +12,22 @@ import sys
 
 import case
 
-PAGE = case.PACKAGE.parents[1] / "docs" / "frameworks.md"
-EXAMPLE = re.compile(r"^```python (\w+)\n(.*?)^```$", re.M | re.S)
+ROOT = case.PACKAGE.parents[1]
+# After "python" stands the framework; NumPy if nothing does.
+EXAMPLE = re.compile(r"^```python *(\w*)\n(.*?)^```$", re.M | re.S)
 INTERPRETERS = {}
 
 
 class DocsTest(case.Case):
+    config = {"pool_size": "256MiB"}
+
     def test_every_example_runs(self):
-        examples = EXAMPLE.findall(PAGE.read_text())
-        self.assertEqual(len(examples), PAGE.read_text().count("```python"))
+        pages = [(ROOT / page).read_text()
+                 for page in ("README.md", "docs/frameworks.md")]
+        examples = [(framework or "numpy", text) for page in pages
+                    for framework, text in EXAMPLE.findall(page)]
+        self.assertEqual(len(examples), sum(page.count("```python")
+                                            for page in pages))
         self.assertEqual({framework for framework, _ in examples},
                          set(INTERPRETERS))
         self.environment.update(JAX_PLATFORMS="cpu", TF_CPP_MIN_LOG_LEVEL="3")

@@ -216,10 +216,15 @@ class ExitTest(case.Case):
             "threading.Thread(target=work, args=(view,), daemon=True).start()\n"
             "begun.wait()\n")
 
-    def test_a_library_that_deletes_after_the_interpreter_has_ended(self):
-        self.run_to_the_end(
-            "import ctypes\n"
-            "holder = ctypes.CDLL(sys.argv[1])\n"
+    def test_libraries_that_delete_after_the_interpreter_has_ended(self):
+        """Loaded before libvrampool or after it: their destructors run after
+        its own or before."""
+        load = "import ctypes, sys\nholder = ctypes.CDLL(sys.argv[1])\n"
+        use = (
+            "import vrampool\n"
+            "client = vrampool.connect()\n"
+            "tensor = client.empty(1000)\n")
+        take_it = (
             "python = ctypes.pythonapi\n"
             "python.PyCapsule_GetPointer.restype = ctypes.c_void_p\n"
             "python.PyCapsule_GetPointer.argtypes = [ctypes.py_object,\n"
@@ -229,7 +234,29 @@ class ExitTest(case.Case):
             "name = ctypes.c_char_p(b'used_dltensor')\n"
             "python.PyCapsule_SetName(ctypes.py_object(capsule), name)\n"
             "holder.delete_at_exit(ctypes.c_void_p(taken))\n")
-        self.assertEqual(self.leaks_of_the_ended(), [])
+        for order in (load + use, use + load):
+            self.run_python(order + take_it, HOLDER)
+            self.assertEqual(self.operator("sessions")["sessions"], [])
+            self.assertEqual(self.leaks_of_the_ended(), [], order)
+
+    def test_a_daemon_that_ended_first(self):
+        """Memory in hand goes on working, and the program ends well."""
+        with case.Broker(self.vrampoold, **self.config) as other:
+            self.environment["VRAMPOOL_DIR"] = str(other.directory)
+            process = self.start_python(
+                "import sys, vrampool\n"
+                "client = vrampool.connect()\n"
+                "tensor = client.empty(1000)\n"
+                "shared = client.share(tensor)\n"
+                "view = client.open(shared.token)[0].numpy()\n"
+                "print('ready', flush=True)\n"
+                "sys.stdin.read()\n"
+                "view[:] = 3\n"
+                "try: client.allocate(1 << 30)\n"
+                "except vrampool.Unavailable: print(tensor.numpy().sum())\n")
+            self.assertEqual(process.stdout.readline(), "ready\n")
+        out, _ = process.communicate(timeout=case.PATIENCE_SECONDS)
+        self.assertEqual((process.returncode, out), (0, "3000.0\n"))
 
     def test_a_killed_process_is_reported_with_its_blocks(self):
         self.run_python("import os, vrampool\n"
@@ -256,7 +283,7 @@ class ForkTest(case.Case):
     def test_a_child_gets_an_error_and_harms_nobody(self):
         client = self.connect()
         tensor = client.empty(8, "int32")
-        view = numpy.from_dlpack(tensor)
+        view = tensor.numpy()
         view[:] = 7
         shared = client.share(tensor, name="kept")
         dropped = [numpy.from_dlpack(client.empty(8)), shared[0].numpy()]

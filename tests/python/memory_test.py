@@ -4,10 +4,13 @@
     memory_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL
 """
 
+import _thread
 import concurrent.futures
+import ctypes
 import math
 import os
 import pickle
+import random
 import sys
 import unittest.mock
 
@@ -16,6 +19,7 @@ from case import MIB
 
 import vrampool
 import numpy
+from vrampool import _abi
 
 
 class ConnectTest(case.Case):
@@ -345,7 +349,11 @@ class ObjectTest(case.Case):
         [part] = self.other.open(shared.token, readonly=True)
         self.assertEqual(part.numpy().tolist(), array[::2, ::-1].tolist())
         self.assertTrue(part.readonly)
+        half = self.client.empty(2, "bfloat16")
+        self.assertEqual(self.client.share(half.numpy())[0].dtype, half.dtype)
         for foreign, error in ((numpy.ones(3), vrampool.InvalidArgument),
+                               (array.astype(">i8"), TypeError),
+                               (array.view("V8"), TypeError),
                                (object(), TypeError),
                                (self.other.empty(1), vrampool.InvalidArgument),
                                (part, vrampool.InvalidArgument)):
@@ -380,6 +388,40 @@ class ObjectTest(case.Case):
         with self.assertRaises(vrampool.NotFound):
             self.other.open(name="short")
 
+    def test_elements_that_are_no_whole_bytes_are_refused(self):
+        """Whoever calls the library directly can share such."""
+        library = self.client._open().library
+        block = self.client.allocate(16)
+        layout = _abi.TensorLayout(1, 1, 1, 1, (ctypes.c_int64 * 1)(128))
+        options = _abi.ShareOptions()
+        library.share_options_init(options)
+        options.tensors = ctypes.pointer(layout)
+        handle = ctypes.c_void_p()
+        library.check(library.share(
+            self.client._open().handle, _abi.BufferPiece(block.address, 16), 1,
+            options, ctypes.byref(handle)))
+        shared = vrampool.Object(self.client._open(), handle.value, False, None)
+        with self.assertRaisesRegex(vrampool.InvalidArgument, "whole bytes"):
+            self.other.open(shared.token)[0]
+
+    def test_any_view_of_an_array_arrives_as_it_was(self):
+        chance = random.Random(1)
+        array = self.client.empty((5, 6, 7), "int32").numpy()
+        array[...] = numpy.arange(array.size).reshape(array.shape)
+        for _ in range(200):
+            view = array[tuple(
+                slice(None, None, chance.choice((1, 2, 3, -1, -2)))
+                if chance.random() < 0.7 else
+                slice(chance.randrange(extent), chance.randrange(extent + 1))
+                for extent in array.shape)]
+            view = view.transpose(chance.sample(range(3), 3))
+            if chance.random() < 0.3:
+                view = numpy.broadcast_to(view, (2, *view.shape))
+            with self.client.share(view) as shared:
+                opened = self.other.open(shared.token)
+            for seen in (opened[0].numpy(), numpy.from_dlpack(opened[0])):
+                self.assertEqual(seen.tolist(), view.tolist(), view.strides)
+
     def test_names_are_found_taken_and_taken_off(self):
         shared = self.client.share(self.client.empty(1), name="w")
         with self.assertRaises(FileExistsError):
@@ -409,7 +451,7 @@ class ObjectTest(case.Case):
         with self.assertRaises(ValueError):
             self.other.open(name="x", wait=math.nan)
 
-    def test_a_producer_that_dies_breaks_what_is_pending(self):
+    def test_a_producer_that_dies_ends_the_wait_for_what_is_pending(self):
         producer = self.start_python(
             "import sys, vrampool\n"
             "c = vrampool.connect()\n"
@@ -424,8 +466,21 @@ class ObjectTest(case.Case):
             self.eventually(lambda: self.client.usage().rpcs > before,
                             "the open has not begun")
             producer.kill()
-            with self.assertRaises(vrampool.Broken):
+            # Broken for who waits at that moment; after it there is nothing.
+            with self.assertRaises((vrampool.Broken, vrampool.NotFound)):
                 opening.result()
+
+    def test_ctrl_c_ends_a_wait(self):
+        before = self.client.usage().rpcs
+
+        def interrupt():
+            self.eventually(lambda: self.client.usage().rpcs > before,
+                            "the wait has not begun")
+            _thread.interrupt_main()
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            threads.submit(interrupt)
+            with self.assertRaises(KeyboardInterrupt):
+                self.client.open(name="never", wait=math.inf)
 
     def test_a_closed_object_gives_nothing_away(self):
         with self.client.share(self.client.empty(1)) as shared:

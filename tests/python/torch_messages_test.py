@@ -29,6 +29,15 @@ def relay(inbox, outbox, add):
     inbox.get(timeout=case.PATIENCE_SECONDS)  # None: it may end.
 
 
+def relay_and_end(inbox, outbox, sent):
+    """Receives, sends on, and ends before that is read."""
+    vrampool.torch.share_by_token()
+    outbox.put(inbox.get(timeout=case.PATIENCE_SECONDS))
+    outbox.close()
+    outbox.join_thread()
+    sent.set()
+
+
 def produce(outbox, count):
     """Makes tensors, sends them and ends, before anybody reads."""
     vrampool.torch.share_by_token()
@@ -113,6 +122,19 @@ class MessagesTest(case.Case):
             self.assertEqual(tensor.tolist(), [number] * 100)
         self.assertEqual(vrampool.view_of(tensor).dtype.name, "int64")
 
+    def test_who_sends_on_may_end_before_it_is_read(self):
+        inbox, outbox, sent = SPAWN.Queue(), SPAWN.Queue(), SPAWN.Event()
+        process = self.start(relay_and_end, inbox, outbox, sent)
+        tensor = vrampool.torch.empty(self.client, (8,))
+        tensor.fill_(3)
+        inbox.put(tensor)
+        self.assertTrue(sent.wait(case.PATIENCE_SECONDS))
+        del tensor  # The sender's hold is the only one now.
+        gc.collect()
+        received = outbox.get(timeout=case.PATIENCE_SECONDS)
+        process.join(case.PATIENCE_SECONDS)
+        self.assertEqual((process.exitcode, received.tolist()), (0, [3] * 8))
+
     def test_memory_lives_until_the_last_receiver_lets_go(self):
         reader, writer = SPAWN.Pipe(duplex=False)
         tensor = vrampool.torch.empty(self.client, (8,))
@@ -168,6 +190,18 @@ class MessagesTest(case.Case):
         self.assertEqual(queue.get(timeout=case.PATIENCE_SECONDS), 16)
         with self.assertRaisesRegex(vrampool.Forked, "exec"):
             queue.get(timeout=case.PATIENCE_SECONDS)
+
+    def test_a_data_loader_with_forked_workers_says_why_it_cannot(self):
+        tensor = vrampool.torch.empty(self.client, (4,))
+        tensor.zero_()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            loader = iter(torch.utils.data.DataLoader(
+                Weights(tensor), num_workers=1, collate_fn=first_of,
+                multiprocessing_context="fork"))
+        with self.assertRaisesRegex(vrampool.Forked, "exec"):
+            next(loader)
+        del loader
 
     def test_a_data_loaders_spawned_workers_have_the_same_memory(self):
         tensor = vrampool.torch.empty(self.client, (4,))

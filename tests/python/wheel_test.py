@@ -31,9 +31,10 @@ class WheelTest(case.Case):
                              f"vrampool-{CMAKE_VERSION}-py3-none-any.whl")
             self.look_into(wheel)
             fresh = folder / "fresh"
-            self.run_tool(sys.executable, "-m", "venv", fresh)
-            self.run_tool(fresh / "bin" / "pip", "install", "--quiet",
-                          "--no-index", "--disable-pip-version-check", wheel)
+            self.run_tool(sys.executable, "-m", "venv", "--without-pip", fresh)
+            self.run_tool(sys.executable, "-m", "pip", "--quiet", "--python",
+                          fresh / "bin" / "python", "install", "--no-index",
+                          "--disable-pip-version-check", wheel)
             self.use(fresh / "bin" / "python")
 
     def look_into(self, wheel):

@@ -11,6 +11,7 @@ from typing import Any, Tuple
 from . import errors
 from ._arrow_schema import Tree, buffer_sizes
 
+_MOST_PACKED = (64 << 10) - 64  # Of metadata, less what it begins with.
 _MOST_BYTES = 16 << 20  # Of the trees, unpacked.
 _MOST_DEPTH = 64
 _MOST_LENGTH = 1 << 56  # No sum or product below comes near 2^63 then.
@@ -19,7 +20,13 @@ _MOST_LENGTH = 1 << 56  # No sum or product below comes near 2^63 then.
 def packed(schema: Tree, array: Tree) -> bytes:
     """Both trees as metadata."""
     text = json.dumps([schema, array], separators=(",", ":"))
-    return zlib.compress(text.encode())
+    data = zlib.compress(text.encode())
+    if len(data) > _MOST_PACKED:
+        raise errors.InvalidArgument(
+            f"schema and layout take {len(data)} bytes packed, of "
+            f"{_MOST_PACKED} that there are; share the columns in several "
+            "tables")
+    return data
 
 
 def trees_of(data: bytes, start: int, size: int) -> Tuple[Tree, Tree]:

@@ -63,11 +63,7 @@ def fill_schema(library: Library, schema: _abi.ArrowSchema, tree: Tree) -> None:
         ctypes.memmove(place, text, len(text))
         places.append(place)
         place += len(text)
-    schema.format = places[0]
-    ctypes.c_void_p.from_buffer(schema, _abi.ArrowSchema.format.offset).value = (
-        places[0])
-    ctypes.c_void_p.from_buffer(schema, _abi.ArrowSchema.name.offset).value = (
-        places[1])
+    schema.format, schema.name = places[0], places[1]
     schema.metadata = places[2] if metadata else None
     schema.flags = tree["flags"]
     link_nodes(schema, _abi.ArrowSchema, chunk, len(children),

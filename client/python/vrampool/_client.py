@@ -304,7 +304,9 @@ def connect(directory: Optional[str] = None, device: Optional[str] = None, *,
     library.check(library.client_open(options, ctypes.byref(handle)))
     pointer = library.ref_client(handle)
     if not pointer:
-        raise library.failure()
+        error = library.failure()
+        library.client_close(handle)
+        raise error
     return Client(Session.take(library, pointer, handle.value or 0,
                                str(directory or "")))
 

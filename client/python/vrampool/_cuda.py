@@ -42,11 +42,11 @@ def ordinal_of(uuid: str) -> int:
     driver = _get()
     count = ctypes.c_int()
     _check(driver.cuDeviceGetCount(ctypes.byref(count)), "cuDeviceGetCount")
-    wanted = uuid.lower().replace("gpu-", "").replace("-", "")
+    wanted = uuid.lower().partition("-")[2].replace("-", "")
     for ordinal in range(count.value):
         device, raw = ctypes.c_int(), (ctypes.c_ubyte * 16)()
         _check(driver.cuDeviceGet(ctypes.byref(device), ordinal), "cuDeviceGet")
-        _check(driver.cuDeviceGetUuid(raw, device), "cuDeviceGetUuid")
+        _check(driver.cuDeviceGetUuid_v2(raw, device), "cuDeviceGetUuid")
         if bytes(raw).hex() == wanted:
             return ordinal
     raise errors.NotFound(
@@ -59,7 +59,7 @@ class _Context:
 
     def __init__(self, ordinal: int) -> None:
         self._ordinal = ordinal
-        self._pushed = False
+        self._was_none = False
 
     def __enter__(self) -> Any:
         driver = _get()
@@ -72,13 +72,13 @@ class _Context:
             # Retained for good: frameworks use it to the end, too.
             _check(driver.cuDevicePrimaryCtxRetain(
                 ctypes.byref(context), device), "cuDevicePrimaryCtxRetain")
-            _check(driver.cuCtxPushCurrent_v2(context), "cuCtxPushCurrent")
-            self._pushed = True
+            _check(driver.cuCtxSetCurrent(context), "cuCtxSetCurrent")
+            self._was_none = True
         return driver
 
     def __exit__(self, *_: object) -> None:
-        if self._pushed:
-            _get().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+        if self._was_none:
+            _get().cuCtxSetCurrent(None)
 
 
 def order(producer: int, consumer: int, ordinal: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from types import TracebackType
 from typing import (Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple,
                     Type, Union)
@@ -20,7 +21,8 @@ class Object:
 
     `len()` and indexes give its parts: tensors where the producer gave a
     layout, else buffers. Parts keep the hold: `close()` ends it when the last
-    view of a part has gone, and at once if there is none.
+    view of a part has gone, and at once if there is none. So does the end of
+    this Python object: keep it until others have opened what has no name.
     """
 
     __slots__ = ("_session", "_ref", "_handle", "_readonly", "_sealed",
@@ -109,10 +111,14 @@ class Object:
         shape = tuple(raw.shape[i] for i in range(raw.ndim))
         strides = (tuple(raw.strides[i] for i in range(raw.ndim))
                    if raw.strides else _dlpack.row_major(shape))
-        return _dlpack.Layout(
-            start + raw.byte_offset,
-            DType(raw.dtype_code, raw.dtype_bits, raw.dtype_lanes or 1),
-            shape, strides, self._session.facts.device, self._readonly)
+        try:
+            kind = dtype_of((raw.dtype_code, raw.dtype_bits,
+                             raw.dtype_lanes or 1))
+        except TypeError as error:  # Parts of bytes, say.
+            raise errors.InvalidArgument(
+                f"the object's layout: {error}") from None
+        return _dlpack.Layout(start + raw.byte_offset, kind, shape, strides,
+                              self._session.facts.device, self._readonly)
 
     def ready(self) -> None:
         """The contents of a pending object are complete."""
@@ -288,16 +294,14 @@ def layout_of(what: Any) -> _dlpack.Layout:
     if interface is None:
         interface = getattr(what, "__array_interface__", None)
         device = _ref.HOST_DEVICE
-    if interface is None or interface["typestr"][1] not in "iufcb":
+    if interface is None:
         if not hasattr(what, "__dlpack__"):
             raise TypeError(
                 f"{type(what).__name__} speaks neither DLPack nor an array "
                 "interface; give a tensor or an array")
         return _dlpack.look_into(what)
-    letter, size = interface["typestr"][1], int(interface["typestr"][2:])
-    name = {"i": "int", "u": "uint", "f": "float", "c": "complex",
-            "b": "bool"}[letter] + ("" if letter == "b" else str(8 * size))
-    shape = tuple(interface["shape"])
+    kind = _dtype_of_interface(interface["typestr"], what)
+    size, shape = kind.itemsize, tuple(interface["shape"])
     steps = interface.get("strides")
     if steps is not None and any(step % size for step in steps):
         raise errors.InvalidArgument(
@@ -305,8 +309,21 @@ def layout_of(what: Any) -> _dlpack.Layout:
     strides = (_dlpack.row_major(shape) if steps is None
                else tuple(step // size for step in steps))
     address, readonly = interface["data"]
-    return _dlpack.Layout(address or 0, dtype_of(name), shape, strides, device,
+    return _dlpack.Layout(address or 0, kind, shape, strides, device,
                           bool(readonly))
+
+
+def _dtype_of_interface(typestr: str, what: Any) -> DType:
+    """The type in an array interface, which calls what it does not know "V":
+    that is asked of the array itself."""
+    order, letter, size = typestr[0], typestr[1], int(typestr[2:])
+    if order == (">" if sys.byteorder == "little" else "<"):
+        raise TypeError(f"{typestr} is not in this machine's byte order")
+    name = {"i": "int", "u": "uint", "f": "float", "c": "complex"}.get(letter)
+    if letter == "b":
+        return dtype_of("bool")
+    return dtype_of(f"{name}{8 * size}" if name else
+                    getattr(what, "dtype", typestr))
 
 
 def parts_of(what: Union[Any, Sequence[Any]]) -> List[Any]:

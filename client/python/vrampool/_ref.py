@@ -89,7 +89,7 @@ class Session:
 
 
 class Known(NamedTuple):
-    """A piece of memory that something holds: a block, or an object's buffer."""
+    """Memory that something holds: a block, or an object's buffer."""
 
     pointer: int  # Of the reference; watched.
     client: ClientFacts
@@ -147,6 +147,8 @@ def find(address: int, size: int) -> Optional[Found]:
         candidates = [one for one in reversed(_known)
                       if one.start <= address
                       and address + size <= one.start + one.size]
+        # Blocks first: who has one of them can do more with it.
+        candidates.sort(key=lambda one: one.object_handle != 0)
         for known in candidates:  # Watched, as long as they are listed.
             client = known.client
             if client.library.ref_try_retain(known.pointer):

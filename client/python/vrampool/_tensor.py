@@ -126,9 +126,9 @@ class Tensor:
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "a vrampool tensor is not pickled: share it and send the token "
-            "(client.share(tensor).token), or use vrampool.torch for "
-            "torch.multiprocessing")
+            "a vrampool tensor is not pickled: share it, send the object's "
+            "token, and keep the object until it was opened; or use "
+            "vrampool.torch for torch.multiprocessing")
 
     # ---- Other views of the same memory --------------------------------------
 
@@ -151,15 +151,16 @@ class Tensor:
     def memoryview(self) -> memoryview:
         """The memory itself, on the host and without gaps. A format is given
         for the types that Python's `struct` knows, else it is bytes."""
-        view = memoryview(self._bytes()).cast("B")
+        view: Any = memoryview(self._bytes()).cast("B")
         if self.readonly:
             view = view.toreadonly()
         letter = self.dtype.struct_format
-        if letter is None:
-            return view
-        if self.size == 0:
-            return view.cast(letter)  # type: ignore[call-overload, no-any-return]
-        return view.cast(letter, self.shape)  # type: ignore[call-overload, no-any-return]
+        if letter is not None and self.size == 0:
+            view = view.cast(letter)  # Shapes with zeros it cannot have.
+        elif letter is not None:
+            view = view.cast(letter, self.shape)
+        result: memoryview = view
+        return result
 
     def _bytes(self) -> Any:
         """A ctypes array of the memory, which keeps it."""

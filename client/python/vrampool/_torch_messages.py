@@ -17,11 +17,11 @@ among the named objects without holders.
 
 from __future__ import annotations
 
-import atexit
 import os
 import time
 import uuid
 from multiprocessing.reduction import ForkingPickler
+from multiprocessing.util import Finalize
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
@@ -127,7 +127,6 @@ def _unpin_arrived() -> None:
             _pinned.pop(anchor, None)
 
 
-@atexit.register
 def _wait_for_receivers() -> None:
     deadline = time.monotonic() + _LAST_WAIT_SECONDS
     _unpin_arrived()
@@ -140,6 +139,10 @@ def _wait_for_receivers() -> None:
         except errors.Error:
             pass  # Received just now, or nobody is there to be told.
     _pinned.clear()
+
+
+# After the queues' own threads have pickled and sent what was put (-5).
+Finalize(None, _wait_for_receivers, exitpriority=-100)
 
 
 def _refuse(status: int, text: str) -> None:

@@ -5,8 +5,7 @@
 
     view = vrampool.arrow.view(client.open(name="orders"))       # None out.
     pyarrow.record_batch(view)
-    polars.from_arrow(view)
-    view["price"]                     # A column as a Tensor, for NumPy and so on.
+    view["price"]                     # A column as a Tensor.
 
     vrampool.arrow.array(tensor)      # A tensor as an Arrow array, no copy.
 
@@ -134,7 +133,8 @@ class ArrowView:
                                                                        Any]:
         """As the C data interface has it. A requested schema is not cast to,
         which is the consumer's to do."""
-        self._memory._must_be_host("__arrow_c_array__; use the device interface")
+        self._memory._must_be_host(
+            "__arrow_c_array__; use the device interface")
         library = self._memory._held().library
         return self.__arrow_c_schema__(), _new_capsule(
             library, "arrow_array", _abi.ArrowArray, self._fill)
@@ -239,7 +239,7 @@ def _contents(capsule: Any, name: str, kind: Any) -> Any:
 
 
 def _one_array_of(data: Any) -> Any:
-    """What has `__arrow_c_array__`: the data itself, or a table as one batch."""
+    """What has `__arrow_c_array__`: the data, or a table as one batch."""
     if hasattr(data, "__arrow_c_array__"):
         return data
     if not hasattr(data, "combine_chunks"):

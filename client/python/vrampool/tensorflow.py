@@ -1,12 +1,13 @@
 """TensorFlow: tensors of the pool's memory.
 
     import vrampool.tensorflow
-    result = vrampool.tensorflow.view(tensor)          # The same memory.
-    tensor = vrampool.tensorflow.put(client, result)   # One copy, into the pool.
+    result = vrampool.tensorflow.view(tensor)         # The same memory.
+    tensor = vrampool.tensorflow.put(client, result)  # One copy, into it.
 
 TensorFlow lets nobody choose where its results are, so what it computes has to
-be copied into the pool. It takes tensors for immutable: who writes to the memory
-of a view while TensorFlow computes with it gets results of old and new bytes.
+be copied into the pool. It takes tensors for immutable: who writes to the
+memory of a view while TensorFlow computes with it gets results of old and new
+bytes.
 """
 
 from __future__ import annotations

@@ -18,6 +18,9 @@ VRAMPOOL_CUDA_FUNCTIONS(VRAMPOOL_FAKE_DECLARE)
 VRAMPOOL_CUDA_TEST_FUNCTIONS(VRAMPOOL_FAKE_DECLARE)
 // In newer drivers only.
 VRAMPOOL_FAKE_EXPORT Result cuCtxRecordEvent(Context context, Event event);
+// Called from Python only (client/python/vrampool/_cuda.py).
+VRAMPOOL_FAKE_EXPORT Result cuMemcpyDtoDAsync_v2(DevicePtr to, DevicePtr from,
+                                                 size_t bytes, Stream stream);
 }  // namespace vrampool::cuda
 
 #undef VRAMPOOL_FAKE_DECLARE

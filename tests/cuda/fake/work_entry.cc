@@ -169,6 +169,28 @@ Result cuMemcpyHtoD_v2(DevicePtr to, const void* from, size_t bytes) {
                      });
 }
 
+Result cuMemcpyDtoDAsync_v2(DevicePtr to, DevicePtr from, size_t bytes,
+                            Stream stream) {
+  Context context = nullptr;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
+  return SubmitOrCapture(stream, context, [to, from, bytes] {
+    std::string read;
+    size_t written = 0;
+    auto& addresses = Process::Get().addresses();
+    const bool is_done =
+        addresses.Visit(from, bytes, Access::kRead,
+                        [&read](void* piece, uint64_t length) {
+                          read.append(static_cast<char*>(piece), length);
+                        }) &&
+        addresses.Visit(to, bytes, Access::kReadWrite,
+                        [&](void* piece, uint64_t length) {
+                          std::memcpy(piece, read.data() + written, length);
+                          written += length;
+                        });
+    if (!is_done) Process::Get().Break(kIllegalAddress);
+  });
+}
+
 Result cuStreamWaitValue32_v2(Stream stream, DevicePtr word, uint32_t value,
                               unsigned flags) {
   Context context = nullptr;

@@ -1,0 +1,77 @@
+"""Numba: arrays of the pool's memory, and the pool as Numba's memory manager.
+
+    import vrampool.numba
+    array = vrampool.numba.view(tensor)        # The same memory.
+    tensor = vrampool.view_of(array)           # Of an array in the pool.
+
+    export NUMBA_CUDA_MEMORY_MANAGER=vrampool.numba     # All arrays.
+
+With the last, all device arrays come from the process-wide client of
+VRAMPOOL_DIR and VRAMPOOL_DEVICE. Memory of a GPU only. Not yet run on one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, Callable, Dict, Optional
+
+from numba import cuda
+from numba.cuda import HostOnlyCUDAMemoryManager, MemoryPointer
+
+from ._client import Client, default_client
+from ._tensor import Buffer, Tensor
+
+
+def view(tensor: Tensor) -> Any:
+    """The tensor's own memory as a device array."""
+    return cuda.as_cuda_array(tensor)
+
+
+class MemoryManager(HostOnlyCUDAMemoryManager):  # type: ignore[misc]
+    """Device memory from the pool. Numba names no stream, so it is of the
+    legacy default stream, which waits for all but non-blocking ones."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._client: Optional[Client] = None
+        self._buffers: Dict[int, Buffer] = {}
+
+    def initialize(self) -> None:
+        if self._client is None:
+            self._client = default_client()
+
+    def memalloc(self, size: int) -> Any:
+        self.initialize()
+        assert self._client is not None
+        buffer = self._client.allocate(size)
+        self._buffers[buffer.address] = buffer
+        return MemoryPointer(self.context, ctypes.c_uint64(buffer.address),
+                             size, finalizer=self._finalizer(buffer.address))
+
+    def _finalizer(self, address: int) -> Callable[[], None]:
+        buffers = self._buffers
+
+        def finalize() -> None:
+            buffers.pop(address, None)
+        return finalize
+
+    def get_ipc_handle(self, memory: Any) -> Any:
+        raise NotImplementedError(
+            "memory of the pool is shared by the pool: client.share(array)")
+
+    def get_memory_info(self) -> Any:
+        self.initialize()
+        assert self._client is not None
+        budget = self._client.budget()
+        return cuda.MemoryInfo(budget.free, budget.total)
+
+    def reset(self) -> None:
+        super().reset()
+        self._buffers.clear()
+
+    @property
+    def interface_version(self) -> int:
+        return 1
+
+
+_numba_memory_manager = MemoryManager

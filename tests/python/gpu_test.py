@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+"""Memory of a GPU through the Python package, on the fake driver's GPU: devices,
+streams, the CUDA Array Interface, objects in the order of streams.
+
+    gpu_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL FAKE_DRIVER
+"""
+
+import ctypes
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import uuid
+
+import case
+
+import numpy
+import vrampool
+
+NOT_READY = 600  # CUDA_ERROR_NOT_READY
+DRIVER = None  # The fake driver's path, set by the command line.
+
+
+class Streams:
+    """Streams of the fake driver, and gates that hold up their work."""
+
+    def __init__(self):
+        self.driver = ctypes.CDLL(DRIVER)
+        self.driver.vrampool_fake_cuda_gate.argtypes = [
+            ctypes.c_void_p, ctypes.c_uint64]
+        self.driver.vrampool_fake_cuda_open_gate.argtypes = [ctypes.c_uint64]
+        self.gates = 0
+
+    def new(self):
+        stream = ctypes.c_void_p()
+        assert self.driver.cuStreamCreate(ctypes.byref(stream), 1) == 0
+        return stream.value
+
+    def hold_up(self, stream):
+        """Work on a stream that does not end before the gate is opened."""
+        self.gates += 1
+        assert self.driver.vrampool_fake_cuda_gate(stream, self.gates) == 0
+        return self.gates
+
+    def open(self, gate):
+        self.driver.vrampool_fake_cuda_open_gate(gate)
+
+    def is_waiting(self, stream):
+        status = self.driver.cuStreamQuery(ctypes.c_void_p(stream))
+        assert status in (0, NOT_READY), status
+        return status == NOT_READY
+
+    def finish(self, stream):
+        assert self.driver.cuStreamSynchronize(ctypes.c_void_p(stream)) == 0
+
+
+class GpuTest(case.Case):
+    config = {"pool_size": "256MiB"}
+    device = "cuda:0"
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(
+            prefix="vrampool-fake-", dir="/dev/shm")
+        self.addCleanup(folder.cleanup)
+        (pathlib.Path(folder.name) / "config").write_text(
+            f"devices=1\nuuid0=GPU-{uuid.uuid4()}\n")
+        os.environ["VRAMPOOL_FAKE_CUDA_DIR"] = folder.name
+        super().setUp()
+
+    def test_in_processes_of_their_own(self):
+        """A process is of one fake device to its end: one for each kind."""
+        for kind in ("VMM_FD", "CUDA_IPC"):
+            with self.subTest(kind):
+                self.environment["VRAMPOOL_KIND"] = kind
+                out = self.run_python(
+                    "import sys; sys.path.insert(0, sys.argv[1])\n"
+                    "import gpu_test\n"
+                    "gpu_test.DRIVER = sys.argv[2]\n"
+                    "gpu_test.check_all()\n", pathlib.Path(__file__).parent,
+                    DRIVER)
+                self.assertEqual(out.split(), [kind, "10", "checked"])
+        self.assertEqual(self.leaks_of_the_ended(), [])
+
+
+def check_all():
+    """Every check below, in a process that is attached to the GPU."""
+    test = case.unittest.TestCase()
+    client = vrampool.connect()
+    print(client.info.kind.name)
+    client.empty(1)  # Makes the context that streams are of.
+    ctypes.CDLL(DRIVER).cuInit(0)
+    checks = [check for name, check in sorted(globals().items())
+              if name.startswith("check_") and name != "check_all"]
+    print(len(checks))
+    streams = Streams()
+    with vrampool._cuda._Context(0):
+        for check in checks:
+            check(test, client, streams)
+            await_no_blocks(client)
+    print("checked")
+
+
+def await_no_blocks(client):
+    """Objects end when the GPU's work that uses them has, and the daemon says
+    so."""
+    deadline = time.monotonic() + case.PATIENCE_SECONDS
+    while client.usage().live_blocks:
+        if time.monotonic() > deadline:
+            raise AssertionError("a block lives on")
+        time.sleep(0.001)
+
+
+def check_what_it_is(test, client, streams):
+    tensor = client.empty((2, 3), "int16", strides=(4, 1))
+    test.assertEqual(tensor.__dlpack_device__(), (2, 0))
+    test.assertEqual(tensor.__cuda_array_interface__, {
+        "shape": (2, 3), "typestr": "<i2", "strides": (8, 2), "version": 3,
+        "data": (tensor.address, False), "stream": 1})
+
+
+def check_host_protocols_are_refused(test, client, streams):
+    tensor = client.empty(3)
+    test.assertFalse(hasattr(tensor, "__array_interface__"))
+    for use in (tensor.memoryview, tensor.numpy,
+                lambda: numpy.from_dlpack(tensor, copy=True),
+                lambda: tensor.__dlpack__(copy=True),
+                lambda: tensor.__dlpack__(stream=0),
+                lambda: tensor.__dlpack__(dl_device=(1, 0))):
+        with test.assertRaises((BufferError, RuntimeError, ValueError)):
+            use()
+
+
+def check_a_consumers_stream_waits_for_the_producers(test, client, streams):
+    producer, consumer, other = (streams.new() for _ in range(3))
+    tensor = client.empty(4, stream=producer)
+    gate = streams.hold_up(producer)
+    tensor.__dlpack__(stream=consumer, max_version=(1, 0))
+    tensor.__dlpack__(stream=-1)
+    test.assertTrue(streams.is_waiting(consumer))
+    test.assertFalse(streams.is_waiting(other))
+    streams.open(gate)
+    streams.finish(consumer)
+
+
+def check_the_same_stream_needs_no_wait(test, client, streams):
+    stream = streams.new()
+    tensor = client.empty(4, stream=stream)
+    tensor.__dlpack__(stream=stream)
+    test.assertEqual(tensor.__cuda_array_interface__["stream"], stream)
+    test.assertFalse(streams.is_waiting(stream))
+
+
+def check_contents_of_an_object_are_there(test, client, streams):
+    tensor = client.empty(4)
+    ctypes.memset(tensor.address, 1, 16)  # The fake's memory is the host's.
+    shared = client.share(tensor)
+    with client.open(shared.token) as opened:
+        test.assertIsNone(opened[0].__cuda_array_interface__["stream"])
+        test.assertEqual(ctypes.string_at(opened[0].address, 16), b"\1" * 16)
+
+
+def check_objects_follow_streams(test, client, streams):
+    producer, consumer = streams.new(), streams.new()
+    tensor = client.empty(4, stream=producer)
+    gate = streams.hold_up(producer)
+    shared = client.share(tensor, stream=producer)
+    with test.assertRaises(vrampool.Timeout):
+        client.open(shared.token, wait=0.05)
+    opened = client.open(shared.token, stream=consumer)
+    test.assertEqual(opened[0].__cuda_array_interface__["stream"], consumer)
+    test.assertTrue(streams.is_waiting(consumer))
+    streams.open(gate)
+    streams.finish(consumer)
+    opened.check()
+    opened.close(stream=consumer)
+    shared.close()
+
+
+def check_foreign_views_are_found(test, client, streams):
+    class Array:
+        def __init__(self, tensor):
+            self.tensor = tensor
+            self.__cuda_array_interface__ = tensor.__cuda_array_interface__
+    tensor = client.empty((2, 2), "complex64")
+    found = vrampool.view_of(Array(tensor))
+    test.assertEqual((found.address, found.shape, found.dtype, found.device),
+                     (tensor.address, (2, 2), tensor.dtype, (2, 0)))
+    test.assertEqual(client.share(Array(tensor))[0].shape, (2, 2))
+
+
+def check_streams_of_frameworks_are_understood(test, client, streams):
+    def like(**attributes):
+        return type("Stream", (), attributes)()
+    for stream in (7, like(cuda_stream=7), like(ptr=7),
+                   like(handle=ctypes.c_void_p(7)),
+                   like(__cuda_stream__=(0, 7)),
+                   like(__cuda_stream__=lambda self: (0, 7))):
+        test.assertEqual(vrampool._cuda.stream_handle(stream), 7)
+    test.assertEqual(vrampool._cuda.stream_handle(None), 0)
+    with test.assertRaises(TypeError):
+        client.empty(1, stream="a stream")
+
+
+def check_copies_within_the_gpu(test, client, streams):
+    """As vrampool.jax.put and vrampool.tensorflow.put make them."""
+    from vrampool import _copy
+    stream = streams.new()
+    source = client.empty((3, 4), "int32", stream=stream)
+    ctypes.memset(source.address, 7, source.nbytes)
+    copied = _copy.put(client, source, stream)
+    test.assertEqual((copied.shape, copied.dtype), (source.shape, source.dtype))
+    test.assertEqual(ctypes.string_at(copied.address, 48), b"\7" * 48)
+    test.assertNotEqual(copied.address, source.address)
+    with test.assertRaisesRegex(BufferError, "gaps"):
+        _copy.put(client, client.empty((3, 4), strides=(8, 2)))
+    with test.assertRaisesRegex(BufferError, "device"):
+        _copy.put(client, numpy.ones(3))
+
+
+def check_views_keep_the_memory(test, client, streams):
+    tensor = client.empty(4)
+    capsule = tensor.__dlpack__()
+    del tensor
+    test.assertEqual(client.usage().live_blocks, 1)
+    del capsule
+    test.assertEqual(client.usage().live_blocks, 0)
+
+
+if __name__ == "__main__":
+    DRIVER = sys.argv.pop(4)
+    os.environ["VRAMPOOL_CUDA_DRIVER"] = DRIVER
+    os.environ["VRAMPOOL_NVML_LIBRARY"] = "/nonexistent"
+    case.main()
