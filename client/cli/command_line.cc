@@ -126,7 +126,8 @@ void AddLists(CLI::App* app, CommandLine* line, Raw* raw) {
                    "ended processes, lingering slabs, objects without holders",
                    "  vrampool leaks --min-age 10m\n"
                    "  vrampool leaks --session 7 --max-blocks 100\n"
-                   "  vrampool leaks --tenant root/team-a --json\n",
+                   "  vrampool leaks --tenant root/team-a --json\n"
+                   "  vrampool leaks --flamegraph leaks.svg\n",
                    RunLeaks, line);
   AddSort(sub, options);
   AddTenant(sub, options);
@@ -137,6 +138,17 @@ void AddLists(CLI::App* app, CommandLine* line, Raw* raw) {
       ->type_name("N")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  sub->add_flag("--symbolize", options->is_symbolized,
+                "Name call sites by function and line, where addr2line (of "
+                "binutils) knows them");
+  sub->add_option("--flamegraph", options->flame_graph,
+                  "Write a picture of all blocks by tenant, session, tag and "
+                  "call site, as SVG, in place of the lists")
+      ->type_name("FILE");
+  sub->add_option("--memory-viz", options->memory_viz,
+                  "Write live sessions' slabs and blocks for PyTorch's page "
+                  "memory_viz, in place of the lists")
+      ->type_name("FILE");
 }
 
 CLI::Option* AddSize(CLI::App* app, const char* name, std::string* text,

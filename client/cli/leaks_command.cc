@@ -5,9 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "client/cli/call_sites.h"
 #include "client/cli/commands.h"
+#include "client/cli/file.h"
+#include "client/cli/flame_graph.h"
 #include "client/cli/growth_table.h"
 #include "client/cli/listing.h"
+#include "client/cli/memory_viz.h"
 #include "client/cli/object_table.h"
 #include "client/cli/session_text.h"
 #include "client/cli/text.h"
@@ -59,7 +63,8 @@ TableOf<v1::LeakReport> ReportTable(absl::Time now) {
   };
 }
 
-TableOf<v1::BlockInfo> BlockTable(absl::Time now) {
+// `sites` says call sites in words.
+TableOf<v1::BlockInfo> BlockTable(absl::Time now, const Sites& sites) {
   using Row = v1::BlockInfo;
   return {
       {"  SLAB", Align::kRight,
@@ -76,13 +81,11 @@ TableOf<v1::BlockInfo> BlockTable(absl::Time now) {
        [](const Row& row) { return Number(row.thread()); }},
       {"TAG", Align::kLeft, [](const Row& row) { return Text(row.tag()); }},
       {"CALL_SITE", Align::kLeft,
-       [](const Row& row) {
-         return Text(row.call_site() == 0 ? "" : Hex(row.call_site()));
-       }},
+       [&sites](const Row& row) { return Text(sites.Text(row.call_site())); }},
   };
 }
 
-TableOf<v1::BlockGroup> GroupTable(absl::Time now) {
+TableOf<v1::BlockGroup> GroupTable(absl::Time now, const Sites& sites) {
   using Row = v1::BlockGroup;
   return {
       {"  BLOCKS", Align::kRight,
@@ -93,14 +96,13 @@ TableOf<v1::BlockGroup> GroupTable(absl::Time now) {
        [now](const Row& row) { return Age(row.oldest_unix_ns(), now); }},
       {"TAG", Align::kLeft, [](const Row& row) { return Text(row.tag()); }},
       {"CALL_SITE", Align::kLeft,
-       [](const Row& row) {
-         return Text(row.call_site() == 0 ? "" : Hex(row.call_site()));
-       }},
+       [&sites](const Row& row) { return Text(sites.Text(row.call_site())); }},
   };
 }
 
 // All blocks, summed up; where not all of them are listed one by one.
-void PrintGroups(const v1::LeakReport& leak, const Context& context) {
+void PrintGroups(const v1::LeakReport& leak, const Sites& sites,
+                 const Context& context) {
   const auto listed = static_cast<uint64_t>(leak.blocks_size());
   if (leak.groups().empty() || listed == leak.blocks_total()) return;
   google::protobuf::RepeatedPtrField<v1::BlockGroup> shown = leak.groups();
@@ -113,10 +115,12 @@ void PrintGroups(const v1::LeakReport& leak, const Context& context) {
   } else {
     context.out << ", its blocks by tag and call site:\n";
   }
-  Print(GroupTable(context.now), shown, context.options.header, context.out);
+  Print(GroupTable(context.now, sites), shown, context.options.header,
+        context.out);
 }
 
-void PrintBlocks(const v1::LeakReport& leak, const Context& context) {
+void PrintBlocks(const v1::LeakReport& leak, const Sites& sites,
+                 const Context& context) {
   if (!leak.manifest_fault().empty()) {
     context.out << "\n"
                 << SessionText(leak.session())
@@ -132,7 +136,7 @@ void PrintBlocks(const v1::LeakReport& leak, const Context& context) {
   } else {
     context.out << "its blocks:\n";
   }
-  Print(BlockTable(context.now), leak.blocks(), context.options.header,
+  Print(BlockTable(context.now, sites), leak.blocks(), context.options.header,
         context.out);
 }
 
@@ -168,8 +172,9 @@ void PrintAll(const v1::ListLeaksResponse& reply, const Context& context) {
   Print(ReportTable(context.now), reply.reports(), context.options.header,
         context.out);
   for (const v1::LeakReport& leak : reply.reports()) {
-    PrintGroups(leak, context);
-    PrintBlocks(leak, context);
+    const Sites sites = SitesOf(leak, context.options);
+    PrintGroups(leak, sites, context);
+    PrintBlocks(leak, sites, context);
   }
   PrintGrowth(reply, context);
   PrintLingering(reply, context);
@@ -226,6 +231,32 @@ void Filter(const Options& options, absl::Time now,
   });
 }
 
+// The reply is filtered already; the snapshot is taken anew, with the blocks of
+// all sizes.
+absl::Status WriteMemoryViz(AdminClient& client, const Context& context) {
+  constexpr uint32_t kBlocks = 100000;
+  v1::TakeSnapshotRequest request;
+  request.set_max_blocks(kBlocks);
+  VRAMPOOL_ASSIGN_OR_RETURN(v1::FullSnapshot snapshot,
+                            client.TakeSnapshot(request));
+  Filter(context.options, context.now, snapshot.mutable_leaks());
+  KeepOnly(snapshot.mutable_leases(), [&](const v1::LeaseInfo& slab) {
+    return IsWithinTenant(slab.tenant(), context.options.tenant) &&
+           (context.options.session == 0 ||
+            slab.session_id() == context.options.session);
+  });
+  const MemoryViz made = MakeMemoryViz(snapshot, context.options);
+  if (made.left_out > 0) {
+    context.err << made.left_out
+                << " blocks lie in no slab of their session, or overlap: left "
+                   "out\n";
+  }
+  for (const std::string& text : snapshot.missing()) {
+    context.err << "not in the file: " << Printable(text) << '\n';
+  }
+  return WriteFile(context.options.memory_viz, made.pickle);
+}
+
 }  // namespace
 
 absl::StatusOr<ExitCode> RunLeaks(const Context& context) {
@@ -239,6 +270,16 @@ absl::StatusOr<ExitCode> RunLeaks(const Context& context) {
   Filter(options, context.now, &reply);
   VRAMPOOL_RETURN_IF_ERROR(
       Sort(ReportTable(context.now), options.order, reply.mutable_reports()));
+  if (!options.flame_graph.empty()) {
+    VRAMPOOL_RETURN_IF_ERROR(
+        WriteFile(options.flame_graph, FlameGraph(reply, options)));
+  }
+  if (!options.memory_viz.empty()) {
+    VRAMPOOL_RETURN_IF_ERROR(WriteMemoryViz(*client, context));
+  }
+  if (!options.flame_graph.empty() || !options.memory_viz.empty()) {
+    return ExitCode::kOk;
+  }
   if (options.is_json) {
     VRAMPOOL_RETURN_IF_ERROR(PrintJson(reply, context.out));
   } else {

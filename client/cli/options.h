@@ -39,6 +39,9 @@ struct Options {
   QuotaChange quota_change;              // quota set.
   std::vector<std::string> event_kinds;  // watch; empty: all.
   uint64_t event_count = 0;              // watch; 0: without end.
+  bool is_symbolized = false;            // leaks: name call sites by addr2line.
+  std::string flame_graph;               // leaks; a file to write; empty: none.
+  std::string memory_viz;                // Likewise.
   std::string file;                 // snapshot save; the earlier one of a diff.
   std::string other_file;           // The later one of a diff.
   uint32_t snapshot_blocks = 1000;  // Of each session.

@@ -64,11 +64,7 @@ TableOf<Change> ChangeTable() {
       {"NAME", Align::kLeft, [](const Row& row) { return Text(row.name()); }},
       {"TAG", Align::kLeft, [](const Row& row) { return Text(row.tag()); }},
       {"CALL_SITE", Align::kLeft,
-       [](const Row& row) {
-         return Text(row.call_site() == 0
-                         ? ""
-                         : absl::StrCat("0x", absl::Hex(row.call_site())));
-       }},
+       [](const Row& row) { return Text(row.call_site()); }},
   };
 }
 

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/call_sites.h"
 
 namespace vrampool::cli {
 namespace {
@@ -14,7 +15,7 @@ using report::Change;
 
 // What a change is about; one entry in each snapshot at most.
 using Key = std::tuple<Change::Kind, std::string, uint64_t, uint64_t,
-                       std::string, uint64_t, std::string>;
+                       std::string, std::string, std::string>;
 
 enum class Side { kBefore, kAfter };
 
@@ -56,6 +57,7 @@ void Comparison::ReadBlocks(const v1::LeakReport& report, uint64_t epoch,
                             Side side) {
   Change subject;
   subject.set_tenant(report.session().tenant());
+  const Sites sites(report.modules());
   const auto add = [&](const v1::BlockGroup& group) {
     subject.set_tag(group.tag());
     subject.set_kind(Change::KIND_TAG);
@@ -68,7 +70,7 @@ void Comparison::ReadBlocks(const v1::LeakReport& report, uint64_t epoch,
     subject.set_session_id(report.session().session_id());
     subject.set_pid(report.session().process().pid());
     subject.set_name(report.session().name());
-    subject.set_call_site(group.call_site());
+    subject.set_call_site(sites.Text(group.call_site()));
     if (group.call_site() != 0) {
       Add(subject, epoch, side, group.bytes(), group.blocks());
     }

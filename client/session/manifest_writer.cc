@@ -38,6 +38,8 @@ Status CheckHeader(const shm::ManifestHeader& header, uint64_t size,
       layout.counters_offset != header.counters_offset ||
       layout.tags_offset != header.tags_offset ||
       layout.holds_offset != header.holds_offset ||
+      layout.modules_offset != header.modules_offset ||
+      header.module_capacity != shm::kModuleCapacity ||
       layout.records_offset != header.records_offset ||
       header.tag_capacity != shm::kTagCapacity ||
       header.hold_capacity != shm::kHoldCapacity ||
@@ -84,6 +86,28 @@ shm::ManifestHeader& ManifestWriter::header() {
 shm::Counters& ManifestWriter::counters(size_t cell) {
   return At<shm::Counters>(region_, shm::LayoutFor(0).counters_offset +
                                         cell * sizeof(shm::Counters));
+}
+
+void ManifestWriter::ForEachLive(
+    const std::function<void(const shm::BlockRecord& record,
+                             const std::string& tag)>& visit) const {
+  std::vector<std::string> texts(tags_.size() + 1);
+  for (const auto& [text, number] : tags_) texts[number] = text;
+  const auto* const records =
+      &At<const shm::BlockRecord>(region_, records_offset_);
+  for (uint64_t i = 0; i < records_used_; ++i) {
+    const shm::BlockRecord& record = records[i];
+    if (record.state.load(std::memory_order_acquire) !=
+        static_cast<uint64_t>(shm::BlockState::kLive)) {
+      continue;
+    }
+    visit(record, record.tag < texts.size() ? texts[record.tag] : "");
+  }
+}
+
+ModuleTable::Places ManifestWriter::ModulePlaces() {
+  return {.modules = &At<shm::Module>(region_, header().modules_offset),
+          .high_water = &header().module_high_water};
 }
 
 shm::BlockRecord& ManifestWriter::Place(RecordIndex index) {

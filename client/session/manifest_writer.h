@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,6 +23,7 @@
 #include "base/ids.h"
 #include "base/unique_fd.h"
 #include "client/session/manifest_cell.h"
+#include "client/session/module_table.h"
 #include "client/session/shared_region.h"
 #include "client/session/status.h"
 #include "proto/shm/manifest.h"
@@ -79,6 +81,15 @@ class ManifestWriter {
   std::optional<HoldIndex> TakeHold();
   void FreeHold(HoldIndex hold);
   std::atomic<uint64_t>& HoldWord(HoldIndex hold);
+
+  // Every block that is live and not shared, with its tag's text. Other threads
+  // may go on allocating and freeing.
+  void ForEachLive(
+      const std::function<void(const shm::BlockRecord& record,
+                               const std::string& tag)>& visit) const;
+
+  // For the session's ModuleTable.
+  ModuleTable::Places ModulePlaces();
 
   void SetMappedBytes(uint64_t bytes);
 

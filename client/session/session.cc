@@ -109,13 +109,19 @@ Session::Session(Greeting& greeting, HandleKind kind, ManifestWriter manifest,
       granule_bytes_(greeting.welcome.granule_bytes),
       kind_(kind),
       manifest_(std::move(manifest)),
+      modules_(manifest_.ModulePlaces()),
+      leak_check_(manifest_),
       table_(std::move(table)),
       channel_(std::move(channel)) {
   ::explicit_bzero(greeting.welcome.token, sizeof(greeting.welcome.token));
+  modules_.Refresh();
 }
 
 CallOutcome Session::MakeRaw(const Call& call) {
   calls_made_.fetch_add(1, std::memory_order_relaxed);
+  // What allocates may have been loaded after the session began. A call takes
+  // hundreds of times as long as to ask.
+  modules_.Refresh();
   const CallOutcome outcome = call(*channel_);
   if (outcome.reason == CallReason::kSessionUnknown ||
       outcome.reason == CallReason::kSessionForeign) {

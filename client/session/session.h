@@ -21,6 +21,7 @@
 #include "client/session/attach_link.h"
 #include "client/session/control_channel.h"
 #include "client/session/environment.h"
+#include "client/session/leak_check.h"
 #include "client/session/manifest_writer.h"
 #include "client/session/object_holds.h"
 #include "client/session/status.h"
@@ -91,6 +92,8 @@ class Session {
   uint64_t granule_bytes_;
   HandleKind kind_;
   ManifestWriter manifest_;
+  ModuleTable modules_;         // Of the manifest.
+  const LeakCheck leak_check_;  // Likewise.
   ObjectTable table_;
   std::unique_ptr<ControlChannel> channel_;
   std::unique_ptr<AttachLink> link_;

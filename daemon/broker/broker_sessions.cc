@@ -12,6 +12,27 @@ namespace {
 
 constexpr size_t kGroupsOfAReport = 1000;
 
+// Of `modules`, those that call sites of the report lie in; of several that
+// have been at one address, the last.
+std::vector<ModuleView> UsedModules(const LeakReport& report,
+                                    std::vector<ModuleView> modules) {
+  std::vector<bool> is_used(modules.size(), false);
+  const auto use = [&](uint64_t address) {
+    for (size_t i = modules.size(); address != 0 && i-- > 0;) {
+      if (address < modules[i].begin || address >= modules[i].end) continue;
+      is_used[i] = true;
+      return;
+    }
+  };
+  for (const BlockGroup& group : report.groups) use(group.call_site);
+  for (const BlockRecordView& block : report.blocks) use(block.call_site);
+  std::vector<ModuleView> used;
+  for (size_t i = 0; i < modules.size(); ++i) {
+    if (is_used[i]) used.push_back(std::move(modules[i]));
+  }
+  return used;
+}
+
 }  // namespace
 
 absl::StatusOr<Admission> BrokerImpl::Attach(
@@ -154,6 +175,7 @@ LeakReport BrokerImpl::MakeReport(const SessionView& session,
   std::sort_heap(largest.begin(), largest.end(), is_larger);
   report.groups = groups.Sorted();
   report.ungrouped = groups.rest();
+  report.modules = UsedModules(report, manifest.ReadModules());
   if (!read.ok()) report.manifest_fault = std::string(read.message());
   return report;
 }

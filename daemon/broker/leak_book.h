@@ -23,6 +23,15 @@
 
 namespace vrampool {
 
+// A file whose code a client has (had) loaded.
+struct ModuleView {
+  uint64_t begin = 0;  // Of its code, in the client.
+  uint64_t end = 0;
+  uint64_t bias = 0;     // An address less this is one of the file's own.
+  std::string build_id;  // Hexadecimal; empty: it has none.
+  std::string path;
+};
+
 struct LeakReport {
   SessionView session;
   bool is_live = false;
@@ -36,6 +45,7 @@ struct LeakReport {
   std::vector<BlockGroup> groups;       // Of all blocks; the largest first.
   BlockGroup ungrouped;                 // Of the groups beyond a bound.
   std::vector<TagGrowth> growth;        // Of a live session.
+  std::vector<ModuleView> modules;      // Those that call sites lie in.
 };
 
 class LeakBook {

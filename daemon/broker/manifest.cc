@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/bytes.h"
 #include "base/status_macros.h"
@@ -63,10 +64,12 @@ absl::StatusOr<std::unique_ptr<Manifest>> Manifest::Create(
   header->counters_offset = layout.counters_offset;
   header->tags_offset = layout.tags_offset;
   header->holds_offset = layout.holds_offset;
+  header->modules_offset = layout.modules_offset;
   header->records_offset = layout.records_offset;
   header->record_capacity = record_capacity;
   header->tag_capacity = shm::kTagCapacity;
   header->hold_capacity = shm::kHoldCapacity;
+  header->module_capacity = shm::kModuleCapacity;
   return std::unique_ptr<Manifest>(
       new Manifest(std::move(memory), record_capacity));
 }
@@ -133,6 +136,38 @@ std::string Manifest::TagText(uint32_t tag) const {
   // Whatever it is, it goes into messages and onto somebody's terminal.
   return CleanText(std::string_view(text, ::strnlen(text, sizeof(text))),
                    sizeof(text));
+}
+
+std::vector<ModuleView> Manifest::ReadModules() const {
+  const auto* const places = reinterpret_cast<const shm::Module*>(
+      memory_.data() + layout_.modules_offset);
+  const uint32_t count =
+      std::min(header().module_high_water.load(std::memory_order_acquire),
+               shm::kModuleCapacity);
+  std::vector<ModuleView> modules;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (places[i].is_set.load(std::memory_order_acquire) != 1) continue;
+    shm::Module copy{};  // Of a place that its owner may write meanwhile.
+    std::memcpy(reinterpret_cast<char*>(&copy) + sizeof(copy.is_set),
+                reinterpret_cast<const char*>(&places[i]) + sizeof(copy.is_set),
+                sizeof(copy) - sizeof(copy.is_set));
+    if (copy.begin >= copy.end || copy.build_id_bytes > sizeof(copy.build_id)) {
+      continue;
+    }
+    const std::string_view build_id(
+        reinterpret_cast<const char*>(copy.build_id), copy.build_id_bytes);
+    modules.push_back(
+        {.begin = copy.begin,
+         .end = copy.end,
+         .bias = copy.bias,
+         .build_id = absl::BytesToHexString(
+             absl::string_view(build_id.data(), build_id.size())),
+         .path =
+             CleanText(std::string_view(
+                           copy.path, ::strnlen(copy.path, sizeof(copy.path))),
+                       sizeof(copy.path))});
+  }
+  return modules;
 }
 
 absl::Status Manifest::ForEachBlock(

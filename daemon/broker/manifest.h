@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -40,6 +41,9 @@ class Manifest {
 
   // By the counters; never negative, whatever they say.
   LiveUse ReadLiveUse() const;
+
+  // Which files the client's code addresses lie in, by its word; cleaned.
+  std::vector<ModuleView> ReadModules() const;
 
   // Calls `visit` for every record that is live and makes sense.
   //   DataLoss  what does not make sense, once everything else was visited; a

@@ -219,6 +219,14 @@ v1::LeakReport ToProto(const LeakReport& report) {
   for (const TagGrowth& growth : report.growth) {
     *leak.add_growth() = ToProto(growth);
   }
+  for (const ModuleView& module : report.modules) {
+    v1::Module& told = *leak.add_modules();
+    told.set_begin(module.begin);
+    told.set_end(module.end);
+    told.set_bias(module.bias);
+    told.set_build_id(module.build_id);
+    told.set_path(module.path);
+  }
   return leak;
 }
 

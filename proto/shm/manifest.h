@@ -11,6 +11,7 @@
 //   counters_offset     Counters[kCounterCells]             (client)
 //   tags_offset         Tag[tag_capacity]                   (client)
 //   holds_offset        atomic<uint64>[hold_capacity]       (client)
+//   modules_offset      Module[module_capacity]             (client)
 //   records_offset      BlockRecord[record_capacity]        (client)
 //
 // The file is as long as its capacity allows and sparse: the kernel gives it
@@ -31,6 +32,11 @@
 // instruction the client dies, a block is recorded whole or not at all. Order
 // in allocate: record, then hand out the pointer. Order in deallocate: take the
 // record back, then reuse the memory.
+//
+// Code addresses in records mean nothing outside the process, and nothing at
+// all when it is dead; so the client also writes down which file is loaded
+// where, a Module for each. One that was unloaded stays; of several at an
+// address the last counts.
 //
 // A hold (see object_table.h) is one 64-bit word: an ObjectId, or 0 for none.
 //
@@ -53,6 +59,7 @@ inline constexpr uint32_t kManifestVersion = 2;
 inline constexpr size_t kCounterCells = 64;
 inline constexpr uint32_t kTagCapacity = 1024;
 inline constexpr uint32_t kHoldCapacity = 4096;
+inline constexpr uint32_t kModuleCapacity = 1024;
 
 struct ManifestHeader {
   uint64_t magic;
@@ -64,6 +71,7 @@ struct ManifestHeader {
   uint64_t counters_offset;
   uint64_t tags_offset;
   uint64_t holds_offset;
+  uint64_t modules_offset;
   uint64_t records_offset;
   uint64_t record_capacity;
   uint32_t tag_capacity;
@@ -73,6 +81,8 @@ struct ManifestHeader {
   std::atomic<uint64_t> record_high_water;
   std::atomic<uint32_t> hold_high_water;
   std::atomic<uint32_t> tag_high_water;
+  uint32_t module_capacity;
+  std::atomic<uint32_t> module_high_water;  // (client)
   std::atomic<uint64_t> mapped_bytes;  // Of slabs that the client maps now.
   // 1 once the client ended the session itself: records that are live then are
   // blocks that the application forgot.                            (client)
@@ -94,6 +104,18 @@ struct Tag {
   char text[56];                 // UTF-8, NUL-padded.
 };
 static_assert(sizeof(Tag) == 64);
+
+// A file whose code is loaded.
+struct Module {
+  std::atomic<uint64_t> is_set;  // 1 once the rest is complete.
+  uint64_t begin;                // Of its code, in the client.
+  uint64_t end;
+  uint64_t bias;  // An address less this is one of the file's own.
+  uint8_t build_id[20];
+  uint32_t build_id_bytes;  // 0: it has none.
+  char path[200];           // NUL-padded; cut if longer.
+};
+static_assert(sizeof(Module) == 256);
 
 enum class BlockState : uint64_t {
   kFree = 0,
@@ -120,6 +142,7 @@ struct ManifestLayout {
   uint64_t counters_offset;
   uint64_t tags_offset;
   uint64_t holds_offset;
+  uint64_t modules_offset;
   uint64_t records_offset;
   uint64_t total_bytes;  // A multiple of 4096.
 };
@@ -132,8 +155,10 @@ constexpr ManifestLayout LayoutFor(uint64_t record_capacity) {
   layout.tags_offset =
       layout.counters_offset + kCounterCells * sizeof(Counters);
   layout.holds_offset = layout.tags_offset + kTagCapacity * sizeof(Tag);
-  const uint64_t holds_end = layout.holds_offset + kHoldCapacity * 8;
-  layout.records_offset = (holds_end + kPage - 1) / kPage * kPage;
+  layout.modules_offset = layout.holds_offset + kHoldCapacity * 8;
+  const uint64_t modules_end =
+      layout.modules_offset + kModuleCapacity * sizeof(Module);
+  layout.records_offset = (modules_end + kPage - 1) / kPage * kPage;
   const uint64_t records_end =
       layout.records_offset + record_capacity * sizeof(BlockRecord);
   layout.total_bytes = (records_end + kPage - 1) / kPage * kPage;

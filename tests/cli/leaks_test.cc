@@ -1,5 +1,6 @@
 // `leaks`: who left what, from where.
 
+#include "client/cli/file.h"
 #include "tests/cli/cli_fixture.h"
 
 namespace vrampool::cli {
@@ -159,6 +160,35 @@ TEST_F(LeaksTest, TagsThatGrewAreListedSuspectsFirst) {
           "       13    0  root/b  warm       7  100.0 MiB  no       +1.0 MiB "
           "in 5m00s, +90.0 MiB in 15m00s\n"));
   EXPECT_THAT(out, Not(HasSubstr("shrinks")));
+}
+
+TEST_F(LeaksTest, CallSitesAreFilesAndOffsetsWhereModulesAreKnown) {
+  v1::Module* const module =
+      daemon_.replies().leaks.mutable_reports(0)->add_modules();
+  module->set_begin(0xa000);
+  module->set_end(0xb000);
+  module->set_bias(0x9000);
+  module->set_path("/usr/lib/libtrain.so");
+  EXPECT_THAT(Run({"leaks"}).out, HasSubstr("batch  libtrain.so+0x1bcd\n"));
+  // There is no such file to ask.
+  EXPECT_THAT(Run({"leaks", "--symbolize"}).out,
+              HasSubstr("batch  libtrain.so+0x1bcd\n"));
+}
+
+TEST_F(LeaksTest, PicturesAreWrittenInPlaceOfTheLists) {
+  v1::BlockGroup* const group =
+      daemon_.replies().leaks.mutable_reports(0)->add_groups();
+  group->set_tag("batch");
+  group->set_bytes(5);
+  const std::string svg = directory() + "/leaks.svg";
+  const std::string viz = directory() + "/leaks.pickle";
+  const Outcome outcome =
+      Run({"leaks", "--flamegraph", svg, "--memory-viz", viz});
+  EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_THAT(*ReadFile(svg), HasSubstr("batch"));
+  EXPECT_THAT(*ReadFile(viz), HasSubstr("device_traces"));
+  EXPECT_EQ(daemon_.requests().snapshot.max_blocks(), 100'000u);
 }
 
 TEST_F(LeaksTest, JsonIsTheReply) {

@@ -296,10 +296,12 @@ FakeDaemon::FakeDaemon(const std::string& directory, uint64_t epoch,
   manifest_->counters_offset = layout.counters_offset;
   manifest_->tags_offset = layout.tags_offset;
   manifest_->holds_offset = layout.holds_offset;
+  manifest_->modules_offset = layout.modules_offset;
   manifest_->records_offset = layout.records_offset;
   manifest_->record_capacity = kRecords;
   manifest_->tag_capacity = shm::kTagCapacity;
   manifest_->hold_capacity = shm::kHoldCapacity;
+  manifest_->module_capacity = shm::kModuleCapacity;
   table_fd_ = MakeSealedFile(shm::TableBytes(kSlots));
   table_ = MapWhole(table_fd_.get(), shm::TableBytes(kSlots));
   auto* const header = reinterpret_cast<shm::TableHeader*>(table_);

@@ -21,7 +21,8 @@ class ManifestWriterTest : public ::testing::Test {
     view_ = static_cast<std::byte*>(::mmap(nullptr, layout_.total_bytes,
                                            PROT_READ | PROT_WRITE, MAP_SHARED,
                                            file.get(), 0));
-    std::memcpy(view_, daemon_.manifest(), 96);
+    std::memcpy(view_, static_cast<const void*>(daemon_.manifest()),
+                sizeof(shm::ManifestHeader));
     Prepare();
     return ManifestWriter::Map(std::move(file), layout_.total_bytes,
                                SessionId{1}, Epoch{1});

@@ -63,6 +63,12 @@ class Target {
   void Check() const {
     VRAMPOOL_CHECK(manifest_->ReadLiveUse().blocks <= kCapacity);
     (void)manifest_->Holds(ObjectId{uint64_t{1} << kObjectSlotBits});
+    for (const ModuleView& module : manifest_->ReadModules()) {
+      VRAMPOOL_CHECK(module.begin < module.end);
+      VRAMPOOL_CHECK(module.build_id.size() <=
+                     2 * sizeof(shm::Module::build_id));
+      VRAMPOOL_CHECK(CleanText(module.path, module.path.size()) == module.path);
+    }
     uint64_t blocks = 0;
     const absl::Status read =
         manifest_->ForEachBlock([&blocks](const BlockRecordView& block) {

@@ -2,24 +2,29 @@
 """What an operator sees of the real daemon: metrics as Prometheus reads them,
 events as they happen, and snapshots.
 
-    observe_test.py VRAMPOOLD VRAMPOOL
+    observe_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL
 """
 
 import json
+import os
 import pathlib
+import pickle
 import re
 import subprocess
 import sys
 import unittest
 import urllib.error
 import urllib.request
+import xml.etree.ElementTree
 
 from prometheus_client.parser import text_string_to_metric_families
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "python"))
+for folder in ("python", "coexistence"):
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / folder))
 import broker  # noqa: E402
+import library  # noqa: E402
 
-DAEMON, TOOL = sys.argv.pop(1), sys.argv.pop(1)
+DAEMON, TOOL, LIBRARY = (sys.argv.pop(1) for _ in range(3))
 TENANT = 'tenants { path: "root/a" limit: "8MiB" }\n'
 # Of promtool's `check metrics`: units that are no base units.
 BAD_UNITS = {"milliseconds", "microseconds", "minutes", "hours", "kilobytes",
@@ -154,6 +159,150 @@ class Snapshots(unittest.TestCase):
             same = tool(server, "snapshot", "diff", path, path, "--json")
             self.assertEqual(same.returncode, 0)
             self.assertEqual(json.loads(same.stdout)["changes"], [])
+
+
+class Dead(unittest.TestCase):
+    # A process that says when it has allocated, and waits to be killed.
+    CHILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import library
+c = library.Library(sys.argv[2])
+c.allocate(c.open_client(), 3 << 20)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+    def test_call_sites_of_the_killed_are_told_by_file(self):
+        with broker.Broker(DAEMON, TENANT, pool_size="64MiB") as server:
+            folder = pathlib.Path(library.__file__).parent
+            child = subprocess.Popen(
+                [sys.executable, "-c", self.CHILD, folder, LIBRARY],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                env={**os.environ, "VRAMPOOL_DIR": str(server.directory),
+                     "VRAMPOOL_TAG": "kept"})
+            with child:
+                self.assertEqual(child.stdout.readline(), "ready\n")
+                watcher = subprocess.Popen(
+                    [TOOL, "--directory", server.directory, "watch", "--json",
+                     "--kind", "session-ended", "--count", "1"],
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                with watcher:
+                    self.assertEqual(watcher.stderr.readline(), "watching\n")
+                    child.kill()
+                    child.wait()
+                    ended = json.loads(watcher.stdout.read())
+            self.assertEqual(int(ended["pid"]), child.pid)
+            text = tool(server, "leaks").stdout
+            while "died" not in text:  # Its manifest is read after its end.
+                text = tool(server, "leaks").stdout
+            # Python calls through libffi.
+            self.assertRegex(text, r"kept +\S*ffi\S*\+0x[0-9a-f]+")
+
+
+class LeakCheck(unittest.TestCase):
+    """A process's own report at its exit: the program, its status, its words."""
+
+    CHILD = """
+import os
+import sys
+sys.path.insert(0, sys.argv[1])
+import library
+c = library.Library(sys.argv[2])
+client = c.open_client()
+block = c.allocate(client, 3 << 20)
+sys.stdout.write("not flushed")
+"""
+
+    def run_child(self, server, end, check="1"):
+        folder = pathlib.Path(library.__file__).parent
+        done = subprocess.run(
+            [sys.executable, "-c", self.CHILD + end, folder, LIBRARY],
+            capture_output=True, text=True, timeout=60,
+            env={**os.environ, "VRAMPOOL_DIR": str(server.directory),
+                 "VRAMPOOL_TAG": "kept", "VRAMPOOL_LEAK_CHECK": check})
+        return done
+
+    def test_what_a_process_did_not_free_is_its_exit_status(self):
+        free = "c.deallocate(client, block, 3 << 20)\n"
+        share = "object = c.share(client, block, 3 << 20)\n"
+        fork = ("child = os.fork()\n"
+                "if child == 0: sys.exit(7)\n"
+                "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7\n")
+        with broker.Broker(DAEMON, TENANT, pool_size="64MiB") as server:
+            for end, status in (("", 23), ("sys.exit(5)", 23), (free, 0),
+                                ("c.close_client(client)", 23),
+                                (free + "c.close_client(client)", 0),
+                                (share, 0), (fork + free, 0),
+                                (fork, 23), ("sys.stdout.flush()\n"
+                                             "os._exit(3)", 3)):
+                with self.subTest(end=end):
+                    done = self.run_child(server, end)
+                    self.assertEqual(done.returncode, status, done.stderr)
+                    self.assertTrue(done.stdout.endswith("not flushed"))
+                    if status != 23:
+                        self.assertEqual(done.stderr, "")
+                        continue
+                    self.assertRegex(
+                        done.stderr,
+                        r"\Avrampool: this process ends with 1 blocks "
+                        r"\(3\.0 MiB\) that it did not free:\n"
+                        r"  3\.0 MiB in 1 blocks, tag kept, from \S*ffi\S*"
+                        r"\+0x[0-9a-f]+.*\n\Z")
+            for check in ("", "0"):
+                done = self.run_child(server, "", check)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+
+class Pictures(unittest.TestCase):
+    def test_the_pickle_is_what_memory_viz_reads(self):
+        with broker.Broker(DAEMON, TENANT, pool_size="64MiB") as server:
+            os.environ["VRAMPOOL_DIR"] = str(server.directory)
+            os.environ["VRAMPOOL_TAG"] = "batch"
+            c = library.Library(LIBRARY)
+            client = c.open_client()
+            sizes = [3 << 20, 1 << 20, 4096]
+            addresses = [c.allocate(client, size) for size in sizes]
+            path = server.directory / "viz.pickle"
+            made = tool(server, "leaks", "--memory-viz", path)
+            self.assertEqual((made.returncode, made.stderr), (0, ""))
+            svg = server.directory / "leaks.svg"
+            self.assertEqual(
+                tool(server, "leaks", "--flamegraph", svg).returncode, 0)
+            for address, size in zip(addresses, sizes):
+                c.deallocate(client, address, size)
+            c.close_client(client)
+            self.check_pickle(pickle.loads(path.read_bytes()), sizes)
+            root = xml.etree.ElementTree.parse(svg).getroot()
+            self.assertEqual(root.tag, "{http://www.w3.org/2000/svg}svg")
+            titles = [each.text for each in root.iter(
+                "{http://www.w3.org/2000/svg}title")]
+            self.assertIn("batch: 4.0 MiB in 3 blocks", titles)
+
+    def check_pickle(self, snapshot, sizes):
+        self.assertEqual(set(snapshot), {"segments", "device_traces"})
+        [trace] = snapshot["device_traces"]
+        events = {event["addr"]: event for event in trace}
+        self.assertEqual(sorted(event["size"] for event in trace),
+                         sorted(sizes))
+        self.assertEqual([event["time_us"] for event in trace],
+                         sorted(event["time_us"] for event in trace))
+        active = {}
+        for segment in snapshot["segments"]:
+            address = segment["address"]
+            for block in segment["blocks"]:  # As the page finds addresses.
+                if block["state"] == "active_allocated":
+                    active[address] = block["size"]
+                    for frame in block["frames"]:
+                        self.assertEqual(set(frame),
+                                         {"filename", "line", "name"})
+                address += block["size"]
+            self.assertEqual(address,
+                             segment["address"] + segment["total_size"])
+        self.assertEqual(active, {address: event["size"]
+                                  for address, event in events.items()})
+        names = [frame["name"] for frame in trace[0]["frames"]]
+        self.assertIn("batch", names)
 
 
 if __name__ == "__main__":

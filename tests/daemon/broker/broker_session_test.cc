@@ -80,6 +80,28 @@ TEST_F(SessionTest, ALiveSessionsBlocksAreReportedTheLargestFirst) {
   EXPECT_EQ(report.groups.front().bytes, Bytes(600));
 }
 
+TEST_F(SessionTest, AReportHasTheModulesThatItsCallSitesLieIn) {
+  const TestClient client = Attach();
+  auto* const modules =
+      client.manifest->at<shm::Module>(client.header()->modules_offset);
+  const auto load = [&](uint32_t place, uint64_t begin, uint64_t bias) {
+    modules[place].begin = begin;
+    modules[place].end = begin + 100;
+    modules[place].bias = bias;
+    modules[place].is_set.store(1);
+    client.header()->module_high_water.store(place + 1);
+  };
+  load(0, 1000, 1);  // Unloaded since.
+  load(1, 5000, 2);
+  load(2, 1000, 3);
+  client.WriteBlock(0, 1, 100);
+  client.manifest->at<shm::BlockRecord>(client.header()->records_offset)[0]
+      .call_site = 1042;
+  const LeakReport report = Reports().at(0);
+  ASSERT_EQ(report.modules.size(), 1u);
+  EXPECT_EQ(report.modules[0].bias, 3u);
+}
+
 TEST_F(SessionTest, GarbageInAManifestIsAFaultInTheReport) {
   const TestClient client = Attach();
   client.WriteBlock(0, 1, 100);

@@ -82,6 +82,7 @@ TEST_F(ManifestTest, EveryWordRandom) {
     EXPECT_LE(blocks.size(), kCapacity);
     EXPECT_LE(manifest_->ReadLiveUse().blocks, kCapacity);
     EXPECT_FALSE(manifest_->Holds(ObjectId{1}));
+    EXPECT_LE(manifest_->ReadModules().size(), shm::kModuleCapacity);
   }
 }
 
@@ -146,6 +147,33 @@ TEST_F(ManifestTest, TagsAreCutAndCleaned) {
   }
   EXPECT_EQ(blocks[1].tag.find('\x9b'), std::string::npos);
   for (size_t i = 2; i < 5; ++i) EXPECT_EQ(blocks[i].tag, "");
+}
+
+TEST_F(ManifestTest, ModulesAreReadAndNonsenseIsLeftOut) {
+  auto* const modules = At<shm::Module>(layout_.modules_offset);
+  for (int i = 0; i < 5; ++i) {
+    modules[i].begin = 0x1000;
+    modules[i].end = 0x2000;
+    modules[i].is_set.store(1);
+  }
+  modules[0].bias = 0x800;
+  modules[0].build_id[0] = 0xab;
+  modules[0].build_id[1] = 0x01;
+  modules[0].build_id_bytes = 2;
+  std::strncpy(modules[0].path, "/lib/a\n.so", sizeof(modules[0].path));
+  modules[1].end = 0x1000;  // Empty.
+  modules[2].build_id_bytes = 21;
+  modules[3].is_set.store(2);
+  std::memset(modules[4].path, 'x', sizeof(modules[4].path));
+  At<shm::ManifestHeader>(0)->module_high_water.store(~uint32_t{0});
+  const std::vector<ModuleView> read = manifest_->ReadModules();
+  ASSERT_EQ(read.size(), 2u);
+  EXPECT_EQ(read[0].begin, 0x1000u);
+  EXPECT_EQ(read[0].end, 0x2000u);
+  EXPECT_EQ(read[0].bias, 0x800u);
+  EXPECT_EQ(read[0].build_id, "ab01");
+  EXPECT_EQ(read[0].path.find('\n'), std::string::npos);
+  EXPECT_EQ(read[1].path.size(), sizeof(modules[4].path));
 }
 
 TEST_F(ManifestTest, CountersOfALiarAreNeverNegative) {

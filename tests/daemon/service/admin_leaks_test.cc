@@ -35,6 +35,7 @@ LeakReport MakeReport(size_t blocks) {
                     MiB(3),
                     true,
                     {{absl::Minutes(5), -7, -1}, {absl::Minutes(15), 8, 2}}}};
+  report.modules = {{0x1000, 0x2000, 0x800, "ab01", "/lib/a.so"}};
   report.groups = {{"b", 6, 999'998, MiB(4), 5}};
   report.ungrouped = {"", 0, 2, MiB(1), 4};
   return report;
@@ -78,6 +79,12 @@ TEST_F(AdminLeaksTest, LeaksAreTranslated) {
   EXPECT_EQ(report.groups(0).bytes(), MiB(4).count());
   EXPECT_EQ(report.groups(0).oldest_unix_ns(), 5);
   EXPECT_EQ(report.ungrouped().blocks(), 2u);
+  ASSERT_EQ(report.modules_size(), 1);
+  EXPECT_EQ(report.modules(0).begin(), 0x1000u);
+  EXPECT_EQ(report.modules(0).end(), 0x2000u);
+  EXPECT_EQ(report.modules(0).bias(), 0x800u);
+  EXPECT_EQ(report.modules(0).build_id(), "ab01");
+  EXPECT_EQ(report.modules(0).path(), "/lib/a.so");
   ASSERT_EQ(report.growth_size(), 1);
   EXPECT_EQ(report.growth(0).tag(), "b");
   EXPECT_EQ(report.growth(0).blocks(), 9u);

@@ -1,0 +1,50 @@
+#include "client/cli/call_sites.h"
+
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/symbolizer.h"
+
+namespace vrampool::cli {
+
+const v1::Module* FindModule(const Modules& modules, uint64_t address) {
+  for (int i = modules.size(); i-- > 0;) {
+    const v1::Module& module = modules.Get(i);
+    if (module.begin() <= address && address < module.end()) return &module;
+  }
+  return nullptr;
+}
+
+std::string Sites::Text(uint64_t address) const {
+  if (address == 0) return "";
+  if (const auto found = names_.find(address); found != names_.end()) {
+    return found->second;
+  }
+  const v1::Module* const module = FindModule(modules_, address);
+  if (module == nullptr) return absl::StrCat("0x", absl::Hex(address));
+  const std::string& path = module->path();
+  // What a liar's numbers lead to wraps, and harms nobody.
+  return absl::StrCat(path.substr(path.rfind('/') + 1), "+0x",
+                      absl::Hex(address - module->bias()));
+}
+
+Sites SitesOf(const v1::LeakReport& report, const Options& options) {
+  Sites sites(report.modules());
+  if (!options.is_symbolized) return sites;
+  std::map<const v1::Module*, std::set<uint64_t>> addresses;
+  const auto add = [&](uint64_t address) {
+    const v1::Module* const module = FindModule(report.modules(), address);
+    if (module != nullptr) addresses[module].insert(address);
+  };
+  for (const v1::BlockGroup& group : report.groups()) add(group.call_site());
+  for (const v1::BlockInfo& block : report.blocks()) add(block.call_site());
+  for (const auto& [module, of_module] : addresses) {
+    std::map<uint64_t, std::string> names = Symbolize(
+        *module, report.session().process(), report.session_live(), of_module);
+    for (auto& [address, name] : names) sites.Name(address, std::move(name));
+  }
+  return sites;
+}
+
+}  // namespace vrampool::cli
