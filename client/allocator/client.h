@@ -171,6 +171,7 @@ class Client final : private LinkEvents {
   Status BeginAttach(SessionPtr& live, TimePoint deadline);
   Result<SessionPtr> AttachUntil(TimePoint deadline);
   void Install(SessionPtr session) VRAMPOOL_REQUIRES(mu_);
+  void EndProduced(LinkSerial session) VRAMPOOL_REQUIRES(mu_);
   void AwaitLinkEnd(const SessionPtr& session, TimePoint deadline);
 
   void OnSlabArrived(LinkSerial session, SlabId slab,
