@@ -354,6 +354,7 @@ class Client final : private LinkEvents {
   bool is_stop_wanted_ VRAMPOOL_GUARDED_BY(mu_) = false;
   bool is_reclaim_wanted_ VRAMPOOL_GUARDED_BY(mu_) = false;
   bool is_timer_set_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  TimePoint timer_due_ VRAMPOOL_GUARDED_BY(mu_);  // When set by the thread.
   // Growths that wait in the daemon for room: what falls idle goes back at
   // once.
   uint64_t waiting_growths_ VRAMPOOL_GUARDED_BY(mu_) = 0;
