@@ -286,6 +286,11 @@ uint64_t BlockAllocator::OwnedIn(SlabKey slab) const {
   return found == spans_.end() ? 0 : found->second.owned;
 }
 
+uint64_t BlockAllocator::KeptIn(SlabKey slab) const {
+  const auto found = spans_.find(slab);
+  return found == spans_.end() ? 0 : found->second.kept;
+}
+
 std::optional<uint64_t> BlockAllocator::SlabBytesFor(uint64_t bytes,
                                                      uint64_t alignment,
                                                      uint64_t slab_alignment) {
@@ -353,6 +358,7 @@ void BlockAllocator::IndexFree(Block* piece) {
     share.first = piece;
     ++piece->span->owned;
     owned_bytes_ += piece->extent;
+    if (piece->owner.capture != kNoCapture) ++piece->span->kept;
   }
   if (!piece->span->is_retired) share.index.Insert(piece);
 }
@@ -370,6 +376,7 @@ void BlockAllocator::UnindexFree(Block* piece) {
     }
     --piece->span->owned;
     owned_bytes_ -= piece->extent;
+    if (piece->owner.capture != kNoCapture) --piece->span->kept;
   }
   if (!piece->span->is_retired) share.index.Erase(piece);
 }
@@ -409,6 +416,7 @@ uint64_t BlockAllocator::CheckSpan(const Span& span,
   uint64_t at = span.base;
   uint64_t blocks = 0;
   uint64_t owned = 0;
+  uint64_t kept = 0;
   uint64_t indexed = 0;
   const Block* before = nullptr;
   for (const Block* one = span.first; one != nullptr; one = one->behind) {
@@ -422,11 +430,13 @@ uint64_t BlockAllocator::CheckSpan(const Span& span,
     if (one->is_free()) ++seen[one->owner];
     if (one->is_free() && !span.is_retired) ++indexed;
     if (one->is_free() && !one->owner.is_everyone()) ++owned;
+    if (one->is_free() && one->owner.capture != kNoCapture) ++kept;
     at += one->extent;
     before = one;
   }
   VRAMPOOL_CHECK(at == span.base + span.size);                   // A1
   VRAMPOOL_CHECK(blocks == span.blocks && owned == span.owned);  // A4, A5
+  VRAMPOOL_CHECK(kept == span.kept);                             // A5
   return indexed;
 }
 

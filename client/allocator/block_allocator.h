@@ -50,6 +50,7 @@ struct Span {
   uint64_t size = 0;
   uint64_t blocks = 0;  // Pieces in use.
   uint64_t owned = 0;   // Free pieces that are not everyone's.
+  uint64_t kept = 0;    // Those that captures keep.
   bool is_retired = false;
   Block* first = nullptr;
 };
@@ -137,6 +138,8 @@ class BlockAllocator {
   uint64_t BlocksIn(SlabKey slab) const;
   // Free pieces that are not everyone's.
   uint64_t OwnedIn(SlabKey slab) const;
+  // Those of them that a capture keeps.
+  uint64_t KeptIn(SlabKey slab) const;
 
   // Their bytes, in all slabs.
   uint64_t owned_bytes() const { return owned_bytes_; }

@@ -9,6 +9,7 @@
 #include "client/allocator/handles.h"
 #include "client/allocator/last_error.h"
 #include "client/allocator/thread_head.h"
+#include "client/session/struct_prefix.h"
 
 namespace vrampool::client {
 namespace {
@@ -122,14 +123,13 @@ void Deallocate(vrampool_client* client, void* p, size_t bytes,
 
 extern "C" {
 
-void vrampool_options_init(vrampool_options* options) {
-  if (options == nullptr) return;
-  *options = vrampool_options{};
-  options->struct_size = sizeof(vrampool_options);
-  options->wait_ms = -1;
-  options->idle_ms = -1;
-  options->detect_captures = -1;
-  options->lease_ahead = -1;
+void vrampool_options_init_sized(vrampool_options* options, size_t size) {
+  vrampool_options defaults{};
+  defaults.wait_ms = -1;
+  defaults.idle_ms = -1;
+  defaults.detect_captures = -1;
+  defaults.lease_ahead = -1;
+  vrampool::client::InitPrefix(options, size, defaults);
 }
 
 vrampool_status vrampool_client_open(const vrampool_options* options,

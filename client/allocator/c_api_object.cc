@@ -1,5 +1,6 @@
 // The C interface: objects.
 
+#include <cstddef>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -7,6 +8,7 @@
 #include "base/status_macros.h"
 #include "client/allocator/handles.h"
 #include "client/allocator/last_error.h"
+#include "client/session/struct_prefix.h"
 #include "client/session/token.h"
 
 namespace vrampool::client {
@@ -38,7 +40,7 @@ Result<LayoutCopy> CopyLayout(const vrampool_tensor& tensor) {
 
 Result<Client::ShareRequest> RequestOf(const vrampool_buffer* buffers,
                                        size_t count,
-                                       const vrampool_share_options* options) {
+                                       const vrampool_share_options* theirs) {
   if (buffers == nullptr || count == 0 || count > kMaxBuffers) {
     return Invalid("an object has 1 to 64 buffers");
   }
@@ -46,13 +48,17 @@ Result<Client::ShareRequest> RequestOf(const vrampool_buffer* buffers,
   for (size_t i = 0; i < count; ++i) {
     request.buffers.emplace_back(buffers[i].data, buffers[i].size);
   }
-  if (options == nullptr) return request;
-  if (options->struct_size != sizeof(vrampool_share_options)) {
+  if (theirs == nullptr) return request;
+  constexpr size_t kFirstVersion =
+      offsetof(vrampool_share_options, stream) + sizeof(cudaStream_t);
+  vrampool_share_options complete{};
+  if (!TakePrefix(*theirs, kFirstVersion, complete)) {
     return Invalid(
-        "vrampool_share_options.struct_size is not that of this library, or "
-        "there is not one tensor for each buffer; call "
+        "vrampool_share_options.struct_size is not one that this library "
+        "knows, or there is not one tensor for each buffer; call "
         "vrampool_share_options_init() first");
   }
+  const vrampool_share_options* const options = &complete;
   if (options->name != nullptr) request.name = options->name;
   if (options->metadata_size > kMaxMetadataBytes) {
     return Invalid("metadata has at most 64 KiB; put more of it into a buffer");
@@ -135,10 +141,9 @@ using vrampool::client::Status;
 
 extern "C" {
 
-void vrampool_share_options_init(vrampool_share_options* options) {
-  if (options == nullptr) return;
-  *options = vrampool_share_options{};
-  options->struct_size = sizeof(vrampool_share_options);
+void vrampool_share_options_init_sized(vrampool_share_options* options,
+                                       size_t size) {
+  vrampool::client::InitPrefix(options, size, vrampool_share_options{});
 }
 
 vrampool_status vrampool_share(vrampool_client* client,

@@ -181,6 +181,7 @@ class Client final : private LinkEvents {
   Status BeginAttach(SessionPtr& live, TimePoint deadline);
   Result<SessionPtr> AttachUntil(TimePoint deadline);
   void Install(SessionPtr session) VRAMPOOL_REQUIRES(mu_);
+  void EndProduced(LinkSerial session) VRAMPOOL_REQUIRES(mu_);
   void AwaitLinkEnd(const SessionPtr& session, TimePoint deadline);
 
   void OnSlabArrived(LinkSerial session, SlabId slab,
@@ -401,6 +402,7 @@ class Client final : private LinkEvents {
   AheadPolicy ahead_ VRAMPOOL_GUARDED_BY(mu_);
   uint64_t coming_bytes_ VRAMPOOL_GUARDED_BY(mu_) = 0;  // Being leased ahead.
   bool is_timer_set_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  TimePoint timer_due_ VRAMPOOL_GUARDED_BY(mu_);  // When set by the thread.
   // Growths that wait in the daemon for room: what falls idle goes back at
   // once.
   uint64_t waiting_growths_ VRAMPOOL_GUARDED_BY(mu_) = 0;

@@ -37,8 +37,13 @@ void Client::NoteIdle() {
   const bool needs_timer =
       !is_timer_set_ && ((slabs_.HasIdle() && current_->is_live()) ||
                          slabs_.HasSettling() || caches_.is_warm());
-  if (!needs_timer && !HasWork()) return;
+  // The timer may be one for what has an hour.
+  const TimePoint settle_at = settled_at_ + kSettlePeriod;
+  const bool is_late = is_timer_set_ && slabs_.HasSettling() &&
+                       timer_due_ > settle_at + kSettlePeriod;
+  if (!needs_timer && !is_late && !HasWork()) return;
   is_timer_set_ = true;  // By the thread, when it wakes.
+  if (is_late) timer_due_ = settle_at;
   WakeMaintenance();
 }
 
@@ -74,6 +79,7 @@ bool Client::AwaitWork() {
       break;
     } else {
       is_timer_set_ = true;
+      timer_due_ = *due;
       (void)maintenance_wanted_.WaitUntil(lock, *due);
     }
   }

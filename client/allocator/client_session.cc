@@ -226,6 +226,7 @@ void Client::Install(SessionPtr session) {
     // Nobody will come for these.
     const SessionPtr before = current_;
     const LinkSerial old = before->serial();
+    EndProduced(old);
     std::erase_if(parcels_, [&](auto& p) { return p.first.first == old; });
     std::erase_if(withdrawn_, [&](auto& name) { return name.first == old; });
     std::erase_if(lost_leases_, [&](auto& l) { return l.session == old; });
@@ -237,6 +238,17 @@ void Client::Install(SessionPtr session) {
   current_ = std::move(session);
   WakeMaintenance();
   changed_.NotifyAll();
+}
+
+// Objects end with the daemon that knew of them. Who holds one goes on using
+// its bytes, here and elsewhere: what is retired is never cut again, and only
+// unmapped here.
+void Client::EndProduced(LinkSerial session) {
+  std::erase_if(produced_, [&](const auto& entry) {
+    if (entry.first.first != session) return false;
+    for (Block* const block : entry.second) slabs_.RemoveObject(block);
+    return true;
+  });
 }
 
 // After a call failed as if the daemon were gone: its link will say so in a

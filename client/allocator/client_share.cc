@@ -167,8 +167,10 @@ void Client::EnterProduced(Pieces& pieces, HeldObject& held) {
     slabs_.Pin(buffer.slab);
     held.pinned.push_back(buffer.slab);
   }
-  produced_.emplace(std::pair(pieces.session->serial(), held.token.object),
+  const LinkSerial session = pieces.session->serial();
+  produced_.emplace(std::pair(session, held.token.object),
                     std::move(pieces.blocks));
+  if (pieces.session != current_) EndProduced(session);  // Ended meanwhile.
 }
 
 Status Client::Ready(HeldObject& object) {

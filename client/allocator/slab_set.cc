@@ -262,12 +262,14 @@ uint64_t& SlabSet::IdleCountOf(const Slab& slab) {
 void SlabSet::NoteIdle(Slab& slab) {
   if (slab.idle_since || !IsUnused(slab)) return;
   if (!slab.is_leased && !slab.mapping.unmaps_freely()) return;
-  const bool is_settling = ordered_.pieces().OwnedIn(slab.key) > 0;
+  const bool is_touched = ordered_.pieces().OwnedIn(slab.key) > 0;
+  const bool is_settling =
+      is_touched && ordered_.pieces().KeptIn(slab.key) == 0;
   if (slab.is_settling != is_settling) {
     slab.is_settling = is_settling;
     is_settling ? ++settling_ : --settling_;
   }
-  if (is_settling) return;
+  if (is_touched) return;
   slab.idle_since = steady_clock::now();
   ++IdleCountOf(slab);
 }

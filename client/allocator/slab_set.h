@@ -6,7 +6,8 @@
 //
 // It is *idle* when it has no block, no object of ours lives in it, nothing is
 // pinned in it, and no work on the GPU can touch it; idle slabs are what can be
-// given back. A slab that lacks only the last is *settling*. What is parked, or
+// given back. A slab that lacks only the last is *settling*, unless a capture
+// keeps some of it: then time alone does not bring that. What is parked, or
 // opened and cannot be unmapped without a stall, counts as neither.
 //
 // Every block is recorded in the manifest of its slab's session before it is

@@ -6,12 +6,11 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdlib>
-#include <cstring>
-#include <iterator>
 #include <string_view>
 
 #include "base/status_macros.h"
 #include "client/session/control_channel.h"
+#include "client/session/struct_prefix.h"
 
 namespace vrampool::client {
 namespace {
@@ -102,22 +101,13 @@ Status ChooseSwitch(int option, const char* variable, bool& target) {
   return {};
 }
 
-// Options grow at their end: a program that was built against an older header
-// gives fewer of them.
 Status CopyGiven(const vrampool_options& options, vrampool_options& given) {
-  constexpr size_t kVersions[] = {offsetof(vrampool_options, kind),
-                                  offsetof(vrampool_options, reserve_bytes),
-                                  sizeof(vrampool_options)};
-  const size_t size = options.struct_size;
-  if (std::find(std::begin(kVersions), std::end(kVersions), size) ==
-      std::end(kVersions)) {
-    return {VRAMPOOL_INVALID_ARGUMENT,
-            "vrampool_options.struct_size is not one that this library knows; "
-            "call vrampool_options_init() first, and build against the header "
-            "of the installed version"};
-  }
-  std::memcpy(&given, &options, size);
-  return {};
+  constexpr size_t kFirstVersion = offsetof(vrampool_options, kind);
+  if (TakePrefix(options, kFirstVersion, given)) return {};
+  return {VRAMPOOL_INVALID_ARGUMENT,
+          "vrampool_options.struct_size is not one that this library knows; "
+          "call vrampool_options_init() first, and build against the header "
+          "of the installed version"};
 }
 
 }  // namespace

@@ -239,6 +239,38 @@ TEST_F(ClientMemoryTest, RestartedDaemonGetsANewSessionAndOldBlocksLiveOn) {
   EXPECT_EQ(daemon_->ledger().returned_leases, 0u);
 }
 
+// The daemon that would have said when they end is gone.
+TEST_F(ClientMemoryTest, BlocksOfObjectsOfADaemonThatIsGoneAreGivenBack) {
+  const auto client = Open();
+  std::vector<std::unique_ptr<HeldObject>> objects;
+  std::vector<char*> blocks;
+  for (int i = 0; i < 2; ++i) {
+    blocks.push_back(static_cast<char*>(*client->Allocate(Ask(kMiB))));
+    std::memset(blocks.back(), 7, kMiB);
+    Client::ShareRequest request;
+    request.buffers = {{blocks.back(), kMiB}};
+    auto shared = client->Share(request);
+    ASSERT_TRUE(shared.ok()) << shared.status().message();
+    objects.push_back(*std::move(shared));
+  }
+  EXPECT_TRUE(client->Free(blocks[0], kMiB).ok());
+  const std::weak_ptr<Session> before = client->session();
+  daemon_.reset();
+  StartDaemon(2);
+  ASSERT_TRUE(client->Allocate(Ask(4 * kMiB)).ok());
+  EXPECT_EQ(blocks[0][kMiB - 1], 7);  // As long as somebody holds it.
+  for (auto& object : objects) client->Close(std::move(object));
+  EXPECT_TRUE(client->Free(blocks[1], kMiB).ok());
+  EXPECT_TRUE(client->Trim().ok());
+  EXPECT_EQ(client->ReadUsage().totals.leased_bytes, 4 * kMiB);
+  daemon_->SendReclaim();  // Wakes who forgets sessions.
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!before.expired() && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(before.expired());
+}
+
 TEST_F(ClientMemoryTest, WaitingAllocationIsServedWhenTheDaemonIsBack) {
   const auto client = Open(10000);
   daemon_.reset();

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <future>
 #include <thread>
 #include <vector>
@@ -64,6 +65,14 @@ class ClientStreamTest : public ::testing::Test {
     streams_->FailRecording(true);
     EXPECT_TRUE(client.Free(p, 4 * kMiB, s_).ok());
     streams_->FailRecording(false);
+  }
+  static bool Eventually(const std::function<bool()>& is_true) {
+    const auto limit =
+        std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (!is_true() && std::chrono::steady_clock::now() < limit) {
+      std::this_thread::yield();
+    }
+    return is_true();
   }
   void LimitTo(uint64_t bytes) {
     daemon_.Change([&](auto& ledger) { ledger.limit_bytes = bytes; });
@@ -320,6 +329,34 @@ TEST_F(ClientStreamTest, AFreeInAnUnannouncedCaptureAsksForNoEvent) {
   EXPECT_TRUE(client->Free(*p, kMiB, t_, true).ok());
   EXPECT_TRUE(client->Trim().ok());
   EXPECT_EQ(streams_->records_of_all(), 0u);
+}
+
+// Only the graph's end can make the slab idle: nothing is asked till then.
+TEST_F(ClientStreamTest, ALivingGraphKeepsNobodyAwake) {
+  const auto client = Open();
+  ASSERT_TRUE(client->BeginCapture(s_).ok());
+  void* const p = Take(*client, 4 * kMiB, s_);
+  ASSERT_TRUE(client->Free(p, 4 * kMiB, s_).ok());
+  streams_->Enqueue(s_);
+  ASSERT_TRUE(client->EndCapture(s_, Graph(1)).ok());
+  const uint64_t before = streams_->questions();
+  std::promise<void> never;
+  (void)never.get_future().wait_for(std::chrono::milliseconds(200));
+  EXPECT_LE(streams_->questions(), before + 2);  // Every 20 ms, if at all.
+  streams_->EndGraph(Graph(1));
+  EXPECT_TRUE(Eventually([&] { return streams_->questions() > before + 2; }));
+}
+
+TEST_F(ClientStreamTest, AFarTimerDoesNotKeepTheGpuFromBeingAsked) {
+  const auto client = Open();  // What is idle is so for an hour.
+  void* const a = Take(*client, 4 * kMiB, s_);
+  void* const b = Take(*client, 4 * kMiB, t_);
+  ASSERT_TRUE(client->Free(a, 4 * kMiB, s_).ok());
+  EXPECT_TRUE(Eventually([&] { return streams_->questions() > 0; }));
+  streams_->Enqueue(t_);
+  const uint64_t before = streams_->questions();
+  ASSERT_TRUE(client->Free(b, 4 * kMiB, t_).ok());
+  EXPECT_TRUE(Eventually([&] { return streams_->questions() > before; }));
 }
 
 TEST_F(ClientStreamTest, GraphMayOutliveItsClient) {

@@ -161,6 +161,11 @@ uint64_t FakeStreams::living_events() const {
   return events_.size();
 }
 
+uint64_t FakeStreams::questions() const {
+  MutexLock lock(mu_);
+  return questions_;
+}
+
 uint64_t FakeStreams::records_of_all() const {
   MutexLock lock(mu_);
   return records_of_all_;
@@ -261,6 +266,7 @@ Status FakeStreams::RecordAllNow(cuda::Event event) {
 
 bool FakeStreams::IsDone(cuda::Event event) {
   MutexLock lock(mu_);
+  ++questions_;
   const auto found = events_.find(event);
   if (found == events_.end() || found->second.empty()) {
     ++misuses_;

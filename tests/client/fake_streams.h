@@ -62,6 +62,8 @@ class FakeStreams final : public StreamEvents {
   uint64_t quick_keys() const;
   uint64_t identifications() const;
   uint64_t living_events() const;
+  // How often somebody asked whether an event is done.
+  uint64_t questions() const;
 
   StreamKey QuickKey(cudaStream_t stream) override;
   Result<StreamUse> Identify(cudaStream_t stream) override;
@@ -116,6 +118,7 @@ class FakeStreams final : public StreamEvents {
   uint64_t waits_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t quick_keys_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t identifications_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  uint64_t questions_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace vrampool::client

@@ -1,10 +1,14 @@
 // Tokens, settings and refusal texts.
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <vector>
 
 #include "client/session/environment.h"
 #include "client/session/refusal_text.h"
 #include "client/session/rpc_module.h"
+#include "client/session/struct_prefix.h"
 #include "client/session/token.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -132,6 +136,89 @@ TEST_F(SettingsTest, NonsenseIsRefusedByName) {
   vrampool_options options{};
   EXPECT_EQ(ResolveSettings(&options).status().code(),
             VRAMPOOL_INVALID_ARGUMENT);
+}
+
+// A program that was built against another header.
+class StructPrefixTest : public ::testing::TestWithParam<size_t> {
+ protected:
+  struct Options {
+    size_t struct_size;
+    int64_t old;
+    int64_t newer;
+    int64_t newest;
+  };
+  static constexpr size_t kFirst = offsetof(Options, newer);
+  static constexpr Options kDefaults{
+      .struct_size = 0, .old = -1, .newer = -2, .newest = -3};
+};
+
+TEST_P(StructPrefixTest, InitWritesWhatTheProgramHasAndNoMore) {
+  const size_t size = GetParam();
+  std::vector<unsigned char> program(size + 64, 0xee);
+  auto* const options = reinterpret_cast<Options*>(program.data());
+  InitPrefix(options, size, kDefaults);
+  EXPECT_EQ(options->struct_size, size);
+  EXPECT_EQ(options->old, -1);
+  for (size_t i = sizeof(Options); i < size; ++i) EXPECT_EQ(program[i], 0);
+  for (size_t i = size; i < program.size(); ++i) EXPECT_EQ(program[i], 0xee);
+}
+
+TEST_P(StructPrefixTest, WhatTheProgramDoesNotHaveIsAsByDefault) {
+  const size_t size = GetParam();
+  std::vector<unsigned char> program(size, 0xee);  // A read beyond is seen.
+  auto* const options = reinterpret_cast<Options*>(program.data());
+  InitPrefix(options, size, kDefaults);
+  options->old = 7;
+  Options taken = kDefaults;
+  const bool is_taken = TakePrefix(*options, kFirst, taken);
+  EXPECT_EQ(is_taken, size <= sizeof(Options));
+  if (is_taken) {
+    EXPECT_EQ(taken.old, 7);
+    EXPECT_EQ(taken.newer, -2);
+    EXPECT_EQ(taken.newest, -3);
+    EXPECT_EQ(taken.struct_size, sizeof(Options));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, StructPrefixTest,
+                         ::testing::Values(16, 24, 32, 40, 64));
+
+TEST(StructSizeTest, OnlySizesOfVersionsAreTaken) {
+  vrampool_options options;
+  vrampool_options_init(&options);
+  for (const size_t size :
+       {size_t{0}, size_t{1}, offsetof(vrampool_options, kind) - 8,
+        sizeof(options) - 1, sizeof(options) + 8, ~size_t{0}}) {
+    options.struct_size = size;
+    EXPECT_EQ(ResolveSettings(&options).status().code(),
+              VRAMPOOL_INVALID_ARGUMENT)
+        << size;
+  }
+  for (const size_t size :
+       {offsetof(vrampool_options, kind), sizeof(options)}) {
+    options.struct_size = size;
+    EXPECT_TRUE(ResolveSettings(&options).ok()) << size;
+  }
+}
+
+TEST(StructSizeTest, AnOlderProgramsStructsAreNotWrittenBeyond) {
+  const auto is_whole = [](const auto& init, size_t size) {
+    std::vector<unsigned char> program(size + 64, 0xee);
+    init(program.data(), size);
+    return std::count(program.begin() + static_cast<ptrdiff_t>(size),
+                      program.end(), 0xee) == 64;
+  };
+  EXPECT_TRUE(is_whole(
+      [](void* at, size_t size) {
+        vrampool_options_init_sized(static_cast<vrampool_options*>(at), size);
+      },
+      offsetof(vrampool_options, kind)));
+  EXPECT_TRUE(is_whole(
+      [](void* at, size_t size) {
+        vrampool_share_options_init_sized(
+            static_cast<vrampool_share_options*>(at), size);
+      },
+      offsetof(vrampool_share_options, metadata)));
 }
 
 TEST(RefusalTextTest, QuotaRefusalHasTheNumbersAndSaysWhatToDo) {

@@ -26,6 +26,17 @@ class Buffer(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("size", ctypes.c_size_t)]
 
 
+class ShareOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_size_t),
+                ("name", ctypes.c_char_p),
+                ("tensors", ctypes.c_void_p),
+                ("metadata", ctypes.c_void_p),
+                ("metadata_size", ctypes.c_size_t),
+                ("pending", ctypes.c_int),
+                ("ordered", ctypes.c_int),
+                ("stream", ctypes.c_void_p)]
+
+
 @functools.cache
 def load():
     lib = ctypes.CDLL(str(gpu_broker.LIBRARY))
@@ -70,12 +81,12 @@ def usage(client):
 def share(client, address, size, name):
     """Shares memory by name; the object lives at least as long as we do."""
     lib = load()
-    options = ctypes.create_string_buffer(256)
-    lib.vrampool_share_options_init(options)
-    # struct_size, then the name: see vrampool_share_options.
-    ctypes.cast(options, ctypes.POINTER(ctypes.c_char_p))[1] = name
+    options = ShareOptions()
+    lib.vrampool_share_options_init_sized(ctypes.byref(options),
+                                          ctypes.sizeof(options))
+    options.name = name
     held = ctypes.c_void_p()
     buffer = Buffer(address, size)
-    check(lib.vrampool_share(client, ctypes.byref(buffer), 1, options,
-                             ctypes.byref(held)))
+    check(lib.vrampool_share(client, ctypes.byref(buffer), 1,
+                             ctypes.byref(options), ctypes.byref(held)))
     return held, options

@@ -394,7 +394,7 @@ class ObjectTest(case.Case):
         block = self.client.allocate(16)
         layout = _abi.TensorLayout(1, 1, 1, 1, (ctypes.c_int64 * 1)(128))
         options = _abi.ShareOptions()
-        library.share_options_init(options)
+        library.share_options_init_sized(options, ctypes.sizeof(options))
         options.tensors = ctypes.pointer(layout)
         handle = ctypes.c_void_p()
         library.check(library.share(

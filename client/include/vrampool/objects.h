@@ -65,7 +65,11 @@ typedef struct vrampool_share_options {
   uint64_t expires_ms;
 } vrampool_share_options;
 
-VRAMPOOL_API void vrampool_share_options_init(vrampool_share_options* options);
+VRAMPOOL_API void vrampool_share_options_init_sized(vrampool_share_options* to,
+                                                    size_t size);
+static inline void vrampool_share_options_init(vrampool_share_options* to) {
+  vrampool_share_options_init_sized(to, sizeof(*to));
+}
 
 /* Makes 1 to 64 buffers, each inside a live block of `client`, into an object
  * that this process holds until vrampool_object_close(). `options` may be null.

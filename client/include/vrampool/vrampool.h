@@ -105,7 +105,11 @@ typedef struct vrampool_options {
 } vrampool_options;
 
 /* Sets `*options` to "everything from the environment". */
-VRAMPOOL_API void vrampool_options_init(vrampool_options* options);
+VRAMPOOL_API void vrampool_options_init_sized(vrampool_options* options,
+                                              size_t size);
+static inline void vrampool_options_init(vrampool_options* options) {
+  vrampool_options_init_sized(options, sizeof(*options));
+}
 
 /* Attaches to a daemon. `options` may be null: all from the environment.
  *   UNAVAILABLE       no daemon serves the directory or device
@@ -118,9 +122,9 @@ VRAMPOOL_API vrampool_status
 vrampool_client_open(const vrampool_options* options, vrampool_client** out);
 
 /* Gives back what is not in use and ends the session. Waits for the work that
- * this process has running on the GPU. Blocks that still live
- * become invalid and appear in the daemon's leak report; objects that this
- * process shared live on while others hold them. Null is ignored. */
+ * this process has running on the GPU. Blocks that still live become invalid
+ * and appear in the daemon's leak report; objects that this process shared live
+ * on while others hold them. Null is ignored. */
 VRAMPOOL_API void vrampool_client_close(vrampool_client* client);
 
 /* The process-wide client, configured by the environment alone. Opened by the
@@ -220,14 +224,12 @@ VRAMPOOL_API vrampool_status vrampool_quiesce(vrampool_client* client);
  * vrampool_torch_free, it spoils nothing: what is allocated and freed
  * meanwhile is kept until the client is closed.
  *
- * A program that captures graphs without telling vrampool, on streams that
- * vrampool is not used on, wants detect_captures, too: before a request fails,
- * and to give idle memory back, an event of all streams may be recorded
- * (cuCtxRecordEvent), which spoils every capture under way. Once a client of
- * the GPU in this process has the option, or vrampool_torch_malloc or
- * vrampool_torch_free was called, or a capture was found, none is: what was
- * freed on a stream that ended before its event could be recorded can then be
- * used again only after vrampool_quiesce(). */
+ * A program that captures graphs without a word, on streams that vrampool is
+ * not used on, wants detect_captures, too: before a request fails, and to give
+ * idle memory back, an event of all streams may be recorded (cuCtxRecordEvent),
+ * which spoils captures. None is once a client of the GPU in this process has
+ * the option, the hooks of PyTorch were called, or a capture was found: what no
+ * other event covers then waits for vrampool_quiesce(). */
 VRAMPOOL_API vrampool_status vrampool_capture_begin(vrampool_client* client,
                                                     cudaStream_t stream);
 VRAMPOOL_API vrampool_status vrampool_capture_end(vrampool_client* client,

@@ -49,7 +49,8 @@ class Usage(Structure):
         ("slabs", c_uint64), ("live_bytes", c_uint64),
         ("live_blocks", c_uint64), ("opened_bytes", c_uint64),
         ("rpcs", c_uint64), ("attachments", c_uint64),
-        ("parked_bytes", c_uint64)]
+        ("parked_bytes", c_uint64), ("cached_bytes", c_uint64),
+        ("pending_bytes", c_uint64)]
 
 
 class BlockInfo(Structure):
@@ -104,7 +105,7 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_last_status": (c_int,),
     "vrampool_last_error_message": (c_char_p,),
     "vrampool_version": (c_char_p,),
-    "vrampool_options_init": (None, POINTER(Options)),
+    "vrampool_options_init_sized": (None, POINTER(Options), c_size_t),
     "vrampool_client_open": (c_int, POINTER(Options), _OUT),
     "vrampool_client_close": (None, _CLIENT),
     "vrampool_default_client": (_CLIENT,),
@@ -115,13 +116,15 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
         (c_void_p, _CLIENT, c_size_t, c_size_t, _STREAM),
     "vrampool_set_tag": (c_int, c_char_p),
     "vrampool_tag": (c_char_p,),
+    "vrampool_record_stream": (c_int, _CLIENT, c_void_p, _STREAM),
     "vrampool_trim": (c_int, _CLIENT),
     "vrampool_quiesce": (c_int, _CLIENT),
     "vrampool_client_usage": (c_int, _CLIENT, POINTER(Usage)),
     "vrampool_describe": (c_int, _CLIENT, c_void_p, POINTER(BlockInfo)),
     "vrampool_client_budget": (c_int, _CLIENT, POINTER(Budget)),
     "vrampool_wait_for_room": (c_int, _CLIENT, c_size_t, c_uint64),
-    "vrampool_share_options_init": (None, POINTER(ShareOptions)),
+    "vrampool_share_options_init_sized":
+        (None, POINTER(ShareOptions), c_size_t),
     "vrampool_share":
         (c_int, _CLIENT, POINTER(BufferPiece), c_size_t, POINTER(ShareOptions),
          _OUT),

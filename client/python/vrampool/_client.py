@@ -41,6 +41,8 @@ class Usage(NamedTuple):
     rpcs: int
     attachments: int
     parked_bytes: int
+    cached_bytes: int
+    pending_bytes: int
 
 
 class Budget(NamedTuple):
@@ -288,7 +290,7 @@ def connect(directory: Optional[str] = None, device: Optional[str] = None, *,
     back."""
     library = _library.get()
     options = _abi.Options()
-    library.options_init(options)
+    library.options_init_sized(options, ctypes.sizeof(options))
     for field, value in (("directory", directory), ("device", device),
                          ("name", name), ("tag", tag),
                          ("framework", framework)):
