@@ -89,33 +89,34 @@ using vrampool::client::CheckHandle;
 using vrampool::client::Client;
 using vrampool::client::Guarded;
 using vrampool::client::Status;
-using vrampool::client::StreamKey;
 
 namespace {
 
 uint64_t Site(const void* caller) { return reinterpret_cast<uint64_t>(caller); }
 
-// By this thread's cache, or null.
-void* AllocateQuickly(vrampool_client* client, size_t bytes,
-                      cudaStream_t stream, const void* caller,
-                      StreamKey& asked) {
-  void* const p =
-      client->client->AllocateQuickly(bytes, stream, Site(caller), &asked);
-  if (p != nullptr) vrampool::client::ReportOk();
-  return p;
+// By this thread's cache, if that can.
+Client::QuickBlock TryAllocate(vrampool_client* client, size_t bytes,
+                               cudaStream_t stream, const void* caller) {
+  if (!vrampool::client::IsUsable(client)) return {};
+  const Client::QuickBlock tried =
+      client->client->TryAllocate(bytes, stream, Site(caller));
+  if (tried.block != nullptr) vrampool::client::ReportOk();
+  return tried;
 }
 
 void Deallocate(vrampool_client* client, void* p, size_t bytes,
                 cudaStream_t stream) {
-  StreamKey asked = vrampool::client::kUnknownStream;
-  if (vrampool::client::IsUsable(client) &&
-      client->client->FreeQuickly(p, bytes, stream, &asked)) {
+  Client::QuickFree tried;
+  if (vrampool::client::IsUsable(client)) {
+    tried = client->client->TryFree(p, bytes, stream);
+  }
+  if (tried.is_done) {
     vrampool::client::ReportOk();
     return;
   }
   Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
-    return client->client->FreeSlowly(p, bytes, stream, false, asked);
+    return client->client->FreeSlowly(p, bytes, stream, false, tried.asked);
   });
 }
 
@@ -187,18 +188,15 @@ vrampool_status vrampool_client_info(vrampool_client* client,
 void* vrampool_allocate(size_t bytes, cudaStream_t stream) {
   const void* const caller = __builtin_return_address(0);
   vrampool_client* const opened = vrampool::client::OpenedDefaultClient();
-  StreamKey asked = vrampool::client::kUnknownStream;
-  if (vrampool::client::IsUsable(opened)) {
-    void* const p = AllocateQuickly(opened, bytes, stream, caller, asked);
-    if (p != nullptr) return p;
-  }
+  const Client::QuickBlock tried = TryAllocate(opened, bytes, stream, caller);
+  if (tried.block != nullptr) return tried.block;
   if (bytes == 0) {  // Needs no client, so none is opened.
     vrampool::client::ReportOk();
     return nullptr;
   }
   vrampool::client::BlockRequest request =
       vrampool::client::RequestOf(bytes, stream, caller);
-  request.asked_key = asked;
+  request.asked_key = tried.asked;
   return vrampool::client::AllocateFrom(vrampool::client::DefaultClient(),
                                         request);
 }
@@ -213,14 +211,11 @@ void vrampool_deallocate(void* p, size_t bytes, cudaStream_t stream) {
 void* vrampool_client_allocate(vrampool_client* client, size_t bytes,
                                cudaStream_t stream) {
   const void* const caller = __builtin_return_address(0);
-  StreamKey asked = vrampool::client::kUnknownStream;
-  if (vrampool::client::IsUsable(client)) {
-    void* const p = AllocateQuickly(client, bytes, stream, caller, asked);
-    if (p != nullptr) return p;
-  }
+  const Client::QuickBlock tried = TryAllocate(client, bytes, stream, caller);
+  if (tried.block != nullptr) return tried.block;
   vrampool::client::BlockRequest request =
       vrampool::client::RequestOf(bytes, stream, caller);
-  request.asked_key = asked;
+  request.asked_key = tried.asked;
   return vrampool::client::AllocateFrom(vrampool::client::Checked(client),
                                         request);
 }

@@ -85,11 +85,19 @@ class Client final : private LinkEvents {
 
   // Allocate() and Free() from this thread's cache (client_cache.cc), under the
   // tag that the thread has set. Null, or false: nothing has happened, go the
-  // slow way, with the stream's key if `*asked` was set to it.
-  void* AllocateQuickly(uint64_t bytes, cudaStream_t stream, uint64_t call_site,
-                        StreamKey* asked = nullptr);
-  bool FreeQuickly(void* p, uint64_t bytes, cudaStream_t stream,
-                   StreamKey* asked = nullptr);
+  // slow way, with the stream's key if it was asked for. (Each fits into two
+  // registers.)
+  struct QuickBlock {
+    void* block = nullptr;
+    StreamKey asked = kUnknownStream;
+  };
+  QuickBlock TryAllocate(uint64_t bytes, cudaStream_t stream,
+                         uint64_t call_site);
+  struct QuickFree {
+    bool is_done = false;
+    StreamKey asked = kUnknownStream;
+  };
+  QuickFree TryFree(void* p, uint64_t bytes, cudaStream_t stream);
   // And without a look there. Throw std::bad_alloc, and nothing has happened.
   Result<void*> AllocateSlowly(BlockRequest request);
   Status FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,

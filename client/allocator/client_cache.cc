@@ -51,35 +51,33 @@ StreamKey Client::QuickKey(cudaStream_t stream) const {
   return events_ == nullptr ? kNoStream : events_->QuickKey(stream);
 }
 
-void* Client::AllocateQuickly(uint64_t bytes, cudaStream_t stream,
-                              uint64_t call_site, StreamKey* asked) {
+Client::QuickBlock Client::TryAllocate(uint64_t bytes, cudaStream_t stream,
+                                       uint64_t call_site) {
   const ThreadHead& head = thread_head;
-  if (head.client != serial_ || bytes == 0) return nullptr;
-  if (is_slow_.load(std::memory_order_acquire)) return nullptr;
+  if (head.client != serial_ || bytes == 0) return {};
+  if (is_slow_.load(std::memory_order_acquire)) return {};
   const StreamKey key = QuickKey(stream);
-  if (key == kUnknownStream) return nullptr;
-  void* const p = head.cache->Allocate({.bytes = bytes,
-                                        .stream = key,
-                                        .call_site = call_site,
-                                        .tag_version = head.tag_version});
-  if (p == nullptr && asked != nullptr) *asked = key;
-  return p;
+  if (key == kUnknownStream) return {};
+  return {.block = head.cache->Allocate({.bytes = bytes,
+                                         .stream = key,
+                                         .call_site = call_site,
+                                         .tag_version = head.tag_version}),
+          .asked = key};
 }
 
-bool Client::FreeQuickly(void* p, uint64_t bytes, cudaStream_t stream,
-                         StreamKey* asked) {
+Client::QuickFree Client::TryFree(void* p, uint64_t bytes,
+                                  cudaStream_t stream) {
   const ThreadHead& head = thread_head;
-  if (head.client != serial_) return false;
-  if (is_slow_.load(std::memory_order_acquire)) return false;
+  if (head.client != serial_) return {};
+  if (is_slow_.load(std::memory_order_acquire)) return {};
   const StreamKey key = QuickKey(stream);
-  if (key == kUnknownStream) return false;
+  if (key == kUnknownStream) return {};
   const ThreadCache::Freed freed = head.cache->Free(
       p, bytes, key, !has_streams_.load(std::memory_order_relaxed));
   if (freed.is_first || freed.shed.count > 0) [[unlikely]] {
     AfterFree(freed, key, stream);
   }
-  if (!freed.is_done && asked != nullptr) *asked = key;
-  return freed.is_done;
+  return {.is_done = freed.is_done, .asked = key};
 }
 
 // Still inside the call of the free: the stream is alive, and has just said who

@@ -70,9 +70,10 @@ void* AddressOf(const Block* block) {
 Result<void*> Client::Allocate(BlockRequest request) {
   if (!request.is_careful && request.alignment <= BlockAllocator::kQuantum &&
       request.tag_version == thread_head.tag_version) {
-    void* const p = AllocateQuickly(request.bytes, request.stream,
-                                    request.call_site, &request.asked_key);
-    if (p != nullptr) return p;
+    const QuickBlock tried =
+        TryAllocate(request.bytes, request.stream, request.call_site);
+    if (tried.block != nullptr) return tried.block;
+    request.asked_key = tried.asked;
   }
   return AllocateSlowly(request);
 }

@@ -73,9 +73,10 @@ Result<Block*> Client::TakeLive(void* p, uint64_t bytes) {
 Status Client::Free(void* p, uint64_t bytes, cudaStream_t stream,
                     bool is_careful) {
   if (p == nullptr) return {};
-  StreamKey asked = kUnknownStream;
-  if (!is_careful && FreeQuickly(p, bytes, stream, &asked)) return {};
-  return FreeSlowly(p, bytes, stream, is_careful, asked);
+  QuickFree tried;
+  if (!is_careful) tried = TryFree(p, bytes, stream);
+  if (tried.is_done) return {};
+  return FreeSlowly(p, bytes, stream, is_careful, tried.asked);
 }
 
 Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,

@@ -58,12 +58,12 @@ TEST_F(ClientCacheTest, AWarmPairNeedsNoLockAndNoEvent) {
   const auto client = Open();
   WarmUp(*client, s_);
   void* const p = Take(*client, 4000, s_);
-  ASSERT_TRUE(client->FreeQuickly(p, 4000, s_));
+  ASSERT_TRUE(client->TryFree(p, 4000, s_).is_done);
   const uint64_t records = streams_->records();
   int served = 0;
   for (int i = 0; i < 1000; ++i) {
     // The maintenance thread may be looking through the cache, now and then.
-    if (client->AllocateQuickly(4000, s_, 0) == nullptr) continue;
+    if (client->TryAllocate(4000, s_, 0).block == nullptr) continue;
     ++served;
     ASSERT_TRUE(client->Free(p, 4000, s_).ok());
   }
@@ -79,12 +79,12 @@ TEST_F(ClientCacheTest, WhatLiesInCachesAndWhatWaitsForTheGpuIsKnown) {
   WarmUp(*client, s_);
   void* const p = Take(*client, 5000, s_);
   const uint64_t before = client->ReadUsage().cached_bytes;
-  ASSERT_TRUE(client->FreeQuickly(p, 5000, s_));
+  ASSERT_TRUE(client->TryFree(p, 5000, s_).is_done);
   EXPECT_EQ(client->ReadUsage().cached_bytes, before + RoundUpToClass(5000));
-  ASSERT_NE(client->AllocateQuickly(5000, s_, 0), nullptr);
+  ASSERT_NE(client->TryAllocate(5000, s_, 0).block, nullptr);
   EXPECT_EQ(client->ReadUsage().cached_bytes, before);
   streams_->Enqueue(s_);
-  ASSERT_TRUE(client->FreeQuickly(p, 5000, s_));
+  ASSERT_TRUE(client->TryFree(p, 5000, s_).is_done);
   ASSERT_TRUE(client->Trim().ok());
   EXPECT_EQ(client->ReadUsage().cached_bytes, 0u);
   EXPECT_GE(client->ReadUsage().pending_bytes, RoundUpToClass(5000));
@@ -96,7 +96,7 @@ TEST_F(ClientCacheTest, AFreedBlockIsNoLiveBlockAndCannotBeFreedAgain) {
   const auto client = Open();
   WarmUp(*client, s_);
   void* const p = Take(*client, 4000, s_);
-  ASSERT_TRUE(client->FreeQuickly(p, 4000, s_));
+  ASSERT_TRUE(client->TryFree(p, 4000, s_).is_done);
   EXPECT_EQ(client->Free(p, 4000, s_).code(), VRAMPOOL_INVALID_ARGUMENT);
   EXPECT_EQ(client->Describe(p).status().code(), VRAMPOOL_NOT_FOUND);
   Client::ShareRequest share;
@@ -113,7 +113,7 @@ TEST_F(ClientCacheTest, SharedBlocksAreNotCached) {
   share.buffers = {{p, 4000}};
   auto object = client->Share(share);
   ASSERT_TRUE(object.ok()) << object.status().message();
-  EXPECT_FALSE(client->FreeQuickly(p, 4000, s_));
+  EXPECT_FALSE(client->TryFree(p, 4000, s_).is_done);
   ASSERT_TRUE(client->Free(p, 4000, s_).ok());
   EXPECT_NE(Take(*client, 4000, s_), p);
   client->Close(*std::move(object));
@@ -125,8 +125,8 @@ TEST_F(ClientCacheTest, AnotherStreamDoesNotGetACachedBlock) {
   WarmUp(*client, t_);
   void* const p = Take(*client, 4000, s_);
   const auto work = streams_->Enqueue(s_);
-  ASSERT_TRUE(client->FreeQuickly(p, 4000, s_));
-  EXPECT_EQ(client->AllocateQuickly(4000, t_, 0), nullptr);
+  ASSERT_TRUE(client->TryFree(p, 4000, s_).is_done);
+  EXPECT_EQ(client->TryAllocate(4000, t_, 0).block, nullptr);
   void* const q = Take(*client, 4000, t_);
   EXPECT_TRUE(q != p || streams_->IsOrderedAfter(t_, work));
 }
@@ -138,7 +138,7 @@ TEST_F(ClientCacheTest, CachedMemoryOfAStreamThatEndedIsFoundBeforeFailing) {
   WarmUp(*client, s_);
   void* const p = Take(*client, 3 * kMiB, s_);
   const auto work = streams_->Enqueue(s_);
-  ASSERT_TRUE(client->FreeQuickly(p, 3 * kMiB, s_));
+  ASSERT_TRUE(client->TryFree(p, 3 * kMiB, s_).is_done);
   streams_->Destroy(s_);
   EXPECT_EQ(streams_->records_of_all(), 0u);
   (void)Take(*client, 3 * kMiB, t_);
@@ -151,7 +151,7 @@ TEST_F(ClientCacheTest, AMissedEventIsRecordedWithTheStreamsNextCall) {
   WarmUp(*client, s_);
   WarmUp(*client, t_);
   void* const p = Take(*client, 4000, s_);
-  ASSERT_TRUE(client->FreeQuickly(p, 4000, s_));
+  ASSERT_TRUE(client->TryFree(p, 4000, s_).is_done);
   (void)Take(*client, 2 * kMiB, t_);
   (void)Take(*client, 2 * kMiB, t_);  // Misses what S has, and grows.
   const uint64_t records = streams_->records();
@@ -206,8 +206,8 @@ TEST_F(ClientCacheTest, NobodyUsesACacheWhileACaptureIsAnnounced) {
   void* const p = Take(*client, 4000, s_);
   ASSERT_TRUE(client->BeginCapture(t_).ok());
   streams_->BeginCapture(t_);
-  EXPECT_EQ(client->AllocateQuickly(256, s_, 0), nullptr);
-  EXPECT_FALSE(client->FreeQuickly(p, 4000, s_));
+  EXPECT_EQ(client->TryAllocate(256, s_, 0).block, nullptr);
+  EXPECT_FALSE(client->TryFree(p, 4000, s_).is_done);
   void* const captured = Take(*client, 4000, t_);
   ASSERT_TRUE(client->Free(p, 4000, s_).ok());
   streams_->EndCapture(t_);
@@ -215,12 +215,12 @@ TEST_F(ClientCacheTest, NobodyUsesACacheWhileACaptureIsAnnounced) {
       client->EndCapture(t_, reinterpret_cast<cuda::Graph>(uintptr_t{16}))
           .ok());
   // The graph uses it as long as it lives.
-  EXPECT_FALSE(client->FreeQuickly(captured, 4000, t_));
+  EXPECT_FALSE(client->TryFree(captured, 4000, t_).is_done);
   ASSERT_TRUE(client->Free(captured, 4000, t_).ok());
   EXPECT_NE(Take(*client, 4000, t_), captured);
   void* const q = Take(*client, 4000, s_);
-  ASSERT_TRUE(client->FreeQuickly(q, 4000, s_));
-  EXPECT_EQ(client->AllocateQuickly(4000, s_, 0), q);
+  ASSERT_TRUE(client->TryFree(q, 4000, s_).is_done);
+  EXPECT_EQ(client->TryAllocate(4000, s_, 0).block, q);
   streams_->EndGraph(reinterpret_cast<cuda::Graph>(uintptr_t{16}));
 }
 
@@ -229,7 +229,7 @@ TEST_F(ClientCacheTest, AThreadsCacheIsEmptiedAfterItsEnd) {
   std::thread thread([&] {
     WarmUp(*client, nullptr);
     void* const p = Take(*client, 3 * kMiB, nullptr);
-    ASSERT_TRUE(client->FreeQuickly(p, 3 * kMiB, nullptr));
+    ASSERT_TRUE(client->TryFree(p, 3 * kMiB, nullptr).is_done);
   });
   thread.join();
   ASSERT_TRUE(client->Trim().ok());
@@ -244,7 +244,7 @@ TEST_F(ClientCacheTest, UnusedMemoryGoesBackByItself) {
   ASSERT_TRUE(client.ok());
   WarmUp(**client, nullptr);
   void* const p = Take(**client, 4000, nullptr);
-  ASSERT_TRUE((*client)->FreeQuickly(p, 4000, nullptr));
+  ASSERT_TRUE((*client)->TryFree(p, 4000, nullptr).is_done);
   EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.empty(); }));
 }
 
@@ -269,7 +269,7 @@ TEST_F(ClientCacheTest, TagsAndCallSitesAreRecordedOnTheFastPath) {
   ASSERT_TRUE(client.ok());
   WarmUp(**client, nullptr);
   WarmUp(**client, nullptr);  // The first free made the cache.
-  void* const p = (*client)->AllocateQuickly(200, nullptr, 4711);
+  void* const p = (*client)->TryAllocate(200, nullptr, 4711).block;
   ASSERT_NE(p, nullptr);
   const auto layout = shm::LayoutFor(FakeDaemon::kRecords);
   const auto* const record =

@@ -266,7 +266,8 @@ TEST_P(MemoryWantTest, WhatLeavesACacheIsNotLost) {
     EXPECT_FALSE(Starve(
         served, GetParam(),
         [&] {
-          EXPECT_TRUE(client.FreeQuickly(all[kBlocks - 1], kLargeBytes, s_));
+          EXPECT_TRUE(
+              client.TryFree(all[kBlocks - 1], kLargeBytes, s_).is_done);
         },
         has_more));
   });
