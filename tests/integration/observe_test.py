@@ -19,8 +19,9 @@ import xml.etree.ElementTree
 
 from prometheus_client.parser import text_string_to_metric_families
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 for folder in ("python", "coexistence"):
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / folder))
+    sys.path.insert(0, str(ROOT / "tests" / folder))
 import broker  # noqa: E402
 import library  # noqa: E402
 
@@ -98,6 +99,17 @@ class Metrics(unittest.TestCase):
                                           "close", "wait", "create", "destroy"})
             with self.assertRaises(urllib.error.HTTPError):
                 scrape(server, "/")
+            self.check_names_elsewhere(text)
+
+    def check_names_elsewhere(self, text):
+        """Alerts and documentation name metrics that there are."""
+        names = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
+        for page in ("deploy/prometheus/vrampool.rules.yml",
+                     "docs/observability.md"):
+            found = set(re.findall(r"\bvrampool_\w+", (ROOT / page).read_text()))
+            self.assertGreater(len(found), 8)
+            for name in found:
+                self.assertIn(name.removesuffix("_bucket"), names, page)
 
     def test_without_an_address_nothing_is_served(self):
         with broker.Broker(DAEMON, pool_size="64MiB") as server:
