@@ -188,6 +188,10 @@ class Manner(NamedTuple):
     expires: Optional[float]
 
 
+# Complete, to be written, and there until its name is taken off.
+LASTING = Manner(False, None, False, None)
+
+
 def share(session: Session, what: Sequence[Any], name: Optional[str],
           metadata: bytes, manner: Manner) -> Object:
     """Makes an object of tensors, buffers and what `view_of` understands."""

@@ -94,7 +94,8 @@ def _message_of(tensor: "torch.Tensor", found: Found) -> Message:
         whole = _dlpack.Layout(known.start, _blocks.BYTE, (known.size,), (1,),
                                known.client.device, False)
         block = Buffer(session, found.ref, whole, None)
-        with _objects.share(session, [block], anchor, b"", False, None) as made:
+        with _objects.share(session, [block], anchor, b"",
+                            _objects.LASTING) as made:
             token = made.token
     else:
         token = _objects.token_of(session, known.object_handle)
@@ -110,8 +111,8 @@ def _pin(anchor: str, found: Found) -> None:
     _unpin_arrived()
     try:
         with _blocks.allocate(found.session, 1) as flag:
-            _objects.share(found.session, [flag], anchor, b"", False,
-                           None).close()
+            _objects.share(found.session, [flag], anchor, b"",
+                           _objects.LASTING).close()
         _pinned[anchor] = (found.session, found.ref)
     except MemoryError:
         _pinned_for_good.append(found.ref)
