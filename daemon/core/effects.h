@@ -8,6 +8,7 @@
 #define VRAMPOOL_DAEMON_CORE_EFFECTS_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -32,6 +33,12 @@ struct Effects {
     SessionId session;
     Bytes bytes;
   };
+  struct Evict {
+    SessionId victim;
+    Bytes charged;
+    SessionId beneficiary;  // Who waits for it.
+    std::string why;        // For people.
+  };
   struct Ended {
     SessionId producer;
     ObjectId object;
@@ -45,6 +52,7 @@ struct Effects {
   std::vector<SlabId> destroy;   // Then Arbiter::OnDestroyed().
   std::vector<Settled> settled;  // Tickets that have their answer.
   std::vector<Reclaim> reclaim;  // Ask these clients for memory.
+  std::vector<Evict> evict;      // Condemned already: end these by force.
   std::vector<Ended> ended;      // Tell these producers.
   // Tell these, who opened pending objects: they are live or broken now.
   std::vector<Known> known;

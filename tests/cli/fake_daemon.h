@@ -27,6 +27,7 @@ class FakeDaemon {
     v1::ListTenantsResponse tenants;
     v1::ListLeasesResponse leases;
     v1::ListObjectsResponse objects;
+    v1::ListReservationsResponse reservations;
     v1::ListLeaksResponse leaks;
     v1::GetQuotaResponse get_quota;
     v1::SetQuotaResponse set_quota;

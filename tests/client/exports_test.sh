@@ -1,15 +1,15 @@
 #!/bin/sh
-# exports_test.sh LIBRARY MODULE HEADER - the library exports exactly the names
-# that its header declares, and needs none of the libraries that a program may
+# exports_test.sh LIBRARY MODULE HEADER... - the library exports exactly the
+# names that its headers declare, and needs none of the libraries that a program may
 # bring in another version.
 set -eu
 library=$1
 module=$2
-header=$3
+shift 2
 
 exported=$(nm -D --defined-only "$library" | awk '$2 != "A" {print $3}' |
   sed 's/@.*//' | sort)
-declared=$(tr '\n' ' ' <"$header" | sed 's/VRAMPOOL_API/\nVRAMPOOL_API/g' |
+declared=$(cat "$@" | tr '\n' ' ' | sed 's/VRAMPOOL_API/\nVRAMPOOL_API/g' |
   sed -n 's/^VRAMPOOL_API [^(]*[ *]\(vrampool_[a-z_]*\)(.*/\1/p' | sort)
 if [ "$exported" != "$declared" ]; then
   echo "exported and declared names differ:"

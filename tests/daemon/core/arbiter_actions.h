@@ -44,6 +44,12 @@ struct AskForLease {
   uint8_t session, size, kind;
   bool may_wait, repeats_key;
 };
+struct ReserveRoom {
+  uint8_t session, size, hold;
+};
+struct ReleaseRoom {
+  uint8_t session, which;
+};
 struct GiveUpWaiting {
   uint8_t ticket;
 };
@@ -109,16 +115,20 @@ struct RestartDaemon {
 struct DeviceRoomChanges {
   uint8_t ceiling;
 };
+struct TimePasses {
+  uint8_t seconds;
+};
 struct LoseDevice {};
 struct StopDaemon {};
 
 using Action =
-    std::variant<AttachClient, AskForLease, GiveUpWaiting, GiveBack, UndoGrant,
-                 SayUnmapped, ShareBuffers, SayReady, OpenByToken, OpenByName,
-                 CloseObject, UnlinkName, WriteHold, WipeHold, DeviceMakes,
-                 DeviceGivesUp, RetryDevice, SocketEnds, ProcessEnds,
-                 CondemnClient, ChangeQuota, RestartDaemon, DeviceRoomChanges,
-                 LoseDevice, StopDaemon>;
+    std::variant<AttachClient, AskForLease, ReserveRoom, ReleaseRoom,
+                 GiveUpWaiting, GiveBack, UndoGrant, SayUnmapped, ShareBuffers,
+                 SayReady, OpenByToken, OpenByName, CloseObject, UnlinkName,
+                 WriteHold, WipeHold, DeviceMakes, DeviceGivesUp, RetryDevice,
+                 SocketEnds, ProcessEnds, CondemnClient, ChangeQuota,
+                 RestartDaemon, DeviceRoomChanges, TimePasses, LoseDevice,
+                 StopDaemon>;
 
 // Nothing when there is no more.
 std::optional<Action> ReadAction(ByteReader& bytes);

@@ -47,8 +47,10 @@ class ArbiterProgram {
     uint64_t failed_destroys = 0;
     uint64_t restarts = 0;
     uint64_t shortages = 0;  // The device had less than the pool.
-    uint64_t quotas = 0;     // Quotas that were changed.
-    uint64_t promises = 0;   // Requests that a guarantee had to serve at once.
+    uint64_t evictions = 0;
+    uint64_t reservations = 0;
+    uint64_t quotas = 0;    // Quotas that were changed.
+    uint64_t promises = 0;  // Requests that a guarantee had to serve at once.
     void Add(const Coverage& other);
   };
 
@@ -79,6 +81,8 @@ class ArbiterProgram {
 
   void Do(const AttachClient& action);
   void Do(const AskForLease& action);
+  void Do(const ReserveRoom& action);
+  void Do(const ReleaseRoom& action);
   void Do(const GiveUpWaiting& action);
   void Do(const GiveBack& action);
   void Do(const UndoGrant& action);
@@ -100,6 +104,7 @@ class ArbiterProgram {
   void Do(const ChangeQuota& action);
   void Do(const RestartDaemon& action);
   void Do(const DeviceRoomChanges& action);
+  void Do(const TimePasses& action);
   void Do(const LoseDevice& action);
   void Do(const StopDaemon& action);
 
