@@ -118,7 +118,8 @@ TEST_P(QuotaFlow, WhatOthersAreGuaranteedIsNotThere) {
 // Servers that start at the same time: what one reserved, it gets; the other is
 // told at once, and not after it has loaded half of what it needs.
 TEST_P(QuotaFlow, OfServersThatStartTogetherOneHasTheRoom) {
-  StartDaemon("16MiB", "");
+  // Above the pool: what lacks is room, and no quota.
+  StartDaemon("16MiB", "default_limit: \"32MiB\"");
   std::vector<std::unique_ptr<ClientProcess>> servers;
   for (int i = 0; i < 2; ++i) servers.push_back(StartClient());
   for (int round = 0; round < 20; ++round) {
@@ -151,8 +152,12 @@ TEST_P(QuotaFlow, OfServersThatStartTogetherOneHasTheRoom) {
 }
 
 // The same in memory that cannot be got back from a busy process.
-TEST_P(QuotaFlow, BurstInCudaIpcIsRefusedWithWhatToDo) {
-  if (GetParam() != Served::kCudaIpc) return;
+class CudaIpcQuotaFlow : public QuotaFlow {};
+
+INSTANTIATE_TEST_SUITE_P(Devices, CudaIpcQuotaFlow,
+                         ::testing::Values(Served::kCudaIpc), DeviceName());
+
+TEST_P(CudaIpcQuotaFlow, BurstIsRefusedWithWhatToDo) {
   StartDaemon("16MiB",
               "tenants { path: \"root/default\" guarantee: \"4MiB\" }");
   const auto client = StartClient();
