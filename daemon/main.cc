@@ -162,12 +162,14 @@ absl::Status Daemon::Alive() {
   return is_stopping_ ? absl::OkStatus() : status;
 }
 
-// What others do on the device is seen by asking now and then, here only.
+// What others do on the device is seen by asking now and then, here only; and
+// who has waited too long.
 void Daemon::Tick() {
   manager_.Beat();
   broker_->RefreshDevice();
   broker_->ExpireNames();
   broker_->SampleUse();
+  (void)logged_->Tick();
 }
 
 void Daemon::Stop(std::string_view signal) {

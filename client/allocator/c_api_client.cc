@@ -10,6 +10,7 @@
 #include "client/allocator/last_error.h"
 #include "client/allocator/thread_head.h"
 #include "client/session/struct_prefix.h"
+#include "vrampool/reserve.h"
 
 namespace vrampool::client {
 namespace {
@@ -327,6 +328,44 @@ vrampool_status vrampool_client_budget(vrampool_client* client,
     budget.guaranteed_bytes = reply.guaranteed_bytes;
     budget.total_bytes = reply.total_bytes;
     return vrampool::client::Deliver(budget, out);
+  });
+}
+
+vrampool_status vrampool_fits(vrampool_client* client, size_t bytes, int* out) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    if (out == nullptr) {
+      return {VRAMPOOL_INVALID_ARGUMENT, "out is null: where to put it?"};
+    }
+    VRAMPOOL_ASSIGN_OR_RETURN(const bool fits, client->client->Fits(bytes));
+    *out = fits ? 1 : 0;
+    return {};
+  });
+}
+
+vrampool_status vrampool_reserve(vrampool_client* client, size_t bytes,
+                                 uint64_t hold_ms, vrampool_reservation* out) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    if (out == nullptr) {
+      return {VRAMPOOL_INVALID_ARGUMENT, "out is null: where to put it?"};
+    }
+    VRAMPOOL_ASSIGN_OR_RETURN(const vrampool::client::ReserveReply reply,
+                              client->client->Reserve(bytes, hold_ms));
+    out->epoch = static_cast<uint64_t>(reply.epoch);
+    out->id = reply.reservation;
+    return {};
+  });
+}
+
+vrampool_status vrampool_reservation_release(vrampool_client* client,
+                                             vrampool_reservation reservation) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    vrampool::client::ReserveReply held;
+    held.epoch = vrampool::Epoch{reservation.epoch};
+    held.reservation = reservation.id;
+    return client->client->ReleaseReservation(held);
   });
 }
 

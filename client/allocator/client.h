@@ -133,6 +133,10 @@ class Client final : private LinkEvents {
   Result<BlockPlace> Describe(const void* p);
   Result<BudgetReply> ReadBudget();
   Status WaitForRoom(uint64_t bytes, uint64_t wait_ms);
+  Result<bool> Fits(uint64_t bytes);
+  Result<ReserveReply> Reserve(uint64_t bytes, uint64_t hold_ms);
+  // NotFound also if the reservation was made of another life of the daemon.
+  Status ReleaseReservation(const ReserveReply& reservation);
   std::shared_ptr<Session> session();  // In use now, or last.
   const std::string& device_uuid() const { return device_; }
   // Null for a client of the host.

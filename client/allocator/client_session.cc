@@ -346,4 +346,32 @@ Status Client::WaitForRoom(uint64_t bytes, uint64_t wait_ms) {
       [&](ControlChannel& channel) { return channel.Wait(call); });
 }
 
+Result<bool> Client::Fits(uint64_t bytes) {
+  const Status status = WaitForRoom(bytes, 0);
+  if (status.ok()) return true;
+  if (status.code() == VRAMPOOL_TIMEOUT) return false;
+  return status;
+}
+
+Result<ReserveReply> Client::Reserve(uint64_t bytes, uint64_t hold_ms) {
+  VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session,
+                            LiveSession(steady_clock::now()));
+  ReserveCall call;
+  call.size_bytes = bytes;
+  call.kind = session->kind();
+  call.hold_ms = hold_ms;
+  ReserveReply reply;
+  VRAMPOOL_RETURN_IF_ERROR(session->Make(
+      [&](ControlChannel& channel) { return channel.Reserve(call, reply); }));
+  return reply;
+}
+
+Status Client::ReleaseReservation(const ReserveReply& reservation) {
+  VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session,
+                            LiveSession(steady_clock::now()));
+  return session->Make([&](ControlChannel& channel) {
+    return channel.ReleaseReservation(reservation);
+  });
+}
+
 }  // namespace vrampool::client

@@ -145,6 +145,10 @@ absl::StatusOr<v1::ListLeasesResponse> AdminClient::ListLeases(
     const v1::ListLeasesRequest& request) {
   return rpc_->Call(&Rpc::Stub::ListLeases, request);
 }
+absl::StatusOr<v1::ListReservationsResponse> AdminClient::ListReservations() {
+  return rpc_->Call(&Rpc::Stub::ListReservations,
+                    v1::ListReservationsRequest());
+}
 absl::StatusOr<v1::ListObjectsResponse> AdminClient::ListObjects() {
   return rpc_->Call(&Rpc::Stub::ListObjects, v1::ListObjectsRequest());
 }

@@ -42,6 +42,7 @@ class AdminClient {
   absl::StatusOr<v1::ListLeasesResponse> ListLeases(
       const v1::ListLeasesRequest& request);
   absl::StatusOr<v1::ListObjectsResponse> ListObjects();
+  absl::StatusOr<v1::ListReservationsResponse> ListReservations();
   absl::StatusOr<v1::ListLeaksResponse> ListLeaks(
       const v1::ListLeaksRequest& request);
   absl::StatusOr<v1::FullSnapshot> TakeSnapshot(

@@ -112,6 +112,15 @@ void AddLists(CLI::App* app, CommandLine* line, Raw* raw) {
   AddSession(sub, options);
   AddMinAge(sub, raw);
 
+  sub = AddCommand(app, "reservations",
+                   "Room that is held for processes and not leased yet",
+                   "  vrampool reservations\n"
+                   "  vrampool reservations --session 7\n",
+                   RunReservations, line);
+  AddSort(sub, options);
+  AddTenant(sub, options);
+  AddSession(sub, options);
+
   sub = AddCommand(app, "objects", "Shared objects and who holds them",
                    "  vrampool objects --sort age --reverse\n"
                    "  vrampool objects --session 7\n",
@@ -195,11 +204,14 @@ void AddQuotaSet(CLI::App* quota, CommandLine* line, Raw* raw) {
   set->add_option("--unreclaimable-burst", change->unreclaimable_burst,
                   "It may go beyond its guarantee in CUDA_IPC memory")
       ->type_name("true|false");
+  set->add_option("--evict", change->evict,
+                  "While it bursts, its processes may be killed for others")
+      ->type_name("true|false");
   set->callback([line, raw] {
     const QuotaChange& asked = line->options.quota_change;
     if (raw->limit.empty() && raw->limit_option.empty() &&
         raw->guarantee.empty() && !asked.priority && !asked.weight &&
-        !asked.lend_unused && !asked.unreclaimable_burst) {
+        !asked.lend_unused && !asked.unreclaimable_burst && !asked.evict) {
       throw CLI::RequiredError("A limit or another part of the quota");
     }
     line->command = RunQuotaSet;

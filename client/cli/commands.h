@@ -18,6 +18,7 @@ absl::StatusOr<ExitCode> RunSessions(const Context& context);
 absl::StatusOr<ExitCode> RunTenants(const Context& context);
 absl::StatusOr<ExitCode> RunLeases(const Context& context);
 absl::StatusOr<ExitCode> RunObjects(const Context& context);
+absl::StatusOr<ExitCode> RunReservations(const Context& context);
 absl::StatusOr<ExitCode> RunLeaks(const Context& context);
 absl::StatusOr<ExitCode> RunSnapshotSave(const Context& context);
 absl::StatusOr<ExitCode> RunSnapshotDiff(const Context& context);

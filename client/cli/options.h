@@ -23,6 +23,7 @@ struct QuotaChange {
   std::optional<uint32_t> weight;
   std::optional<bool> lend_unused;
   std::optional<bool> unreclaimable_burst;
+  std::optional<bool> evict;
 };
 
 struct Options {

@@ -45,6 +45,7 @@ absl::StatusOr<ExitCode> RunQuotaSet(const Context& context) {
   if (change.unreclaimable_burst) {
     request.set_unreclaimable_burst(*change.unreclaimable_burst);
   }
+  if (change.evict) request.set_evict(*change.evict);
   VRAMPOOL_ASSIGN_OR_RETURN(const v1::SetQuotaResponse reply,
                             client->SetQuota(request));
   if (reply.tenant().used_bytes() > reply.tenant().limit_bytes()) {

@@ -95,6 +95,20 @@ class GrpcChannel final : public ControlChannel {
   CallOutcome Budget(BudgetReply& reply) override {
     return Run(&v1::Broker::Stub::Budget, v1::BudgetRequest(), reply, 0);
   }
+  CallOutcome Reserve(const ReserveCall& call, ReserveReply& reply) override {
+    v1::ReserveRequest request;
+    request.set_size_bytes(call.size_bytes);
+    request.set_kind(static_cast<v1::HandleKind>(call.kind));
+    request.set_hold_ms(call.hold_ms);
+    return Run(&v1::Broker::Stub::Reserve, request, reply, 0);
+  }
+  CallOutcome ReleaseReservation(const ReserveReply& reservation) override {
+    v1::ReleaseReservationRequest request;
+    request.set_epoch(static_cast<uint64_t>(reservation.epoch));
+    request.set_reservation_id(reservation.reservation);
+    v1::ReleaseReservationResponse reply;
+    return RunRaw(&v1::Broker::Stub::ReleaseReservation, request, reply, 0);
+  }
 
  private:
   template <typename Request, typename Response>

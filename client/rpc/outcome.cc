@@ -27,6 +27,8 @@ static_assert(static_cast<int>(CallReason::kNotShareable) ==
               v1::REASON_NOT_SHAREABLE);
 static_assert(static_cast<int>(CallReason::kTenantUnknown) ==
               v1::REASON_TENANT_UNKNOWN);
+static_assert(static_cast<int>(CallReason::kReservationUnknown) ==
+              v1::REASON_RESERVATION_UNKNOWN);
 static_assert(static_cast<int>(CallReason::kNameTaken) ==
               v1::REASON_NAME_TAKEN);
 static_assert(static_cast<int>(CallReason::kObjectBroken) ==

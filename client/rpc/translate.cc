@@ -174,6 +174,12 @@ bool Fill(const v1::OpenResponse& from, OpenReply& to) {
   return true;
 }
 
+bool Fill(const v1::ReserveResponse& from, ReserveReply& to) {
+  to.epoch = Epoch{from.epoch()};
+  to.reservation = from.reservation_id();
+  return to.reservation != 0;
+}
+
 bool Fill(const v1::BudgetResponse& from, BudgetReply& to) {
   to.used_bytes = from.used_bytes();
   to.limit_bytes = from.limit_bytes();

@@ -24,6 +24,7 @@ v1::WaitRequest ToProto(const WaitCall& call);
 [[nodiscard]] bool Fill(const v1::ShareResponse& from, ShareReply& to);
 [[nodiscard]] bool Fill(const v1::OpenResponse& from, OpenReply& to);
 [[nodiscard]] bool Fill(const v1::BudgetResponse& from, BudgetReply& to);
+bool Fill(const v1::ReserveResponse& from, ReserveReply& to);
 
 }  // namespace vrampool::client
 

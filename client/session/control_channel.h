@@ -79,6 +79,7 @@ enum class CallReason : uint32_t {
   kLeaseUnknown = 40,
   kObjectUnknown = 41,
   kTenantUnknown = 42,
+  kReservationUnknown = 43,
   kNameTaken = 50,
   kObjectBroken = 60,
   kWaitedOut = 70,
@@ -219,6 +220,16 @@ struct WaitCall {
   uint64_t wait_ms = 0;
 };
 
+struct ReserveCall {
+  uint64_t size_bytes = 0;
+  HandleKind kind = HandleKind::kNone;
+  uint64_t hold_ms = 0;
+};
+struct ReserveReply {
+  Epoch epoch{};
+  uint64_t reservation = 0;
+};
+
 struct BudgetReply {
   uint64_t used_bytes = 0;
   uint64_t limit_bytes = 0;
@@ -245,6 +256,8 @@ class ControlChannel {
   virtual CallOutcome Unlink(const Text& name) = 0;
   virtual CallOutcome Wait(const WaitCall& call) = 0;
   virtual CallOutcome Budget(BudgetReply& reply) = 0;
+  virtual CallOutcome Reserve(const ReserveCall& call, ReserveReply& reply) = 0;
+  virtual CallOutcome ReleaseReservation(const ReserveReply& reservation) = 0;
 };
 
 // What the module's one exported function, kRpcModuleSymbol, returns. The first
@@ -259,7 +272,7 @@ struct RpcModule {
   ControlChannel* (*open_channel)(const char* socket_path,
                                   const uint8_t* token);
 };
-inline constexpr uint32_t kRpcModuleAbi = 5;
+inline constexpr uint32_t kRpcModuleAbi = 6;
 inline constexpr char kRpcModuleSymbol[] = "vrampool_rpc_module";
 using RpcModuleFunction = const RpcModule* (*)();
 

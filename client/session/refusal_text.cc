@@ -108,6 +108,7 @@ static Status OfReason(const CallOutcome& outcome, const std::string& tenant) {
               With(outcome, "allocate the block shareable")};
     case CallReason::kLeaseUnknown:
     case CallReason::kTenantUnknown:
+    case CallReason::kReservationUnknown:
       return {VRAMPOOL_NOT_FOUND, With(outcome, "it has ended")};
     case CallReason::kObjectUnknown:
       return {

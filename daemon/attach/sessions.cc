@@ -1,5 +1,6 @@
 #include "daemon/attach/sessions.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 
 #include <optional>
@@ -57,7 +58,9 @@ void Sessions::Admit(UniqueFd socket, Peer peer, const Labels& labels) {
   auto session = std::make_unique<Session>(
       PacketMeter({limits_.packet_burst, limits_.packets_per_second},
                   std::chrono::steady_clock::now()));
-  session->link = std::make_shared<SocketLink>(std::move(socket));
+  session->link = std::make_shared<SocketLink>(
+      std::move(socket),
+      UniqueFd(::fcntl(peer.pidfd.get(), F_DUPFD_CLOEXEC, 0)));
   session->pidfd = std::move(peer.pidfd);
   const Key key{++last_key_};
   // Watching comes first: a session whose end nobody sees must not begin.

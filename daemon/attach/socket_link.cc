@@ -1,6 +1,9 @@
 #include "daemon/attach/socket_link.h"
 
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -80,8 +83,10 @@ std::vector<int> Descriptors(const UniqueFd& fd) {
 
 }  // namespace
 
-SocketLink::SocketLink(UniqueFd socket)
-    : number_(socket.get()), socket_(std::move(socket)) {}
+SocketLink::SocketLink(UniqueFd socket, UniqueFd process)
+    : number_(socket.get()),
+      socket_(std::move(socket)),
+      process_(std::move(process)) {}
 
 absl::Status SocketLink::SendWelcome(
     const attach::Packet<attach::Welcome>& welcome, const UniqueFd& manifest,
@@ -115,12 +120,14 @@ absl::Status SocketLink::SendOrKeep(std::string_view bytes, UniqueFd fd) {
 void SocketLink::Refuse(attach::RefusedCode code, std::string_view text) {
   MutexLock lock(mu_);
   if (socket_.is_valid()) RefuseAndClose(std::move(socket_), code, text);
+  process_.reset();
   kept_.clear();
 }
 
 void SocketLink::End() {
   MutexLock lock(mu_);
   socket_.reset();
+  process_.reset();
   kept_.clear();
 }
 
@@ -149,6 +156,13 @@ void SocketLink::SendFarewell(bool is_condemned, std::string_view text) {
                                 : attach::FarewellCode::kStopping,
                    text);
   (void)SendOrKeep(BytesOf(packet), UniqueFd());
+}
+
+bool SocketLink::Kill() {
+  MutexLock lock(mu_);
+  if (!process_.is_valid()) return false;
+  return ::syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr,
+                   0) == 0;
 }
 
 }  // namespace vrampool

@@ -25,7 +25,8 @@ namespace vrampool {
 
 class SocketLink final : public SessionLink {
  public:
-  explicit SocketLink(UniqueFd socket);
+  // `process`: a pidfd of the client; empty if it cannot be killed.
+  explicit SocketLink(UniqueFd socket, UniqueFd process = UniqueFd());
 
   // For the door's loop alone, which also is the one that ends the link: the
   // number stays good until it does.
@@ -47,6 +48,8 @@ class SocketLink final : public SessionLink {
   void SendObjectEnded(ObjectId object) override;
   void SendObjectSettled(ObjectId object) override;
   void SendFarewell(bool is_condemned, std::string_view text) override;
+  // By the pidfd, so it never hits another process with the same number.
+  bool Kill() override;
 
  private:
   struct Kept {
@@ -58,7 +61,8 @@ class SocketLink final : public SessionLink {
 
   const int number_;
   Mutex mu_;
-  UniqueFd socket_ VRAMPOOL_GUARDED_BY(mu_);  // Empty: ended.
+  UniqueFd socket_ VRAMPOOL_GUARDED_BY(mu_);   // Empty: ended.
+  UniqueFd process_ VRAMPOOL_GUARDED_BY(mu_);  // Likewise.
   bool is_welcome_sent_ VRAMPOOL_GUARDED_BY(mu_) = false;
   std::vector<Kept> kept_ VRAMPOOL_GUARDED_BY(mu_);
 };

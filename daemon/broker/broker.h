@@ -53,6 +53,9 @@ class SessionLink {
   // next.
   virtual void SendObjectSettled(ObjectId object) = 0;
   virtual void SendFarewell(bool is_condemned, std::string_view text) = 0;
+  // Ends the client's process by force. False if that is not permitted, or it
+  // has gone already.
+  virtual bool Kill() = 0;
 };
 
 // What the attach door passes on to a new client.
@@ -89,6 +92,14 @@ struct DeviceReport {
   Bytes ghosts;   // What the device lacks beyond the ledger's lingering slabs.
   Bytes missing;  // Of the pool's free bytes: the device has them not to give.
   std::vector<OutsideProcess> suspects;  // Of `use`: who has no session here.
+};
+
+// A session that was ended by force.
+struct Eviction {
+  SessionView victim;  // As it was.
+  SessionId beneficiary{};
+  std::string why;
+  bool is_killed = false;  // Else only condemned: the kernel forbade it.
 };
 
 class Broker {
@@ -157,12 +168,20 @@ class Broker {
   virtual absl::Status WaitForName(SessionId session, std::string_view name,
                                    absl::Time deadline) = 0;
   virtual absl::StatusOr<Budget> GetBudget(SessionId session) = 0;
+  // Never blocks. Leases of the session draw from it.
+  virtual absl::StatusOr<ReservationGrant> Reserve(
+      SessionId session, const ReserveRequest& request) = 0;
+  virtual absl::Status ReleaseReservation(SessionId session,
+                                          ReservationId reservation) = 0;
 
   // Calls of operators.
   virtual Snapshot TakeSnapshot() = 0;
   // Changes what is set in `change`. Errors: TENANT_UNKNOWN, BAD_ARGUMENT.
   virtual absl::Status SetQuota(std::string_view tenant,
                                 const Quota& change) = 0;
+  // Does what is due with time; gives the evictions of this call. Call it about
+  // once a second. Victims get Farewell before the end.
+  virtual std::vector<Eviction> Tick() = 0;
   // Reads manifests; takes time that grows with the blocks in them.
   virtual LeakAnswer FindLeaks(const LeakQuery& query) = 0;
   virtual LiveUse ReadLiveUse(SessionId session) = 0;

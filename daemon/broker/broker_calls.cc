@@ -336,6 +336,32 @@ void BrokerImpl::ExpireNames() {
   Dispatch(std::move(effects));
 }
 
+absl::StatusOr<ReservationGrant> BrokerImpl::Reserve(
+    SessionId session, const ReserveRequest& request) {
+  Effects effects;
+  absl::StatusOr<ReservationGrant> grant;
+  {
+    MutexLock lock(mu_);
+    grant = arbiter_.Reserve(session, request, clock_.Now(), effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  return grant;
+}
+
+absl::Status BrokerImpl::ReleaseReservation(SessionId session,
+                                            ReservationId reservation) {
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    VRAMPOOL_RETURN_IF_ERROR(arbiter_.ReleaseReservation(
+        session, reservation, clock_.Now(), effects));
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Budget> BrokerImpl::GetBudget(SessionId session) {
   MutexLock lock(mu_);
   return arbiter_.GetBudget(session);

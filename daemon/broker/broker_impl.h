@@ -64,9 +64,14 @@ class BrokerImpl final : public Broker, private HoldOracle {
   absl::Status WaitForName(SessionId session, std::string_view name,
                            absl::Time deadline) override;
   absl::StatusOr<Budget> GetBudget(SessionId session) override;
+  absl::StatusOr<ReservationGrant> Reserve(
+      SessionId session, const ReserveRequest& request) override;
+  absl::Status ReleaseReservation(SessionId session,
+                                  ReservationId reservation) override;
 
   Snapshot TakeSnapshot() override;
   absl::Status SetQuota(std::string_view tenant, const Quota& change) override;
+  std::vector<Eviction> Tick() override;
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
   void SampleUse() override;
@@ -84,7 +89,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   struct Companion {
     std::shared_ptr<SessionLink> link;
     std::shared_ptr<Manifest> manifest;
-    std::string condemned_because;  // Empty: not condemned.
+    std::string end_cause;  // "condemned: ...", "evicted: ...", or empty.
     bool is_process_gone = false;
     // LiveUse::changes when it was sampled; the first sample looks at all.
     std::optional<uint64_t> sampled_changes = {};

@@ -59,7 +59,7 @@ absl::StatusOr<Admission> BrokerImpl::Attach(
     MutexLock lock(mu_);
     companions_[admission.session] = {.link = std::move(link),
                                       .manifest = std::move(manifest),
-                                      .condemned_because = "",
+                                      .end_cause = "",
                                       .is_process_gone = false};
     return absl::OkStatus();
   };
@@ -77,8 +77,9 @@ void BrokerImpl::Condemn(SessionId session, std::string_view why) {
     MutexLock lock(mu_);
     const auto found = companions_.find(session);
     if (found == companions_.end()) return;
-    if (!found->second.condemned_because.empty()) return;
-    found->second.condemned_because = std::string(why);
+    if (!found->second.end_cause.empty()) return;
+    found->second.end_cause =
+        absl::StrCat("condemned: ", absl::string_view(why.data(), why.size()));
     link = found->second.link;
     arbiter_.Condemn(session, clock_.Now(), effects);
     effects.objects_changed = true;
@@ -87,6 +88,33 @@ void BrokerImpl::Condemn(SessionId session, std::string_view why) {
   }
   Dispatch(std::move(effects));
   link->SendFarewell(/*is_condemned=*/true, why);
+}
+
+std::vector<Eviction> BrokerImpl::Tick() {
+  Effects effects;
+  std::vector<Eviction> evictions;
+  std::vector<std::shared_ptr<SessionLink>> links;
+  {
+    MutexLock lock(mu_);
+    arbiter_.Tick(clock_.Now(), effects);
+    for (const Effects::Evict& evict : effects.evict) {
+      const auto found = companions_.find(evict.victim);
+      if (found == companions_.end()) continue;  // Its socket closed meanwhile.
+      found->second.end_cause = absl::StrCat("evicted: ", evict.why);
+      links.push_back(found->second.link);
+      evictions.push_back({.victim = arbiter_.ViewOf(evict.victim),
+                           .beneficiary = evict.beneficiary,
+                           .why = evict.why});
+    }
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  for (size_t i = 0; i < links.size(); ++i) {
+    links[i]->SendFarewell(/*is_condemned=*/true,
+                           "evicted: " + evictions[i].why);
+    evictions[i].is_killed = links[i]->Kill();
+  }
+  return evictions;
 }
 
 bool BrokerImpl::SocketClosed(SessionId session) {
@@ -112,7 +140,7 @@ bool BrokerImpl::SocketClosed(SessionId session) {
   if (companion.manifest == nullptr) return is_accounted;
   reports_.Post([this, view = std::move(view),
                  manifest = std::move(companion.manifest),
-                 cause = std::move(companion.condemned_because)]() mutable {
+                 cause = std::move(companion.end_cause)]() mutable {
     WriteObituary(std::move(view), std::move(manifest), std::move(cause));
   });
   return is_accounted;
@@ -193,7 +221,7 @@ void BrokerImpl::WriteObituary(SessionView session,
                             (is_closed || report.leased.is_zero()) &&
                             report.manifest_fault.empty();
   if (!cause.empty()) {
-    report.end_cause = absl::StrCat("condemned: ", cause);
+    report.end_cause = std::move(cause);
   } else if (left_nothing) {
     return;  // A clean end is no leak.
   } else {

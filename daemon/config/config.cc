@@ -36,6 +36,7 @@ constexpr size_t kSocketNameLength = 12;
 constexpr uint32_t kMaxObjects = 1 << 20;
 constexpr uint64_t kMaxManifestBlocks = 1 << 24;
 constexpr uint32_t kMaxOpenRpcs = 8192;
+constexpr uint32_t kMaxPatienceMs = 3600 * 1000;
 constexpr uint32_t kMaxLeakReports = 1 << 16;
 // Calls in progress beyond those that may wait, so that returns and closes
 // always find a thread.
@@ -202,6 +203,10 @@ Quota Validation::ReadQuota(const v1::Tenant& tenant, int index) {
   if (tenant.has_unreclaimable_burst()) {
     quota.unreclaimable_burst = tenant.unreclaimable_burst();
   }
+  if (tenant.has_evict()) quota.evict = tenant.evict();
+  if (tenant.has_sessions()) quota.sessions = tenant.sessions();
+  if (tenant.has_objects()) quota.objects = tenant.objects();
+  quota.metadata = size("metadata", tenant.metadata());
   return quota;
 }
 
@@ -224,6 +229,13 @@ void Validation::CheckTenants() {
     }
     config_.core.tenants.push_back(
         {.path = tenant.path(), .quota = ReadQuota(tenant, i)});
+  }
+  if (proto_.reclaim_patience_ms() > kMaxPatienceMs) {
+    Problem({.name = "reclaim_patience_ms"}, proto_.reclaim_patience_ms(),
+            " is more than an hour");
+  } else if (proto_.reclaim_patience_ms() != 0) {
+    config_.core.reclaim_patience =
+        absl::Milliseconds(proto_.reclaim_patience_ms());
   }
   // The whole makes sense only if the parts do.
   if (problems_.size() > problems_before) return;

@@ -38,6 +38,20 @@
 // lower priority waits as long as those of higher priority ask for more than
 // there is.
 //
+// Reclaim. When a request begins to wait, those are asked once for idle memory
+// that could help. When it has waited for CoreSettings::reclaim_patience, and a
+// guarantee covers it or its priority is higher, a session of a tenant that
+// bursts is evicted for it, if that tenant's quota allows it: of the lowest
+// priority, then of the tenant that is most beyond its guarantee, then the
+// youngest. One at a time, and nobody if all who may be evicted would not be
+// enough.
+//
+// Reservations. A session can have room held for it, for a bounded time, that
+// its leases then draw from; it is charged like a lease, asked for like one
+// that may not wait, and promised like an assured ticket, but clean slabs give
+// way only when it is used. It ends when used up, released or expired, with its
+// session, and when the device loses the room.
+//
 // Slabs never cross tenants, and after a death they are never reused. A slab of
 // a kind that does not isolate is destroyed only when nobody maps it any more;
 // until then it stays whole, in state destroying, and charged.
@@ -50,7 +64,8 @@
 //   A2  a slab's object count is the number of objects with a buffer in it
 //   A3  a slab is mapped by a session iff the session lists it as mapped
 //   A4  a leased or parked slab's session is live or condemned
-//   A5  what is free or coming, and not missing, covers all assured tickets
+//   A5  what is free or coming, and not missing, covers all assured tickets;
+//       with what is clean, all reservations too
 //
 // Threads: not thread-safe. Broker reaches it only while holding its lock.
 
@@ -136,6 +151,17 @@ class Arbiter {
   absl::StatusOr<uint32_t> ReportUnmapped(SessionId session,
                                           const std::vector<SlabId>& slabs,
                                           absl::Time now, Effects& effects);
+  // What is due with time: reservations end, sessions are evicted. Call it
+  // about once a second.
+  void Tick(absl::Time now, Effects& effects);
+  // Holds room; see above. Errors as for a lease that may not wait, and
+  // LIMIT_REACHED (reservations of the session), BAD_ARGUMENT (the time).
+  absl::StatusOr<ReservationGrant> Reserve(SessionId session,
+                                           const ReserveRequest& request,
+                                           absl::Time now, Effects& effects);
+  // RESERVATION_UNKNOWN if the session has none such (any more).
+  absl::Status ReleaseReservation(SessionId session, ReservationId reservation,
+                                  absl::Time now, Effects& effects);
   // OK if a lease of `size` would be granted now; else why not.
   absl::Status Fits(SessionId session, Bytes size) const;
   absl::StatusOr<Budget> GetBudget(SessionId session) const;
@@ -213,6 +239,15 @@ class Arbiter {
     uint32_t holds = 0;                      // Sum of the counts.
     absl::flat_hash_set<ObjectId> produced;  // And still existing.
     bool is_asked = false;  // For memory, since it last gave any back.
+    std::set<ReservationId> reservations;
+    std::string evicted_because;  // Empty: it was not.
+  };
+  struct Reservation {
+    ReservationId id{};
+    SessionId session{};
+    HandleKind kind{};
+    Charge charge;  // What is left of it; never nothing.
+    absl::Time expires_at;
   };
   enum class TicketState { kWaiting, kAssured, kCreating };
   struct Ticket {
@@ -259,6 +294,12 @@ class Arbiter {
   void RestoreSlabs(const CoreState& state);
   void RestoreObjects(const CoreState& state);
 
+  // arbiter_bounds.cc
+  // LIMIT_REACHED if the tenant, or one above it, has as many as it may.
+  absl::Status CheckSessionBounds(TenantId tenant) const;
+  absl::Status CheckObjectBounds(TenantId tenant,
+                                 const ShareRequest& request) const;
+
   // arbiter_sessions.cc
   absl::StatusOr<Session*> FindLive(SessionId id);
   absl::StatusOr<const Session*> FindLive(SessionId id) const;
@@ -299,7 +340,6 @@ class Arbiter {
   void EraseTicket(TicketId id);
   void Settle(Ticket& ticket, absl::StatusOr<LeaseGrant> outcome,
               Effects& effects);
-  void AskForMemory(const Ticket& ticket, Effects& effects);
   // It would burst in memory that cannot be got back, and may not.
   bool BurstsUnreclaimably(TenantId tenant, HandleKind kind, Bytes size) const;
   absl::Status RefuseBurst(TenantId tenant, Bytes asked, Bytes size) const;
@@ -311,7 +351,8 @@ class Arbiter {
   absl::Status CountRefusal(absl::Status status);
   // The same refusal; if by quota, it also says who holds most of it.
   absl::Status NamingHolder(absl::Status refusal) const;
-  Bytes promised() const;  // Bytes of assured tickets, not yet reserved.
+  Bytes assured() const;   // Bytes of assured tickets.
+  Bytes promised() const;  // Of these and of reservations.
   Bytes room() const;      // What a new slab could have, promises included.
   Bytes free() const;      // Of that, what it could have without delay.
   Bytes to_give() const;   // Of that, what is free or clean: for messages.
@@ -340,6 +381,27 @@ class Arbiter {
   bool IsOvertaking(TenantId tenant, Bytes size) const;
   // The room of assured tickets that no longer comes is promised no more.
   void TakeBackPromises(Effects& effects);
+
+  // arbiter_reservations.cc
+  void EraseReservation(ReservationId id);
+  void DropReservations(Session& session);
+  bool ExpireReservations(absl::Time now);  // True if there were any.
+  // One that a lease can draw from: of these the one that ends first, or null.
+  const Reservation* FindReservation(const Session& session, HandleKind kind,
+                                     Bytes size) const;
+  std::optional<std::variant<LeaseGrant, TicketId>> TryReserved(
+      Session& session, const LeaseRequest& request, HandleKind kind,
+      Bytes size, absl::Time now, Effects& effects);
+  Bytes reserved() const;
+
+  // arbiter_reclaim.cc
+  void AskForMemory(const Ticket& ticket, Effects& effects);
+  // `session` may be evicted for `ticket`, which lacks what `stop` says.
+  bool MayDisplace(const Ticket& ticket, const Stop& stop,
+                   const Session& session) const;
+  Session* FindVictim(const Ticket& ticket, const Stop& stop);  // Or null.
+  void Evict(Session& victim, const Ticket& ticket, absl::Time now,
+             Effects& effects);
 
   // arbiter_slabs.cc
   void Map(Session& session, Slab& slab);
@@ -370,17 +432,21 @@ class Arbiter {
   ObjectBook objects_;
   std::map<SessionId, Session> sessions_;
   absl::flat_hash_map<uid_t, uint32_t> sessions_per_uid_;
-  std::map<TicketId, Ticket> tickets_;   // In order of arrival.
-  Turns turns_;                          // Of those that wait.
+  std::map<TicketId, Ticket> tickets_;  // In order of arrival.
+  Turns turns_;                         // Of those that wait.
+  std::map<ReservationId, Reservation> reservations_;
   std::map<SlabId, TicketId> creating_;  // For whom a slab is made.
   std::vector<SlabId> failed_destroys_;  // To be tried again.
   uint64_t last_session_ = 0;
   uint64_t last_lease_ = 0;
   uint64_t last_ticket_ = 0;
+  uint64_t last_reservation_ = 0;
   Bytes preallocate_;        // Zero: on demand.
   Bytes missing_;            // Of the pool's free bytes: the device lacks them.
   std::string device_lost_;  // Empty: it is well.
   bool is_stopping_ = false;
+  SessionId last_evicted_{};
+  absl::Time evicted_at_;
   Counters counters_;
 };
 

@@ -96,6 +96,9 @@ absl::StatusOr<LeaseAnswer> Arbiter::RequestLease(SessionId id,
   if (auto grant = TryParked(*session, request, kind, size, now)) {
     return LeaseAnswer(*std::move(grant));
   }
+  if (auto answer = TryReserved(*session, request, kind, size, now, effects)) {
+    return *std::move(answer);
+  }
   const TenantId tenant = session->tenant;
   const bool is_overtaking = IsOvertaking(tenant, size);
   absl::Status refusal = absl::OkStatus();
@@ -155,9 +158,9 @@ Slab* Arbiter::FindClean(const Session& session, HandleKind kind,
     if (slab == nullptr) continue;
     if (ledger_.FindObstacle(session.tenant, slab->size).has_value()) continue;
     if (BurstsUnreclaimably(session.tenant, kind, slab->size)) continue;
-    if (ledger_.unfilled().is_zero() || slab->size <= RoomFor(session.tenant)) {
-      return slab;
-    }
+    const bool is_all_free =
+        ledger_.unfilled().is_zero() && reservations_.empty();
+    if (is_all_free || slab->size <= RoomFor(session.tenant)) return slab;
   }
   return nullptr;
 }
@@ -217,8 +220,10 @@ LeaseGrant Arbiter::GrantSlab(Session& session, Slab& slab, Charge charge,
 }
 
 bool Arbiter::TryRoom(Ticket& ticket, absl::Time now, Effects& effects) {
-  const Bytes wanted = promised() + ticket.size;
-  if (room() < wanted || !LeavesGuarantees(ticket)) return false;
+  if (room() < promised() + ticket.size || !LeavesGuarantees(ticket)) {
+    return false;
+  }
+  const Bytes wanted = assured() + ticket.size;
   turns_.Serve(ticket.tenant, CostOf(ticket.tenant, ticket.size));
   EvictClean(wanted, now, effects);
   if (free() >= wanted) {
@@ -314,6 +319,9 @@ absl::Status Arbiter::Fits(SessionId id, Bytes size) const {
   VRAMPOOL_RETURN_IF_ERROR(CheckLeaseRequest(*session, request, kind, rounded));
   // As RequestLease() looks for room, in the same order.
   if (FindParked(*session, kind, rounded) != nullptr) return absl::OkStatus();
+  if (FindReservation(*session, kind, rounded) != nullptr) {
+    return absl::OkStatus();
+  }
   const TenantId tenant = session->tenant;
   if (!ledger_.CouldEverTake(tenant, rounded)) {
     return Refuse(

@@ -169,7 +169,7 @@ void Arbiter::SetState(Ticket& ticket, TicketState state) {
 }
 
 void Arbiter::TakeBackPromises(Effects& effects) {
-  while (SaturatingSub(pool_.free() + pool_.coming(), missing_) < promised()) {
+  while (SaturatingSub(pool_.free() + pool_.coming(), missing_) < assured()) {
     auto latest = tickets_.rbegin();
     while (latest->second.state != TicketState::kAssured) ++latest;
     Ticket& ticket = latest->second;
@@ -178,6 +178,9 @@ void Arbiter::TakeBackPromises(Effects& effects) {
     ticket.charge = Charge();
     // Its caller was told that the answer comes soon.
     if (ticket.is_overdue) Settle(ticket, WaitedOut(ticket.id), effects);
+  }
+  while (room() < promised()) {
+    EraseReservation(reservations_.rbegin()->first);
   }
 }
 

@@ -96,6 +96,7 @@ absl::StatusOr<ShareGrant> Arbiter::Share(SessionId id, ShareRequest request,
                      " holds; close some first"));
   }
   VRAMPOOL_RETURN_IF_ERROR(objects_.CanAdd(session->tenant, request));
+  VRAMPOOL_RETURN_IF_ERROR(CheckObjectBounds(session->tenant, request));
   const Object& object = objects_.Add(session->tenant, id, std::move(request),
                                       std::move(slabs), secret, now);
   for (const SlabId slab : object.slabs) ++pool_.Find(slab)->objects;

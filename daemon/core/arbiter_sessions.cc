@@ -43,6 +43,7 @@ absl::StatusOr<SessionId> Arbiter::Attach(const PeerIdentity& peer,
   }
   VRAMPOOL_ASSIGN_OR_RETURN(const TenantId tenant_id,
                             ledger_.FindOrMake(tenant));
+  VRAMPOOL_RETURN_IF_ERROR(CheckSessionBounds(tenant_id));
   const SessionId id{++last_session_};
   Session session;
   session.id = id;
@@ -61,6 +62,7 @@ void Arbiter::Condemn(SessionId id, absl::Time now, Effects& effects) {
   if (session == nullptr || session->state != SessionState::kLive) return;
   session->state = SessionState::kCondemned;
   DropTickets(*session, effects);
+  DropReservations(*session);
   Pump(now, effects);
   Refill(now, effects);
 }
@@ -71,6 +73,7 @@ bool Arbiter::SocketClosed(SessionId id, absl::Time now, Effects& effects) {
   if (session->state == SessionState::kEnded) return true;
   session->state = SessionState::kEnded;
   DropTickets(*session, effects);
+  DropReservations(*session);
   for (const SlabId slab : session->mapped) {
     pool_.Find(slab)->is_spoiled = true;
   }
@@ -106,6 +109,11 @@ Arbiter::Session* Arbiter::Find(SessionId id) {
 
 absl::StatusOr<const Arbiter::Session*> Arbiter::FindLive(SessionId id) const {
   const auto found = sessions_.find(id);
+  if (found != sessions_.end() && !found->second.evicted_because.empty()) {
+    return Refuse(Reason::kSessionEnded,
+                  absl::StrCat("the session was evicted: ",
+                               found->second.evicted_because));
+  }
   if (found == sessions_.end() || found->second.state != SessionState::kLive) {
     return Refuse(Reason::kSessionEnded,
                   "the session has ended or was condemned; attach again");

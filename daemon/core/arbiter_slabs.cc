@@ -193,6 +193,7 @@ void Arbiter::OnDeviceLost(std::string_view why, Effects& effects) {
   for (const TicketId id : waiting) {
     Settle(tickets_.at(id), Refuse(Reason::kDeviceLost, device_lost_), effects);
   }
+  for (auto& [id, session] : sessions_) DropReservations(session);
   effects.objects_changed = true;
   effects.room_changed = true;
 }
@@ -207,7 +208,8 @@ void Arbiter::Preallocate(Bytes slab, absl::Time now, Effects& effects) {
 void Arbiter::Refill(absl::Time now, Effects& effects) {
   if (preallocate_.is_zero() || is_stopping_ || !device_lost_.empty()) return;
   if (!tickets_.empty()) return;
-  while (free() >= preallocate_) {
+  // What is being made is no room until it is there.
+  while (free() >= preallocate_ && room() >= preallocate_ + reserved()) {
     const Slab& slab =
         pool_.Reserve(preallocate_, settings_.kinds.front(), now);
     effects.create.push_back({slab.id, slab.size, slab.kind});
@@ -281,6 +283,7 @@ void Arbiter::BeginShutdown(Effects& effects) {
     Settle(tickets_.at(id),
            Refuse(Reason::kShuttingDown, "the daemon is stopping"), effects);
   }
+  for (auto& [id, session] : sessions_) DropReservations(session);
   effects.objects_changed = true;
   effects.room_changed = true;
 }

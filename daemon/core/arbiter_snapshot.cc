@@ -103,7 +103,17 @@ Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
                                 .sessions = sessions_of[id],
                                 .priority = ledger_.resolved(id).priority,
                                 .weight = ledger_.resolved(id).weight,
-                                .lends = ledger_.resolved(id).lends});
+                                .lends = ledger_.resolved(id).lends,
+                                .evictable = ledger_.resolved(id).evictable});
+  }
+  for (const auto& [id, held] : reservations_) {
+    snapshot.reservations.push_back(
+        {.id = id,
+         .session = held.session,
+         .tenant = ledger_.path(sessions_.at(held.session).tenant),
+         .left = held.charge.size(),
+         .kind = held.kind,
+         .expires_at = held.expires_at});
   }
   for (const auto& [id, object] : objects_.objects()) {
     ObjectView view;
@@ -139,6 +149,7 @@ void Arbiter::CheckInvariants() const {
   Bytes charged;
   for (const auto& [id, slab] : pool_.slabs()) charged += slab->charge.size();
   for (const auto& [id, ticket] : tickets_) charged += ticket.charge.size();
+  charged += reserved();
   VRAMPOOL_CHECK(charged == ledger_.used(Ledger::kRoot));
 }
 
@@ -176,8 +187,15 @@ void Arbiter::CheckSlabs() const {
 }
 
 void Arbiter::CheckTickets() const {
-  VRAMPOOL_CHECK(promised() <=
+  VRAMPOOL_CHECK(assured() <=
                  SaturatingSub(pool_.free() + pool_.coming(), missing_));
+  VRAMPOOL_CHECK(promised() <= room());
+  for (const auto& [id, held] : reservations_) {
+    const Session& session = sessions_.at(held.session);
+    VRAMPOOL_CHECK(session.state == SessionState::kLive);
+    VRAMPOOL_CHECK(session.reservations.contains(id));
+    VRAMPOOL_CHECK(!held.charge.size().is_zero());
+  }
   size_t creating = 0;
   size_t waiting = 0;
   for (const auto& [id, ticket] : tickets_) {
@@ -203,6 +221,7 @@ void Arbiter::CheckSessions() const {
   size_t parked = 0;
   size_t mapped = 0;
   size_t tickets = 0;
+  size_t reservations = 0;
   size_t produced = 0;
   uint64_t holds = 0;
   std::map<uid_t, uint32_t> per_uid;
@@ -212,6 +231,7 @@ void Arbiter::CheckSessions() const {
     parked += session.parked.size();
     mapped += session.mapped.size();
     tickets += session.tickets_by_key.size();
+    reservations += session.reservations.size();
     produced += session.produced.size();
     holds += session.holds;
     VRAMPOOL_CHECK(session.leases.size() == session.leases_by_key.size());
@@ -246,6 +266,7 @@ void Arbiter::CheckSessions() const {
     }
   }
   VRAMPOOL_CHECK(leases == 0 && parked == 0 && mapped == 0);
+  VRAMPOOL_CHECK(reservations == reservations_.size());
   VRAMPOOL_CHECK(tickets == tickets_.size() && produced == 0 && holds == 0);
   VRAMPOOL_CHECK(per_uid.size() == sessions_per_uid_.size());
   for (const auto& [uid, count] : per_uid) {

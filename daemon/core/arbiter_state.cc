@@ -77,7 +77,8 @@ CoreState Arbiter::Save() const {
                               .labels = session.labels,
                               .state = session.state,
                               .is_process_gone = session.is_process_gone,
-                              .attached_at = session.attached_at});
+                              .attached_at = session.attached_at,
+                              .evicted_because = session.evicted_because});
   }
   for (const auto& [id, slab] : pool_.slabs()) {
     if (slab->state() == SlabState::kCreating) continue;
@@ -125,6 +126,7 @@ void Arbiter::RestoreSessions(const CoreState& state) {
     session.state = record.state;
     session.is_process_gone = record.is_process_gone;
     session.attached_at = record.attached_at;
+    session.evicted_because = record.evicted_because;
     ++sessions_per_uid_[record.peer.uid];
   }
 }

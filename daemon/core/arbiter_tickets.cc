@@ -117,19 +117,6 @@ absl::Status Arbiter::NamingHolder(absl::Status refusal) const {
   return Refuse(*std::move(details), text);
 }
 
-// Asks those for memory who could help: the tenants under the limit that is in
-// the way, or everybody when the pool is what lacks.
-void Arbiter::AskForMemory(const Ticket& ticket, Effects& effects) {
-  const TenantId scope = StopOf(ticket.tenant, ticket.size).tenant;
-  for (auto& [id, session] : sessions_) {
-    if (session.state != SessionState::kLive || session.is_asked) continue;
-    if (id == ticket.session || session.leases.empty()) continue;
-    if (!ledger_.IsWithin(session.tenant, scope)) continue;
-    session.is_asked = true;
-    effects.reclaim.push_back({id, ticket.size});
-  }
-}
-
 absl::Status Arbiter::RefuseForRoom(TenantId tenant, Bytes asked, Bytes size) {
   const Bytes largest = std::min(to_give(), RoomFor(tenant));
   const std::string lacking =
@@ -208,7 +195,9 @@ Bytes Arbiter::RoomFor(TenantId tenant) const {
   return std::min(left, std::max(ledger_.covered(tenant), beyond));
 }
 
-Bytes Arbiter::promised() const {
+Bytes Arbiter::promised() const { return assured() + reserved(); }
+
+Bytes Arbiter::assured() const {
   Bytes sum;
   for (const auto& [id, ticket] : tickets_) {
     if (ticket.state == TicketState::kAssured) sum += ticket.size;

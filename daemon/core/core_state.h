@@ -4,6 +4,7 @@
 //
 // Left out on purpose:
 //   - tickets: their callers are gone, and ask again with the same key
+//   - reservations: their callers ask again, or lease without
 //   - slabs in creation: they were made for tickets, or ahead. Whoever restores
 //     destroys on the device every slab that the state does not know
 //   - that the device was lost, and that the daemon was stopping
@@ -51,6 +52,7 @@ struct SessionRecord {
   SessionState state = SessionState::kLive;
   bool is_process_gone = false;
   absl::Time attached_at;
+  std::string evicted_because;
   bool operator==(const SessionRecord&) const = default;
 };
 

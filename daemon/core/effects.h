@@ -33,6 +33,12 @@ struct Effects {
     SessionId session;
     Bytes bytes;
   };
+  struct Evict {
+    SessionId victim;
+    Bytes charged;
+    SessionId beneficiary;  // Who waits for it.
+    std::string why;        // For people.
+  };
   struct Ended {
     SessionId producer;
     ObjectId object;
@@ -53,6 +59,7 @@ struct Effects {
   std::vector<SlabId> destroy;   // Then Arbiter::OnDestroyed().
   std::vector<Settled> settled;  // Tickets that have their answer.
   std::vector<Reclaim> reclaim;  // Ask these clients for memory.
+  std::vector<Evict> evict;      // Condemned already: end these by force.
   std::vector<Ended> ended;      // Tell these producers.
   std::vector<Gone> gone;        // All objects that ended: for who watches.
   // Tell these, who opened pending objects: they are live or broken now.

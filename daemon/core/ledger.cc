@@ -36,6 +36,11 @@ Charge& Charge::operator=(Charge&& other) noexcept {
 
 Charge::~Charge() { GiveBack(); }
 
+Charge Charge::Split(Bytes size) {
+  size_ -= size;
+  return Charge(ledger_, tenant_, size);
+}
+
 void Charge::GiveBack() {
   if (ledger_ != nullptr) ledger_->GiveBack(tenant_, size_);
   ledger_ = nullptr;
@@ -271,6 +276,9 @@ void Ledger::Recount() {
 const Quota& Ledger::quota(TenantId tenant) const { return node(tenant).quota; }
 const ResolvedQuota& Ledger::resolved(TenantId tenant) const {
   return node(tenant).resolved;
+}
+std::optional<TenantId> Ledger::parent(TenantId tenant) const {
+  return node(tenant).parent;
 }
 const std::string& Ledger::path(TenantId tenant) const {
   return node(tenant).path;

@@ -67,6 +67,9 @@ class [[nodiscard]] Charge {
 
   Bytes size() const { return size_; }
 
+  // Takes `size` of it into a charge of its own. REQUIRES: size <= size().
+  Charge Split(Bytes size);
+
  private:
   friend class Ledger;
   Charge(Ledger* ledger, TenantId tenant, Bytes size);
@@ -144,6 +147,7 @@ class Ledger {
   Bytes default_limit() const { return default_limit_; }
 
   const std::string& path(TenantId tenant) const;
+  std::optional<TenantId> parent(TenantId tenant) const;  // The root has none.
   Bytes used(TenantId tenant) const;
   Bytes limit(TenantId tenant) const;
   Bytes peak(TenantId tenant) const;

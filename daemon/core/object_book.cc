@@ -47,8 +47,9 @@ absl::Status ObjectBook::CanAdd(TenantId tenant,
                                "' exists in this tenant; unlink it first or "
                                "choose another name"));
   }
-  const auto found = metadata_bytes_.find(tenant);
-  const uint64_t used = found == metadata_bytes_.end() ? 0 : found->second;
+  const auto found = counts_.find(tenant);
+  const uint64_t used =
+      found == counts_.end() ? 0 : found->second.metadata_bytes;
   const uint64_t more = request.metadata.size() + request.layout.size();
   if (used + more > metadata_per_tenant_.count()) {
     return Refuse(
@@ -92,7 +93,8 @@ Object& ObjectBook::Add(TenantId tenant, SessionId producer,
   object->holds[producer] = 1;
   object->created_at = now;
   if (!object->name.empty()) object->expires_at = now + request.lifetime;
-  metadata_bytes_[tenant] += MetadataBytes(*object);
+  ++counts_[tenant].objects;
+  counts_[tenant].metadata_bytes += MetadataBytes(*object);
   EnterName(*object);
   Publish(*object);
   return *objects_.emplace(object->id, std::move(object)).first->second;
@@ -106,9 +108,8 @@ void ObjectBook::Restore(std::vector<Object> objects,
   std::vector<bool> is_used(generations_.size());
   for (Object& object : objects) {
     is_used[ObjectSlot(object.id)] = true;
-    if (MetadataBytes(object) > 0) {
-      metadata_bytes_[object.tenant] += MetadataBytes(object);
-    }
+    ++counts_[object.tenant].objects;
+    counts_[object.tenant].metadata_bytes += MetadataBytes(object);
     EnterName(object);
     Publish(object);
     const ObjectId id = object.id;
@@ -203,9 +204,9 @@ bool ObjectBook::TryEnd(Object& object,
   has_ended_unready_[slot] = object.phase != ObjectPhase::kLive;
   // A slot whose generations are used up is never used again.
   if (generation + 1 < kMaxObjectGeneration) free_slots_.push_back(slot);
-  uint64_t& metadata = metadata_bytes_[object.tenant];
-  metadata -= MetadataBytes(object);
-  if (metadata == 0) metadata_bytes_.erase(object.tenant);
+  Count& count = counts_[object.tenant];
+  count.metadata_bytes -= MetadataBytes(object);
+  if (--count.objects == 0) counts_.erase(object.tenant);
   objects_.erase(object.id);
   return true;
 }
@@ -227,7 +228,7 @@ void ObjectBook::Publish(const Object& object) {
 }
 
 void ObjectBook::CheckInvariants() const {
-  std::map<TenantId, uint64_t> metadata;
+  std::map<TenantId, Count> counts;
   size_t named = 0;
   size_t expiring = 0;
   for (const auto& [id, object] : objects_) {
@@ -242,9 +243,8 @@ void ObjectBook::CheckInvariants() const {
       VRAMPOOL_CHECK(!object->name.empty());
       VRAMPOOL_CHECK(expiries_.contains({object->expires_at, id}));
     }
-    if (MetadataBytes(*object) > 0) {
-      metadata[object->tenant] += MetadataBytes(*object);
-    }
+    ++counts[object->tenant].objects;
+    counts[object->tenant].metadata_bytes += MetadataBytes(*object);
     for (const SessionId session : object->expecting) {
       VRAMPOOL_CHECK(object->phase == ObjectPhase::kPending);
       VRAMPOOL_CHECK(object->holds.contains(session));
@@ -252,10 +252,7 @@ void ObjectBook::CheckInvariants() const {
   }
   VRAMPOOL_CHECK(named == names_.size());
   VRAMPOOL_CHECK(expiring == expiries_.size());
-  for (const auto& [tenant, bytes] : metadata_bytes_) {
-    const auto found = metadata.find(tenant);
-    VRAMPOOL_CHECK(bytes == (found == metadata.end() ? 0 : found->second));
-  }
+  VRAMPOOL_CHECK(counts == counts_);
 }
 
 }  // namespace vrampool

@@ -10,7 +10,8 @@
 // Invariants (CheckInvariants() verifies them):
 //   O1  an object has a hold by call, or a name, or is watched
 //   O2  names are unique within a tenant
-//   O3  a tenant's metadata bytes are the sum over its objects
+//   O3  a tenant's objects are counted, and its metadata bytes are the sum over
+//       them
 //   O4  only a pending object is expected, and by sessions that hold it
 //   O5  an object with a name, and no other, is listed by when that expires, if
 //       it does
@@ -126,6 +127,14 @@ class ObjectBook {
   // knows any more, because another has ended in its slot since.
   bool HasEndedUnready(ObjectId id) const;
 
+  // What one tenant's objects come to.
+  struct Count {
+    uint64_t objects = 0;
+    uint64_t metadata_bytes = 0;
+    bool operator==(const Count&) const = default;
+  };
+  const std::map<TenantId, Count>& counts() const { return counts_; }
+
   const std::map<ObjectId, std::unique_ptr<Object>>& objects() const {
     return objects_;
   }
@@ -144,7 +153,7 @@ class ObjectBook {
   std::map<ObjectId, std::unique_ptr<Object>> objects_;
   std::map<std::pair<TenantId, std::string>, ObjectId> names_;
   std::set<std::pair<absl::Time, ObjectId>> expiries_;
-  std::map<TenantId, uint64_t> metadata_bytes_;
+  std::map<TenantId, Count> counts_;  // Of tenants that have any.
   std::vector<uint64_t>
       generations_;  // By slot: of its present or next object.
   std::vector<bool> has_ended_unready_;  // By slot: its last that has ended.

@@ -75,6 +75,7 @@ class Resolver {
     resolved.lends = quota.lends.value_or(false);
     resolved.unreclaimable_burst =
         quota.unreclaimable_burst.value_or(resolved.unreclaimable_burst);
+    resolved.evictable = quota.evict.value_or(resolved.evictable);
     if (resolved.priority < -kMaxPriority || resolved.priority > kMaxPriority) {
       Problem(path, "priority", resolved.priority, " is not between ",
               -kMaxPriority, " and ", kMaxPriority);
@@ -152,6 +153,10 @@ Quota Changed(const Quota& quota, const Quota& change) {
   take(changed.weight, change.weight);
   take(changed.lends, change.lends);
   take(changed.unreclaimable_burst, change.unreclaimable_burst);
+  take(changed.evict, change.evict);
+  take(changed.sessions, change.sessions);
+  take(changed.objects, change.objects);
+  take(changed.metadata, change.metadata);
   return changed;
 }
 

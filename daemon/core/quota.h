@@ -40,6 +40,14 @@ struct Quota {
   // May burst in memory that a busy process cannot give back (CUDA_IPC). Else
   // its parent's; the root's: no.
   std::optional<bool> unreclaimable_burst = {};
+  // Its sessions may be ended by force while it bursts, for those that have a
+  // right to the memory. Else its parent's; the root's: no.
+  std::optional<bool> evict = {};
+  // How many of these it may have, with all tenants below it. Else no more than
+  // Bounds say; not inherited, since each counts for all below.
+  std::optional<uint32_t> sessions = {};
+  std::optional<uint32_t> objects = {};
+  std::optional<Bytes> metadata = {};  // Of its objects.
   bool operator==(const Quota&) const = default;
 };
 
@@ -59,6 +67,7 @@ struct ResolvedQuota {
   uint32_t weight = 1;
   bool lends = false;
   bool unreclaimable_burst = false;
+  bool evictable = false;
 };
 
 // Why quotas do not fit together.

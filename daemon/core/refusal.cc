@@ -55,6 +55,7 @@ absl::StatusCode CodeOf(Reason reason) {
     case Reason::kLeaseUnknown:
     case Reason::kObjectUnknown:
     case Reason::kTenantUnknown:
+    case Reason::kReservationUnknown:
       return absl::StatusCode::kNotFound;
     case Reason::kNameTaken:
       return absl::StatusCode::kAlreadyExists;

@@ -41,6 +41,7 @@ enum class Reason : int {
   kLeaseUnknown = 40,
   kObjectUnknown = 41,
   kTenantUnknown = 42,
+  kReservationUnknown = 43,
   kNameTaken = 50,
   kObjectBroken = 60,
   kWaitedOut = 70,

@@ -28,6 +28,26 @@ struct LeaseRequest {
   bool operator==(const LeaseRequest&) const = default;
 };
 
+// Room that is held for a session.
+enum class ReservationId : uint64_t {};
+inline constexpr absl::Duration kLongestHold = absl::Hours(1);
+
+struct ReserveRequest {
+  Bytes size;
+  HandleKind kind = HandleKind::kNone;  // kNone: the default kind.
+  absl::Duration hold;
+};
+
+struct ReservationGrant {
+  ReservationId reservation{};
+  Bytes asked;
+  Bytes reserved;  // To whole granules; charged.
+  Bytes used;      // By the tenant, this included.
+  Bytes limit;     // The tenant's own.
+  Bytes guarantee;
+  absl::Time expires_at;
+};
+
 // A slab as its lessee or opener sees it.
 struct SlabGrant {
   SlabId id{};

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "daemon/core/quota.h"
@@ -41,6 +42,8 @@ struct CoreSettings {
   std::vector<TenantSetting> tenants;  // Fit together: see ResolveQuotas.
   Bytes default_limit;  // Of tenants that have no limit of their own.
   Bounds bounds;
+  // How long a request with a right to it waits before anybody is evicted.
+  absl::Duration reclaim_patience = absl::Seconds(5);
 };
 
 }  // namespace vrampool

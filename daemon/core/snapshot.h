@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "daemon/core/peer.h"
+#include "daemon/core/requests.h"
 
 namespace vrampool {
 
@@ -74,6 +75,7 @@ struct TenantView {
   int32_t priority = 0;
   uint32_t weight = 1;
   bool lends = false;
+  bool evictable = false;
 };
 
 struct SlabView {
@@ -101,6 +103,15 @@ struct WaitingView {
   absl::Time since;
 };
 
+struct ReservationView {
+  ReservationId id{};
+  SessionId session{};
+  std::string tenant;
+  Bytes left;  // Not leased yet.
+  HandleKind kind{};
+  absl::Time expires_at;
+};
+
 struct ObjectView {
   ObjectId id{};
   std::string name;
@@ -125,6 +136,7 @@ struct Counters {
   uint64_t refused_pool = 0;
   uint64_t sessions_attached = 0;
   uint64_t conservation_breaches = 0;
+  uint64_t evictions = 0;
   bool operator==(const Counters&) const = default;
 };
 
@@ -138,6 +150,7 @@ struct Snapshot {
   std::vector<TenantView> tenants;  // Parents before children.
   std::vector<SlabView> slabs;
   std::vector<ObjectView> objects;
+  std::vector<ReservationView> reservations;
   uint64_t waiting = 0;           // Requests without an answer.
   std::vector<WaitingView> line;  // Of these, in the order to be served.
   Counters counters;

@@ -263,6 +263,24 @@ absl::StatusOr<Budget> LoggedBroker::GetBudget(SessionId session) {
   return inner_.GetBudget(session);
 }
 
+absl::StatusOr<ReservationGrant> LoggedBroker::Reserve(
+    SessionId session, const ReserveRequest& request) {
+  absl::StatusOr<ReservationGrant> grant = inner_.Reserve(session, request);
+  if (grant.ok()) {
+    Log(LogLevel::kInfo, "room reserved",
+        {{"session", Raw(session)},
+         {"reservation", static_cast<uint64_t>(grant->reservation)},
+         {"size_bytes", grant->reserved.count()},
+         {"hold_ms", absl::ToInt64Milliseconds(request.hold)}});
+  }
+  return grant;
+}
+
+absl::Status LoggedBroker::ReleaseReservation(SessionId session,
+                                              ReservationId reservation) {
+  return inner_.ReleaseReservation(session, reservation);
+}
+
 Snapshot LoggedBroker::TakeSnapshot() { return inner_.TakeSnapshot(); }
 
 absl::Status LoggedBroker::SetQuota(std::string_view tenant,
@@ -275,6 +293,21 @@ absl::Status LoggedBroker::SetQuota(std::string_view tenant,
           .text = TextOf(change)});
   }
   return status;
+}
+
+std::vector<Eviction> LoggedBroker::Tick() {
+  std::vector<Eviction> evictions = inner_.Tick();
+  for (const Eviction& eviction : evictions) {
+    Log(LogLevel::kWarn, "session evicted",
+        {{"session", Raw(eviction.victim.id)},
+         {"tenant", std::string_view(eviction.victim.tenant)},
+         {"pid", eviction.victim.peer.pid},
+         {"charged_bytes", eviction.victim.charged.count()},
+         {"for_session", Raw(eviction.beneficiary)},
+         {"killed", eviction.is_killed ? "yes" : "no"},
+         {"why", std::string_view(eviction.why)}});
+  }
+  return evictions;
 }
 
 LeakAnswer LoggedBroker::FindLeaks(const LeakQuery& query) {

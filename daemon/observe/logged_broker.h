@@ -57,9 +57,14 @@ class LoggedBroker final : public Broker {
   absl::Status WaitForName(SessionId session, std::string_view name,
                            absl::Time deadline) override;
   absl::StatusOr<Budget> GetBudget(SessionId session) override;
+  absl::StatusOr<ReservationGrant> Reserve(
+      SessionId session, const ReserveRequest& request) override;
+  absl::Status ReleaseReservation(SessionId session,
+                                  ReservationId reservation) override;
 
   Snapshot TakeSnapshot() override;
   absl::Status SetQuota(std::string_view tenant, const Quota& change) override;
+  std::vector<Eviction> Tick() override;
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
   absl::StatusOr<Bytes> GhostBytes() override;

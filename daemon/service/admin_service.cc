@@ -156,6 +156,17 @@ grpc::Status AdminService::ListObjects(grpc::ServerContext* context,
   });
 }
 
+grpc::Status AdminService::ListReservations(
+    grpc::ServerContext* context, const v1::ListReservationsRequest*,
+    v1::ListReservationsResponse* response) {
+  return ServeAdmin(*context, [&](const PeerIdentity&) {
+    for (const ReservationView& view : broker_.TakeSnapshot().reservations) {
+      *response->add_reservations() = ToProto(view);
+    }
+    return absl::OkStatus();
+  });
+}
+
 grpc::Status AdminService::ListLeaks(grpc::ServerContext* context,
                                      const v1::ListLeaksRequest* request,
                                      v1::ListLeaksResponse* response) {

@@ -41,6 +41,9 @@ class AdminService final : public v1::Admin::Service {
   grpc::Status ListLeases(grpc::ServerContext* context,
                           const v1::ListLeasesRequest* request,
                           v1::ListLeasesResponse* response) override;
+  grpc::Status ListReservations(
+      grpc::ServerContext* context, const v1::ListReservationsRequest* request,
+      v1::ListReservationsResponse* response) override;
   grpc::Status ListObjects(grpc::ServerContext* context,
                            const v1::ListObjectsRequest* request,
                            v1::ListObjectsResponse* response) override;

@@ -155,6 +155,30 @@ grpc::Status BrokerService::Wait(grpc::ServerContext* context,
   });
 }
 
+grpc::Status BrokerService::Reserve(grpc::ServerContext* context,
+                                    const v1::ReserveRequest* request,
+                                    v1::ReserveResponse* response) {
+  return Serve(*context, [&](SessionId session) -> absl::Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(const vrampool::ReserveRequest reserve,
+                              FromProto(*request));
+    VRAMPOOL_ASSIGN_OR_RETURN(const ReservationGrant grant,
+                              broker_.Reserve(session, reserve));
+    *response = ToProto(grant, broker_.epoch());
+    response->set_hold_ms(request->hold_ms());
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status BrokerService::ReleaseReservation(
+    grpc::ServerContext* context, const v1::ReleaseReservationRequest* request,
+    v1::ReleaseReservationResponse*) {
+  return Serve(*context, [&](SessionId session) -> absl::Status {
+    VRAMPOOL_RETURN_IF_ERROR(CheckEpoch(request->epoch(), broker_.epoch()));
+    return broker_.ReleaseReservation(session,
+                                      ReservationId{request->reservation_id()});
+  });
+}
+
 grpc::Status BrokerService::Budget(grpc::ServerContext* context,
                                    const v1::BudgetRequest*,
                                    v1::BudgetResponse* response) {

@@ -49,6 +49,13 @@ class BrokerService final : public v1::Broker::Service {
   grpc::Status Wait(grpc::ServerContext* context,
                     const v1::WaitRequest* request,
                     v1::WaitResponse* response) override;
+  grpc::Status Reserve(grpc::ServerContext* context,
+                       const v1::ReserveRequest* request,
+                       v1::ReserveResponse* response) override;
+  grpc::Status ReleaseReservation(
+      grpc::ServerContext* context,
+      const v1::ReleaseReservationRequest* request,
+      v1::ReleaseReservationResponse* response) override;
   grpc::Status Budget(grpc::ServerContext* context,
                       const v1::BudgetRequest* request,
                       v1::BudgetResponse* response) override;

@@ -63,6 +63,15 @@ void FillSlab(const SlabGrant& grant, v1::Slab& slab) {
   slab.set_already_mapped(grant.is_mapped);
 }
 
+absl::StatusOr<HandleKind> KindOf(v1::HandleKind kind) {
+  if (!v1::HandleKind_IsValid(kind)) {
+    return Refuse(Reason::kKindNotOffered,
+                  absl::StrCat("handle kind ", static_cast<int>(kind),
+                               " is unknown here"));
+  }
+  return static_cast<HandleKind>(kind);
+}
+
 absl::Status CheckLayouts(const v1::ShareRequest& request) {
   if (request.layouts_size() == 0) return absl::OkStatus();
   if (request.layouts_size() != request.buffers_size()) {
@@ -89,16 +98,26 @@ absl::Status CheckEpoch(uint64_t epoch, Epoch current) {
                    ": it has restarted since; attach again"));
 }
 
+absl::StatusOr<ReserveRequest> FromProto(const v1::ReserveRequest& request) {
+  ReserveRequest reserve;
+  if (request.size_bytes() == 0) return Bad("size_bytes must be above 0");
+  reserve.size = Bytes(request.size_bytes());
+  VRAMPOOL_ASSIGN_OR_RETURN(reserve.kind, KindOf(request.kind()));
+  const uint64_t longest =
+      static_cast<uint64_t>(absl::ToInt64Milliseconds(kLongestHold));
+  if (request.hold_ms() == 0 || request.hold_ms() > longest) {
+    return Bad(absl::StrCat("hold_ms is ", request.hold_ms(), "; give 1 to ",
+                            longest, " (an hour)"));
+  }
+  reserve.hold = absl::Milliseconds(static_cast<int64_t>(request.hold_ms()));
+  return reserve;
+}
+
 absl::StatusOr<LeaseRequest> FromProto(const v1::LeaseRequest& request) {
   LeaseRequest lease;
   if (request.size_bytes() == 0) return Bad("size_bytes must be above 0");
   lease.size = Bytes(request.size_bytes());
-  if (!v1::HandleKind_IsValid(request.kind())) {
-    return Refuse(Reason::kKindNotOffered,
-                  absl::StrCat("handle kind ", static_cast<int>(request.kind()),
-                               " is unknown here"));
-  }
-  lease.kind = static_cast<HandleKind>(request.kind());
+  VRAMPOOL_ASSIGN_OR_RETURN(lease.kind, KindOf(request.kind()));
   VRAMPOOL_ASSIGN_OR_RETURN(
       lease.key, FixedBytes<16>("idempotency_key", request.idempotency_key()));
   return lease;
@@ -247,6 +266,20 @@ v1::OpenResponse ToProto(OpenGrant grant, Epoch epoch) {
   response.set_secret(TextOf(grant.secret));
   response.set_pending(grant.is_pending);
   response.set_sealed(grant.is_sealed);
+  return response;
+}
+
+v1::ReserveResponse ToProto(const ReservationGrant& grant, Epoch epoch) {
+  v1::ReserveResponse response;
+  response.set_epoch(static_cast<uint64_t>(epoch));
+  response.set_reservation_id(static_cast<uint64_t>(grant.reservation));
+  v1::Numbers& numbers = *response.mutable_numbers();
+  numbers.set_asked_bytes(grant.asked.count());
+  numbers.set_rounded_bytes(grant.reserved.count());
+  numbers.set_charged_bytes(grant.reserved.count());
+  numbers.set_used_bytes(grant.used.count());
+  numbers.set_limit_bytes(grant.limit.count());
+  numbers.set_guarantee_bytes(grant.guarantee.count());
   return response;
 }
 

@@ -40,6 +40,9 @@ v1::ShareResponse ToProto(const ShareGrant& grant, Epoch epoch);
 v1::OpenResponse ToProto(OpenGrant grant, Epoch epoch);
 v1::BudgetResponse ToProto(const Budget& budget);
 
+absl::StatusOr<ReserveRequest> FromProto(const v1::ReserveRequest& request);
+v1::ReserveResponse ToProto(const ReservationGrant& grant, Epoch epoch);
+
 }  // namespace vrampool
 
 #endif  // VRAMPOOL_DAEMON_SERVICE_TRANSLATE_H_

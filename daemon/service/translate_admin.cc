@@ -125,6 +125,7 @@ v1::TenantInfo ToProto(const TenantView& tenant) {
   info.set_priority(tenant.priority);
   info.set_weight(tenant.weight);
   info.set_lends_unused(tenant.lends);
+  info.set_evictable(tenant.evictable);
   return info;
 }
 
@@ -143,6 +144,7 @@ absl::StatusOr<Quota> FromProto(const v1::SetQuotaRequest& request) {
   if (request.has_unreclaimable_burst()) {
     change.unreclaimable_burst = request.unreclaimable_burst();
   }
+  if (request.has_evict()) change.evict = request.evict();
   if (change == Quota()) {
     return Refuse(Reason::kBadArgument,
                   "nothing to set: give a limit, a guarantee or another part "
@@ -190,6 +192,17 @@ v1::ObjectInfo ToProto(const ObjectView& object) {
     info.set_expires_unix_ns(ToUnixNs(object.expires_at));
   }
   *info.mutable_layouts() = DecodeLayouts(object.layout);
+  return info;
+}
+
+v1::ReservationInfo ToProto(const ReservationView& reservation) {
+  v1::ReservationInfo info;
+  info.set_reservation_id(static_cast<uint64_t>(reservation.id));
+  info.set_session_id(static_cast<uint64_t>(reservation.session));
+  info.set_tenant(reservation.tenant);
+  info.set_left_bytes(reservation.left.count());
+  info.set_kind(ToProto(reservation.kind));
+  info.set_expires_unix_ns(ToUnixNs(reservation.expires_at));
   return info;
 }
 

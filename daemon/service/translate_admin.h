@@ -29,6 +29,7 @@ v1::LeaseInfo ToProto(const SlabView& slab);
 absl::StatusOr<Quota> FromProto(const v1::SetQuotaRequest& request);
 
 v1::ObjectInfo ToProto(const ObjectView& object);
+v1::ReservationInfo ToProto(const ReservationView& reservation);
 v1::LeakReport ToProto(const LeakReport& report);
 v1::Event ToProto(const EventHub::Delivery& delivery);
 EventHub::Filter FromProto(const v1::WatchRequest& request);

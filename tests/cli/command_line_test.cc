@@ -44,7 +44,7 @@ TEST_F(CommandLineTest, BadValuesAreUsageErrorsThatSayWhatIsExpected) {
   ExpectUsageError({"leases", "--min-age", "old"}, "is no time such as");
   ExpectUsageError({"quota", "set", "root/a", "much"}, "is no size such as");
   ExpectUsageError({"quota", "set", "root/a", "-1"}, "-1");
-  ExpectUsageError({"quota", "set", "root/a"}, "limit is required");
+  ExpectUsageError({"quota", "set", "root/a"}, "part of the quota is required");
   ExpectUsageError({"quota", "get"}, "tenant is required");
   ExpectUsageError({"sessions", "--session", "x"}, "--session");
   ExpectUsageError({"leaks", "--max-blocks", "1001"}, "--max-blocks");

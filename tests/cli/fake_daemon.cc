@@ -63,6 +63,12 @@ class FakeAdmin final : public v1::Admin::Service {
     requests.leases = *request;
     return Answer(replies.leases, reply);
   }
+  grpc::Status ListReservations(grpc::ServerContext*,
+                                const v1::ListReservationsRequest*,
+                                v1::ListReservationsResponse* reply) override {
+    const MutexLock lock(FakeDaemonMutex());
+    return Answer(replies.reservations, reply);
+  }
   grpc::Status ListObjects(grpc::ServerContext*, const v1::ListObjectsRequest*,
                            v1::ListObjectsResponse* reply) override {
     const MutexLock lock(FakeDaemonMutex());

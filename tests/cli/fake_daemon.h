@@ -28,6 +28,7 @@ class FakeDaemon {
     v1::ListTenantsResponse tenants;
     v1::ListLeasesResponse leases;
     v1::ListObjectsResponse objects;
+    v1::ListReservationsResponse reservations;
     v1::ListLeaksResponse leaks;
     v1::FullSnapshot snapshot;
     std::vector<v1::Event> events;  // What Watch tells, and then ends.

@@ -169,6 +169,23 @@ TEST_F(ListingsTest, SessionsYoungerThanTheAgeAreLeftOut) {
   EXPECT_EQ(reply.sessions(0).session_id(), 1u);
 }
 
+TEST_F(ListingsTest, ReservationsTellHowLongTheyLast) {
+  v1::ReservationInfo* info = daemon_.replies().reservations.add_reservations();
+  info->set_reservation_id(3);
+  info->set_session_id(7);
+  info->set_tenant("root/a");
+  info->set_left_bytes(20ull << 30);
+  info->set_kind(v1::HANDLE_KIND_VMM_FD);
+  info->set_expires_unix_ns(Ago(-absl::Seconds(90)));
+  *daemon_.replies().reservations.add_reservations() = *info;
+  info->set_session_id(8);
+  const Outcome outcome = Run({"reservations", "--session", "8"});
+  EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
+  EXPECT_EQ(outcome.out,
+            "RESERVATION  SESSION  TENANT      LEFT  KIND    EXPIRES_IN\n"
+            "          3        8  root/a  20.0 GiB  VMM_FD       1m30s\n");
+}
+
 TEST_F(ListingsTest, TenantsAreATableOfOneSubtree) {
   const Outcome outcome = Run({"tenants", "--tenant", "root/a"});
   EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;

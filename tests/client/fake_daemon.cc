@@ -260,6 +260,25 @@ class FakeChannel final : public ControlChannel {
     reply.limit_bytes = daemon_.ledger_.limit_bytes;
     return {};
   }
+  CallOutcome Reserve(const ReserveCall& call, ReserveReply& reply) override {
+    const std::lock_guard living(life_->mu);
+    if (!life_->is_alive) return Away();
+    MutexLock lock(daemon_.mu_);
+    if (call.size_bytes > daemon_.ledger_.limit_bytes) {
+      return Refuse(CallCode::kResourceExhausted, CallReason::kQuotaExceeded,
+                    "too much");
+    }
+    reply.epoch = Epoch{daemon_.epoch_};
+    reply.reservation = 1;
+    return {};
+  }
+  CallOutcome ReleaseReservation(const ReserveReply& reservation) override {
+    const std::lock_guard living(life_->mu);
+    if (!life_->is_alive) return Away();
+    if (reservation.reservation == 1) return {};
+    return Refuse(CallCode::kNotFound, CallReason::kReservationUnknown,
+                  "no such reservation");
+  }
 
  private:
   FakeDaemon& daemon_;

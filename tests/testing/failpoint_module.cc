@@ -88,6 +88,15 @@ class FailpointChannel final : public ControlChannel {
   CallOutcome Budget(client::BudgetReply& reply) override {
     return At("Budget", [&] { return channel_->Budget(reply); });
   }
+  CallOutcome Reserve(const client::ReserveCall& call,
+                      client::ReserveReply& reply) override {
+    return At("Reserve", [&] { return channel_->Reserve(call, reply); });
+  }
+  CallOutcome ReleaseReservation(
+      const client::ReserveReply& reservation) override {
+    return At("ReleaseReservation",
+              [&] { return channel_->ReleaseReservation(reservation); });
+  }
 
  private:
   template <typename Call>

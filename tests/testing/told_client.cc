@@ -13,6 +13,8 @@
 //   open_name OBJECT PUBLIC WAIT_MS                    close OBJECT
 //   unlink PUBLIC                  trim                quiesce
 //   usage (live blocks, slabs, rpcs, attachments)      room BYTES WAIT_MS
+//   reserve BYTES HOLD_MS (tells its number)          unreserve NUMBER
+//   fits BYTES
 //   budget                         fork (what a forked child's allocation says)
 //   leave_child (the process of a forked child that stays)
 //
@@ -79,6 +81,9 @@ class ToldClient {
   std::string Room(Words& words);
   std::string Usage(Words&);
   std::string Budget(Words&);
+  std::string Reserve(Words& words);
+  std::string Unreserve(Words& words);
+  std::string Fits(Words& words);
   std::string Fork(Words&);
   static std::string LeaveChild();
 
@@ -101,6 +106,7 @@ class ToldClient {
   const std::unique_ptr<Gpu> gpu_;
   const std::unique_ptr<MemoryWork> work_;
   std::map<std::string, Memory> memory_;
+  std::map<std::uint64_t, vrampool_reservation> reservations_;
 };
 
 std::string ToldClient::Do(const std::string& command) {
@@ -130,6 +136,9 @@ std::string ToldClient::Do(const std::string& command) {
       {"release", [&](Words&) { return work_->Release(), "OK"; }},
       {"usage", [&](Words& words) { return Usage(words); }},
       {"budget", [&](Words& words) { return Budget(words); }},
+      {"reserve", [&](Words& words) { return Reserve(words); }},
+      {"unreserve", [&](Words& words) { return Unreserve(words); }},
+      {"fits", [&](Words& words) { return Fits(words); }},
       {"fork", [&](Words& words) { return Fork(words); }},
       {"leave_child", [&](Words&) { return LeaveChild(); }},
   };
@@ -278,6 +287,29 @@ std::string ToldClient::Budget(Words&) {
 }
 
 // The child ends without cleaning up what is its parent's.
+std::string ToldClient::Reserve(Words& words) {
+  std::size_t bytes = 0;
+  std::uint64_t hold_ms = 0;
+  words >> bytes >> hold_ms;
+  const auto reservation = client_.Reserve(bytes, hold_ms);
+  if (!reservation.ok()) return Told(reservation.status());
+  reservations_[reservation->id] = *reservation;
+  return "OK " + std::to_string(reservation->id);
+}
+
+std::string ToldClient::Unreserve(Words& words) {
+  std::uint64_t id = 0;
+  words >> id;
+  return Told(client_.Release(reservations_[id]));
+}
+
+std::string ToldClient::Fits(Words& words) {
+  std::size_t bytes = 0;
+  words >> bytes;
+  const auto fits = client_.Fits(bytes);
+  return fits.ok() ? (*fits ? "OK yes" : "OK no") : Told(fits.status());
+}
+
 std::string ToldClient::Fork(Words&) {
   const pid_t child = fork();
   if (child < 0) return "INTERNAL fork";

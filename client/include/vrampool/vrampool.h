@@ -297,14 +297,11 @@ typedef struct vrampool_budget {
   size_t struct_size;        /* Set by the caller: sizeof(vrampool_budget). */
   uint64_t used_bytes;       /* Charged to the tenant. */
   uint64_t limit_bytes;      /* The tightest limit on the way to the root. */
-  uint64_t available_bytes;  /* What the tenant could get now: what a framework
-                                should take for cudaMemGetInfo's `free`. */
+  uint64_t available_bytes;  /* What the tenant could get now. */
   uint64_t guarantee_bytes;  /* The tenant's guarantee. */
-  uint64_t guaranteed_bytes; /* Of available_bytes, whatever others do. The rest
-                                is burst: others may be faster. */
-  uint64_t total_bytes;      /* What the tenant could have in all if nobody else
-                                went beyond guarantees: for cudaMemGetInfo's
-                                `total`. */
+  uint64_t guaranteed_bytes; /* Of available_bytes, whatever others do. */
+  uint64_t total_bytes;      /* With available_bytes: `total` and `free` as of
+                                cudaMemGetInfo, guarantees of others left out. */
 } vrampool_budget;
 
 /* Asks the daemon (one RPC). UNAVAILABLE when it is away. */

@@ -28,6 +28,7 @@
 
 #include "vrampool/allocator.hpp"
 #include "vrampool/default_stream.hpp"
+#include "vrampool/reserve.h"
 #include "vrampool/vrampool.h"
 
 namespace vrampool {
@@ -274,6 +275,23 @@ class Client {
     const Status status(::vrampool_client_budget(client_, &budget));
     if (!status.ok()) return status;
     return budget;
+  }
+  Result<bool> Fits(std::size_t bytes) {
+    int fits = 0;
+    const Status status(::vrampool_fits(client_, bytes, &fits));
+    if (!status.ok()) return status;
+    return fits != 0;
+  }
+  Result<vrampool_reservation> Reserve(std::size_t bytes,
+                                       std::uint64_t hold_ms) {
+    vrampool_reservation reservation{};
+    const Status status(
+        ::vrampool_reserve(client_, bytes, hold_ms, &reservation));
+    if (!status.ok()) return status;
+    return reservation;
+  }
+  Status Release(const vrampool_reservation& reservation) {
+    return Status(::vrampool_reservation_release(client_, reservation));
   }
   Status WaitForRoom(std::size_t bytes, std::uint64_t wait_ms) {
     return Status(::vrampool_wait_for_room(client_, bytes, wait_ms));

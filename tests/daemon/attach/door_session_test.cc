@@ -114,6 +114,18 @@ TEST_F(DoorSessionTest, AClientThatDoesNotReadGetsABacklogAndBlocksNobody) {
   EXPECT_THAT(link->SendHandle(SlabId{1}, MiB(2), HostHandle()), IsOk());
 }
 
+TEST_F(DoorSessionTest, ALinkCanEndItsProcessByForce) {
+  ClientProcess process(AttachPath());
+  StartDoor();
+  ASSERT_TRUE(process.Attach());
+  const auto link = broker_.AwaitAttach(1).link;
+  EXPECT_TRUE(link->Kill());
+  EXPECT_TRUE(broker_.Await("closed 1"));
+  EXPECT_TRUE(broker_.Await("gone 1"));
+  process.Kill();  // Reaps it.
+  EXPECT_FALSE(link->Kill());
+}
+
 TEST_F(DoorSessionTest, AfterTheEndTheLinkSaysSo) {
   StartDoor();
   AttachClient client = Attach();
@@ -199,7 +211,8 @@ TEST_F(DoorSessionTest, DescriptorsThatNobodyAskedForCondemnAndDoNotLeak) {
   ASSERT_TRUE(broker_.Await("condemned 1"));
   EXPECT_NE(broker_.condemned_for().find("descriptors"), std::string::npos);
   HaltDoor();
-  EXPECT_EQ(OpenDescriptors(), before + 3);  // Both ends and a pidfd.
+  // Both ends, and a pidfd to watch and one to kill by.
+  EXPECT_EQ(OpenDescriptors(), before + 4);
 }
 
 TEST_F(DoorSessionTest, ACondemnedSessionIsNotReadButItsSocketStays) {

@@ -95,6 +95,14 @@ class FakeBroker final : public Broker {
   absl::Status SetQuota(std::string_view, const Quota&) override {
     return NotHere();
   }
+  std::vector<Eviction> Tick() override { return {}; }
+  absl::StatusOr<ReservationGrant> Reserve(SessionId,
+                                           const ReserveRequest&) override {
+    return NotHere();
+  }
+  absl::Status ReleaseReservation(SessionId, ReservationId) override {
+    return NotHere();
+  }
   LeakAnswer FindLeaks(const LeakQuery&) override { return {}; }
   LiveUse ReadLiveUse(SessionId) override { return {}; }
   void SampleUse() override {}

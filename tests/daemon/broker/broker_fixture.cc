@@ -78,6 +78,17 @@ void RecordingLink::SendFarewell(bool is_condemned, std::string_view text) {
   notes_.is_condemned |= is_condemned;
 }
 
+void RecordingLink::ForbidKill() {
+  MutexLock lock(mu_);
+  is_kill_forbidden_ = true;
+}
+
+bool RecordingLink::Kill() {
+  MutexLock lock(mu_);
+  notes_.farewells_before_kill = notes_.farewells.size();
+  return !is_kill_forbidden_;
+}
+
 ClientMapping::ClientMapping(const UniqueFd& fd, size_t bytes, bool is_writable)
     : data_(static_cast<std::byte*>(::mmap(
           nullptr, bytes, is_writable ? PROT_READ | PROT_WRITE : PROT_READ,
@@ -122,7 +133,9 @@ void BrokerTest::Start(const Bounds& bounds, Observer* observer) {
   options.settings.granule = MiB(2);
   options.settings.kinds = {HandleKind::kHostFd};
   options.settings.tenants = {
-      {.path = "root/small", .quota = {.limit = MiB(4)}}};
+      {.path = "root/small", .quota = {.limit = MiB(4)}},
+      {.path = "root/owner", .quota = {.guarantee = MiB(8), .lends = true}},
+      {.path = "root/burst", .quota = {.evict = true}}};
   options.settings.default_limit = kPool;
   options.settings.bounds = bounds;
   broker_.reset();

@@ -38,10 +38,12 @@ class RecordingLink final : public SessionLink {
     std::vector<ObjectId> known;  // Pending objects that are so no more.
     std::vector<std::string> farewells;
     bool is_condemned = false;
+    size_t farewells_before_kill = 0;
   };
 
   // The next sends of a handle are refused as a full socket does.
   void RefuseHandles(int count);
+  void ForbidKill();
   // The next handle waits in its send, then is refused.
   void HoldNextHandle();
   void AwaitHeldHandle();
@@ -55,6 +57,7 @@ class RecordingLink final : public SessionLink {
   void SendObjectEnded(ObjectId object) override;
   void SendObjectSettled(ObjectId object) override;
   void SendFarewell(bool is_condemned, std::string_view text) override;
+  bool Kill() override;
 
  private:
   enum class Hold { kNone, kNext, kHeld, kRefused };
@@ -63,6 +66,7 @@ class RecordingLink final : public SessionLink {
   CondVar changed_;
   Notes notes_ VRAMPOOL_GUARDED_BY(mu_);
   int refusals_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  bool is_kill_forbidden_ VRAMPOOL_GUARDED_BY(mu_) = false;
   Hold hold_ VRAMPOOL_GUARDED_BY(mu_) = Hold::kNone;
 };
 

@@ -146,15 +146,19 @@ TEST_F(ConfigTest, TenantsWithoutALimitGetTheDefault) {
 TEST_F(ConfigTest, AQuotaIsReadWhole) {
   const Config config = MustValidate(
       "tenants { path: \"root/a\" guarantee: \"64MiB\" limit: \"128MiB\"\n"
-      "  priority: -3 weight: 5 lend_unused: true unreclaimable_burst: false "
-      "}");
+      "  priority: -3 weight: 5 lend_unused: true unreclaimable_burst: false\n"
+      "  evict: true sessions: 3 objects: 0 metadata: \"1KiB\" }");
   EXPECT_EQ(config.core.tenants.at(0).quota,
             (Quota{.limit = MiB(128),
                    .guarantee = MiB(64),
                    .priority = -3,
                    .weight = 5,
                    .lends = true,
-                   .unreclaimable_burst = false}));
+                   .unreclaimable_burst = false,
+                   .evict = true,
+                   .sessions = 3,
+                   .objects = 0,
+                   .metadata = KiB(1)}));
 }
 
 TEST_F(ConfigTest, GuaranteesThatDoNotFitAreRefused) {

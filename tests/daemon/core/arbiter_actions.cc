@@ -7,6 +7,8 @@ namespace {
 
 Action ReadClientAction(uint8_t choice, ByteReader& in) {
   if (choice < 20) return AttachClient{in.Next(), in.Next()};
+  if (choice < 22) return ReserveRoom{in.Next(), in.Next(), in.Next()};
+  if (choice < 23) return ReleaseRoom{in.Next(), in.Next()};
   if (choice < 54) {
     return AskForLease{in.Next(), in.Next(), in.Next(), in.OneIn(2),
                        in.OneIn(8)};
@@ -31,10 +33,11 @@ Action ReadClientAction(uint8_t choice, ByteReader& in) {
 Action ReadOtherAction(uint8_t choice, ByteReader& in) {
   if (choice < 168) return WriteHold{in.Next(), in.Next()};
   if (choice < 173) return WipeHold{in.Next(), in.Next(), !in.OneIn(4)};
-  if (choice < 203) return DeviceMakes{in.Next(), in.Next()};
+  if (choice < 200) return DeviceMakes{in.Next(), in.Next()};
+  if (choice < 205) return TimePasses{in.Next()};
   if (choice < 231) return DeviceGivesUp{in.Next(), in.Next()};
   if (choice < 232) return RetryDevice{};
-  if (choice < 234) return TimePasses{in.Next()};
+  if (choice < 234) return NamesExpire{in.Next()};
   if (choice < 241) return SocketEnds{in.Next()};
   if (choice < 248) return ProcessEnds{in.Next()};
   if (choice < 250) return CondemnClient{in.Next()};

@@ -44,6 +44,12 @@ struct AskForLease {
   uint8_t session, size, kind;
   bool may_wait, repeats_key;
 };
+struct ReserveRoom {
+  uint8_t session, size, hold;
+};
+struct ReleaseRoom {
+  uint8_t session, which;
+};
 struct GiveUpWaiting {
   uint8_t ticket;
 };
@@ -77,7 +83,7 @@ struct CloseObject {
 struct UnlinkName {
   uint8_t session, name;
 };
-struct TimePasses {
+struct NamesExpire {
   uint8_t seconds;
 };
 struct WriteHold {
@@ -112,16 +118,20 @@ struct RestartDaemon {
 struct DeviceRoomChanges {
   uint8_t ceiling;
 };
+struct TimePasses {
+  uint8_t seconds;
+};
 struct LoseDevice {};
 struct StopDaemon {};
 
 using Action =
-    std::variant<AttachClient, AskForLease, GiveUpWaiting, GiveBack, UndoGrant,
-                 SayUnmapped, ShareBuffers, SayReady, OpenByToken, OpenByName,
-                 CloseObject, UnlinkName, TimePasses, WriteHold, WipeHold,
-                 DeviceMakes, DeviceGivesUp, RetryDevice, SocketEnds,
-                 ProcessEnds, CondemnClient, ChangeQuota, RestartDaemon,
-                 DeviceRoomChanges, LoseDevice, StopDaemon>;
+    std::variant<AttachClient, AskForLease, ReserveRoom, ReleaseRoom,
+                 GiveUpWaiting, GiveBack, UndoGrant, SayUnmapped, ShareBuffers,
+                 SayReady, OpenByToken, OpenByName, CloseObject, UnlinkName,
+                 NamesExpire, WriteHold, WipeHold, DeviceMakes, DeviceGivesUp, RetryDevice,
+                 SocketEnds, ProcessEnds, CondemnClient, ChangeQuota,
+                 RestartDaemon, DeviceRoomChanges, TimePasses, LoseDevice,
+                 StopDaemon>;
 
 // Nothing when there is no more.
 std::optional<Action> ReadAction(ByteReader& bytes);

@@ -317,6 +317,32 @@ void ArbiterTest::SetDeviceRoom(Bytes ceiling) {
   world_->Absorb(std::move(effects));
 }
 
+absl::StatusOr<ReservationGrant> ArbiterTest::TryReserve(SessionId session,
+                                                         Bytes size,
+                                                         absl::Duration hold) {
+  Effects effects;
+  const ReserveRequest request{
+      .size = size, .kind = HandleKind::kNone, .hold = hold};
+  auto grant = arbiter().Reserve(session, request, world_->now, effects);
+  world_->Absorb(std::move(effects));
+  return grant;
+}
+
+absl::Status ArbiterTest::Release(SessionId session,
+                                  ReservationId reservation) {
+  Effects effects;
+  absl::Status status =
+      arbiter().ReleaseReservation(session, reservation, world_->now, effects);
+  world_->Absorb(std::move(effects));
+  return status;
+}
+
+void ArbiterTest::Tick() {
+  Effects effects;
+  arbiter().Tick(world_->now, effects);
+  world_->Absorb(std::move(effects));
+}
+
 void ArbiterTest::LoseDevice() {
   Effects effects;
   arbiter().OnDeviceLost("it fell off the bus", effects);

@@ -88,6 +88,10 @@ class ArbiterTest : public ::testing::Test {
 
   void SetLimit(std::string_view tenant, Bytes limit);
   absl::Status TrySetQuota(std::string_view tenant, const Quota& change);
+  absl::StatusOr<ReservationGrant> TryReserve(SessionId session, Bytes size,
+                                              absl::Duration hold);
+  absl::Status Release(SessionId session, ReservationId reservation);
+  void Tick();
   void LoseDevice();
   // The device has room for so many bytes of slabs in all.
   void SetDeviceRoom(Bytes ceiling);

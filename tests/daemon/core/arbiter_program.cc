@@ -40,6 +40,9 @@ CoreSettings TightSettings(ByteReader& bytes) {
   settings.bounds.metadata_per_tenant = Bytes(600);
   settings.bounds.waiting = 5;
   settings.bounds.waiting_per_session = 3;
+  if (bytes.OneIn(2)) {
+    settings.tenants.push_back({.path = "root", .quota = {.evict = true}});
+  }
   if (bytes.OneIn(4)) settings.not_isolating = {HandleKind::kHostFd};
   return settings;
 }
@@ -58,6 +61,8 @@ void ArbiterProgram::Coverage::Add(const Coverage& other) {
   failed_destroys += other.failed_destroys;
   restarts += other.restarts;
   shortages += other.shortages;
+  evictions += other.evictions;
+  reservations += other.reservations;
   quotas += other.quotas;
   promises += other.promises;
 }
@@ -138,7 +143,7 @@ bool ArbiterProgram::IsPromised(SessionId session,
   const Snapshot now = arbiter().TakeSnapshot(world_->now);
   const std::optional<Bytes> size = CheckedRoundUp(request.size, kGranule);
   if (!size.has_value() || size->is_zero() || now.waiting > 0) return false;
-  if (!now.missing.is_zero()) return false;
+  if (!now.missing.is_zero() || !now.reservations.empty()) return false;
   if (now.pool.free + now.pool.of(SlabState::kClean) < *size) return false;
   for (const TenantView& tenant : now.tenants) {
     // What was lent, or limits below use, may have to be got back first.
@@ -271,8 +276,21 @@ void ArbiterProgram::Finish() {
     EndSocket(id);
     EndProcess(id);
   }
-  for (const SessionId id : order_) {
+  for (size_t i = 0; i < order_.size(); ++i) {
+    const SessionId id = order_[i];
     if (!clients_.at(id).is_witness) continue;
+    if (arbiter().ViewOf(id).state != SessionState::kLive) {
+      // It was evicted. Another one of its tenant unlinks the names, unless the
+      // daemon admits nobody any more: then they stay.
+      EndSocket(id);
+      EndProcess(id);
+      const std::string_view tenant = clients_.at(id).tenant;
+      const auto heir = arbiter().Attach({}, {}, tenant, world_->now);
+      if (!heir.ok()) return;
+      clients_[*heir] = {.id = *heir, .tenant = tenant, .is_witness = true};
+      order_.push_back(*heir);
+      continue;
+    }
     for (const ObjectView& object :
          arbiter().TakeSnapshot(world_->now).objects) {
       if (object.name.empty() || object.tenant != clients_.at(id).tenant) {

@@ -48,8 +48,10 @@ class ArbiterProgram {
     uint64_t failed_destroys = 0;
     uint64_t restarts = 0;
     uint64_t shortages = 0;  // The device had less than the pool.
-    uint64_t quotas = 0;     // Quotas that were changed.
-    uint64_t promises = 0;   // Requests that a guarantee had to serve at once.
+    uint64_t evictions = 0;
+    uint64_t reservations = 0;
+    uint64_t quotas = 0;    // Quotas that were changed.
+    uint64_t promises = 0;  // Requests that a guarantee had to serve at once.
     void Add(const Coverage& other);
   };
 
@@ -80,6 +82,8 @@ class ArbiterProgram {
 
   void Do(const AttachClient& action);
   void Do(const AskForLease& action);
+  void Do(const ReserveRoom& action);
+  void Do(const ReleaseRoom& action);
   void Do(const GiveUpWaiting& action);
   void Do(const GiveBack& action);
   void Do(const UndoGrant& action);
@@ -90,7 +94,7 @@ class ArbiterProgram {
   void Do(const OpenByName& action);
   void Do(const CloseObject& action);
   void Do(const UnlinkName& action);
-  void Do(const TimePasses& action);
+  void Do(const NamesExpire& action);
   void Do(const WriteHold& action);
   void Do(const WipeHold& action);
   void Do(const DeviceMakes& action);
@@ -102,6 +106,7 @@ class ArbiterProgram {
   void Do(const ChangeQuota& action);
   void Do(const RestartDaemon& action);
   void Do(const DeviceRoomChanges& action);
+  void Do(const TimePasses& action);
   void Do(const LoseDevice& action);
   void Do(const StopDaemon& action);
 

@@ -93,6 +93,35 @@ void ArbiterProgram::Do(const AskForLease& action) {
   Absorb(std::move(effects));
 }
 
+void ArbiterProgram::Do(const ReserveRoom& action) {
+  const SessionId session = PickSession(action.session);
+  const ReserveRequest request{.size = PickSize(action.size),
+                               .kind = HandleKind::kNone,
+                               .hold = absl::Seconds(action.hold % 32)};
+  Effects effects;
+  const auto grant = arbiter().Reserve(session, request, world_->now, effects);
+  VRAMPOOL_CHECK(IsOkOrRefused(grant));
+  if (grant.ok()) {
+    ++coverage_.reservations;
+    // What is reserved can be leased.
+    VRAMPOOL_CHECK(arbiter().Fits(session, request.size).ok() ||
+                   arbiter().ViewOf(session).leases >= 6);
+  }
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const ReleaseRoom& action) {
+  const auto all = arbiter().TakeSnapshot(world_->now).reservations;
+  if (all.empty()) return;
+  const ReservationView& view = all[action.which % all.size()];
+  const SessionId session =
+      action.session < 224 ? view.session : PickSession(action.session);
+  Effects effects;
+  VRAMPOOL_CHECK(IsOkOrRefused(
+      arbiter().ReleaseReservation(session, view.id, world_->now, effects)));
+  Absorb(std::move(effects));
+}
+
 void ArbiterProgram::Do(const GiveUpWaiting& action) {
   if (tickets_.empty()) return;
   auto at = tickets_.begin();
@@ -256,7 +285,7 @@ void ArbiterProgram::Do(const UnlinkName& action) {
   Absorb(std::move(effects));
 }
 
-void ArbiterProgram::Do(const TimePasses& action) {
+void ArbiterProgram::Do(const NamesExpire& action) {
   world_->now += absl::Seconds(action.seconds);
   Effects effects;
   const size_t before = CountNames();
@@ -377,6 +406,9 @@ void ArbiterProgram::Do(const ChangeQuota& action) {
     case 3:
       change.weight = 1u + action.value % 4u;
       break;
+    case 5:
+      change.evict = action.value % 4 != 0;
+      break;
     case 4:
       change.lends = action.value % 4 == 0;
       break;
@@ -417,6 +449,29 @@ void ArbiterProgram::Do(const DeviceRoomChanges& action) {
     ++coverage_.shortages;
   }
   Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const TimePasses& action) {
+  world_->now += absl::Seconds(action.seconds % 16);
+  Effects effects;
+  arbiter().Tick(world_->now, effects);
+  std::vector<SessionId> killed;
+  VRAMPOOL_CHECK(effects.evict.size() <= 1);
+  for (const Effects::Evict& evict : effects.evict) {
+    ++coverage_.evictions;
+    VRAMPOOL_CHECK(arbiter().ViewOf(evict.victim).state ==
+                   SessionState::kCondemned);
+    VRAMPOOL_CHECK(!evict.charged.is_zero());
+    // Where the kernel forbids it, it lives on.
+    if (action.seconds % 4 != 0 && !clients_.at(evict.victim).is_witness) {
+      killed.push_back(evict.victim);
+    }
+  }
+  Absorb(std::move(effects));
+  for (const SessionId victim : killed) {
+    EndSocket(victim);
+    EndProcess(victim);
+  }
 }
 
 void ArbiterProgram::Do(const LoseDevice&) {

@@ -48,6 +48,7 @@ void CoreWorld::Absorb(Effects effects) {
   }
   reclaims.insert(reclaims.end(), effects.reclaim.begin(),
                   effects.reclaim.end());
+  evicted.insert(evicted.end(), effects.evict.begin(), effects.evict.end());
   ended.insert(ended.end(), effects.ended.begin(), effects.ended.end());
   for (const Effects::Known& one : effects.known) {
     // Whoever is told finds it in the table.

@@ -87,6 +87,7 @@ class CoreWorld {
   std::map<SlabId, Bytes> on_device;          // Made and not gone.
   std::map<TicketId, absl::StatusOr<LeaseGrant>> settled;
   std::vector<Effects::Reclaim> reclaims;
+  std::vector<Effects::Evict> evicted;
   std::vector<Effects::Ended> ended;
   std::vector<std::pair<SessionId, ObjectId>> known;
   int objects_changes = 0;

@@ -459,28 +459,5 @@ TEST_F(BrokerServiceTest, WaitIsForASizeOrForAName) {
   EXPECT_EQ(name, "weights");
 }
 
-TEST_F(BrokerServiceTest, BudgetIsTranslated) {
-  broker_.on_get_budget = [](SessionId) {
-    return absl::StatusOr<Budget>(Budget{.tenant = "root/a",
-                                         .used = Bytes(1),
-                                         .limit = Bytes(2),
-                                         .guarantee = Bytes(4),
-                                         .available = Bytes(3),
-                                         .covered = Bytes(5),
-                                         .obtainable = Bytes(6)});
-  };
-  v1::BudgetResponse response;
-  ASSERT_TRUE(
-      user_.broker->Budget(WithToken().get(), v1::BudgetRequest(), &response)
-          .ok());
-  EXPECT_EQ(response.tenant(), "root/a");
-  EXPECT_EQ(response.used_bytes(), 1u);
-  EXPECT_EQ(response.limit_bytes(), 2u);
-  EXPECT_EQ(response.available_bytes(), 3u);
-  EXPECT_EQ(response.guarantee_bytes(), 4u);
-  EXPECT_EQ(response.guaranteed_bytes(), 5u);
-  EXPECT_EQ(response.total_bytes(), 6u);
-}
-
 }  // namespace
 }  // namespace vrampool::testing

@@ -116,6 +116,15 @@ class FakeBroker final : public Broker {
   absl::Status SetQuota(std::string_view tenant, const Quota& change) override {
     return on_set_quota(tenant, change);
   }
+  std::vector<Eviction> Tick() override { return {}; }
+  absl::StatusOr<ReservationGrant> Reserve(
+      SessionId session, const ReserveRequest& request) override {
+    return on_reserve(session, request);
+  }
+  absl::Status ReleaseReservation(SessionId session,
+                                  ReservationId reservation) override {
+    return on_release_reservation(session, reservation);
+  }
   LeakAnswer FindLeaks(const LeakQuery& query) override {
     const MutexLock lock(mu_);
     last_leak_query_ = query;
@@ -194,6 +203,9 @@ class FakeBroker final : public Broker {
       on_wait_for_name{order_};
   Answer<absl::StatusOr<Budget>(SessionId)> on_get_budget{order_};
   Answer<absl::Status(std::string_view, const Quota&)> on_set_quota{order_};
+  Answer<absl::StatusOr<ReservationGrant>(SessionId, const ReserveRequest&)>
+      on_reserve{order_};
+  Answer<absl::Status(SessionId, ReservationId)> on_release_reservation{order_};
 
  private:
   const DeviceInfo info_ = {.uuid = "host-test",

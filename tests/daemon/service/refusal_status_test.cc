@@ -54,6 +54,8 @@ std::string CoreName(Reason reason) {
       return "OBJECT_UNKNOWN";
     case Reason::kTenantUnknown:
       return "TENANT_UNKNOWN";
+    case Reason::kReservationUnknown:
+      return "RESERVATION_UNKNOWN";
     case Reason::kNameTaken:
       return "NAME_TAKEN";
     case Reason::kObjectBroken:

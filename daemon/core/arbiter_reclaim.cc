@@ -1,0 +1,111 @@
+// Getting memory back: by asking and, if the quotas say so, by force; see
+// arbiter.h.
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "daemon/core/arbiter.h"
+
+namespace vrampool {
+
+// Asks those for memory who could help: the tenants under the limit that is in
+// the way; or, when the pool is what lacks, those that burst.
+void Arbiter::AskForMemory(const Ticket& ticket, Effects& effects) {
+  const TenantId scope = StopOf(ticket.tenant, ticket.size).tenant;
+  for (auto& [id, session] : sessions_) {
+    if (session.state != SessionState::kLive || session.is_asked) continue;
+    if (id == ticket.session || session.leases.empty()) continue;
+    if (!ledger_.IsWithin(session.tenant, scope)) continue;
+    if (scope == Ledger::kRoot && ledger_.burst(session.tenant).is_zero()) {
+      continue;
+    }
+    session.is_asked = true;
+    effects.reclaim.push_back({id, ticket.size});
+  }
+}
+
+bool Arbiter::MayDisplace(const Ticket& ticket, const Stop& stop,
+                          const Session& session) const {
+  if (session.state != SessionState::kLive || session.id == ticket.session) {
+    return false;
+  }
+  if (session.leases.empty() && session.parked.empty()) return false;
+  const ResolvedQuota& quota = ledger_.resolved(session.tenant);
+  if (!quota.evictable || ledger_.burst(session.tenant).is_zero()) return false;
+  if (!ledger_.IsWithin(session.tenant, stop.tenant)) return false;
+  return ledger_.IsCovered(ticket.tenant, ticket.size) ||
+         quota.priority < ledger_.resolved(ticket.tenant).priority;
+}
+
+Arbiter::Session* Arbiter::FindVictim(const Ticket& ticket, const Stop& stop) {
+  Session* victim = nullptr;
+  Bytes obtainable;
+  // Lowest priority first, then who is most beyond its guarantee, then the
+  // youngest.
+  const auto rank = [this](const Session& session) {
+    return std::tuple(-ledger_.resolved(session.tenant).priority,
+                      ledger_.burst(session.tenant), session.id);
+  };
+  for (auto& [id, session] : sessions_) {
+    if (!MayDisplace(ticket, stop, session)) continue;
+    obtainable += ChargedTo(session);
+    if (victim == nullptr || rank(*victim) < rank(session)) victim = &session;
+  }
+  const Bytes available =
+      std::min(ledger_.available(ticket.tenant), RoomFor(ticket.tenant));
+  // Nobody dies for what would not be enough.
+  if (obtainable < SaturatingSub(ticket.size, available)) return nullptr;
+  return victim;
+}
+
+void Arbiter::Evict(Session& victim, const Ticket& ticket, absl::Time now,
+                    Effects& effects) {
+  victim.evicted_because = absl::StrCat(
+      "its tenant ", ledger_.path(victim.tenant), " uses ",
+      FormatBytes(ledger_.burst(victim.tenant)),
+      " beyond its guarantee, and session ",
+      static_cast<uint64_t>(ticket.session), " of tenant ",
+      ledger_.path(ticket.tenant), ", which has a right to ",
+      FormatBytes(ticket.size), ", waits for it since ",
+      absl::FormatDuration(absl::Trunc(now - ticket.since, absl::Seconds(1))));
+  victim.state = SessionState::kCondemned;
+  effects.evict.push_back({.victim = victim.id,
+                           .charged = ChargedTo(victim),
+                           .beneficiary = ticket.session,
+                           .why = victim.evicted_because});
+  last_evicted_ = victim.id;
+  evicted_at_ = now;
+  ++counters_.evictions;
+  DropTickets(victim, effects);
+  DropReservations(victim);
+}
+
+void Arbiter::Tick(absl::Time now, Effects& effects) {
+  if (ExpireReservations(now)) {
+    effects.room_changed = true;
+    Pump(now, effects);
+    Refill(now, effects);
+  }
+  if (is_stopping_ || !device_lost_.empty()) return;
+  // One at a time: what the last one had may be enough when it is back.
+  const bool is_under_way = sessions_.contains(last_evicted_) &&
+                            now < evicted_at_ + settings_.reclaim_patience;
+  if (is_under_way || turns_.waiting() == 0) return;
+  std::vector<Stop> limits;
+  std::vector<Stop> stops;
+  for (const Standing& standing : LineUp(limits)) {
+    const Ticket& ticket = tickets_.at(standing.place.arrival);
+    if (IsStopped(ticket.tenant, ticket.size, stops)) continue;
+    stops.push_back(standing.stop);
+    if (now < ticket.since + settings_.reclaim_patience) continue;
+    Session* const victim = FindVictim(ticket, standing.stop);
+    if (victim == nullptr) continue;
+    Evict(*victim, ticket, now, effects);
+    Pump(now, effects);
+    return;
+  }
+}
+
+}  // namespace vrampool
