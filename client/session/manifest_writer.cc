@@ -20,6 +20,13 @@ T& At(const SharedRegion& region, uint64_t offset) {
   return *reinterpret_cast<T*>(region.base() + offset);
 }
 
+// Room for so many in all. reserve() alone would move them each time.
+template <typename T>
+void MakeRoom(std::vector<T>& places, size_t count) {
+  if (places.capacity() < count)
+    places.reserve(std::max<size_t>(64, 2 * count));
+}
+
 Status CheckHeader(const shm::ManifestHeader& header, uint64_t size,
                    SessionId session, Epoch epoch) {
   if (header.magic != shm::kManifestMagic ||
@@ -127,7 +134,7 @@ Result<ManifestWriter::RecordIndex> ManifestWriter::Record(
                         "some, or have manifest_blocks raised");
     }
     // Erase() must not need memory: make room for the place now.
-    free_records_.reserve(records_used_ + 1);
+    MakeRoom(free_records_, records_used_ + 1);
     index = static_cast<RecordIndex>(records_used_++);
   } else {
     index = free_records_.back();
@@ -214,7 +221,7 @@ std::optional<ManifestWriter::HoldIndex> ManifestWriter::TakeHold() {
     return hold;
   }
   if (holds_used_ == shm::kHoldCapacity) return std::nullopt;
-  free_holds_.reserve(holds_used_ + 1);
+  MakeRoom(free_holds_, holds_used_ + 1);
   const HoldIndex hold = holds_used_++;
   ManifestSection section;
   header().hold_high_water.store(holds_used_, std::memory_order_release);

@@ -37,6 +37,19 @@ void FindBuildId(const char* notes, size_t size, shm::Module& module) {
   }
 }
 
+// Whether the loader has brought the part into memory: then it can be read.
+bool IsLoaded(const dl_phdr_info& info, const ElfW(Phdr) & part) {
+  for (int i = 0; i < info.dlpi_phnum; ++i) {
+    const ElfW(Phdr)& load = info.dlpi_phdr[i];
+    if (load.p_type == PT_LOAD && (load.p_flags & PF_R) != 0 &&
+        load.p_vaddr <= part.p_vaddr &&
+        part.p_vaddr + part.p_memsz <= load.p_vaddr + load.p_filesz) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // False: it has no code.
 bool Describe(const dl_phdr_info& info, shm::Module& module) {
   module.bias = info.dlpi_addr;
@@ -48,7 +61,7 @@ bool Describe(const dl_phdr_info& info, shm::Module& module) {
     if (part.p_type == PT_LOAD && (part.p_flags & PF_X) != 0) {
       module.begin = std::min(module.begin, at);
       module.end = std::max(module.end, at + part.p_memsz);
-    } else if (part.p_type == PT_NOTE) {
+    } else if (part.p_type == PT_NOTE && IsLoaded(info, part)) {
       FindBuildId(reinterpret_cast<const char*>(at), part.p_memsz, module);
     }
   }

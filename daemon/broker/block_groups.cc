@@ -15,6 +15,14 @@ void AddTo(BlockGroup& group, const BlockRecordView& block) {
 
 }  // namespace
 
+void AddTo(BlockGroup& sum, const BlockGroup& more) {
+  if (sum.blocks == 0 || more.oldest_unix_ns < sum.oldest_unix_ns) {
+    sum.oldest_unix_ns = more.oldest_unix_ns;
+  }
+  sum.blocks += more.blocks;
+  sum.bytes = SaturatingAdd(sum.bytes, more.bytes);
+}
+
 void BlockGroups::Add(const BlockRecordView& block, uint64_t call_site) {
   if (last_ < groups_.size() && groups_[last_].call_site == call_site &&
       groups_[last_].tag == block.tag) {

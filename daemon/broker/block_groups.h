@@ -40,6 +40,9 @@ struct BlockGroup {
   bool operator==(const BlockGroup&) const = default;
 };
 
+// Adds the one to the other's sums; the oldest block is that of both.
+void AddTo(BlockGroup& sum, const BlockGroup& more);
+
 class BlockGroups {
  public:
   explicit BlockGroups(size_t capacity) : capacity_(capacity) {}

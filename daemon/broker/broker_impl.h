@@ -139,7 +139,8 @@ class BrokerImpl final : public Broker, private HoldOracle {
   std::shared_ptr<Manifest> ManifestOf(SessionId session)
       VRAMPOOL_EXCLUDES(mu_);
   LeakReport MakeReport(const SessionView& session, const Manifest& manifest,
-                        absl::Time allocated_before, size_t max_blocks) const;
+                        absl::Time allocated_before, size_t max_blocks,
+                        size_t max_groups) const;
   void TakeSample() VRAMPOOL_EXCLUDES(mu_);
   void Tell(Event event);
   void Observe(Operation operation, absl::Duration took,

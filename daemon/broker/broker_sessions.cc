@@ -11,15 +11,23 @@ namespace vrampool {
 namespace {
 
 constexpr size_t kGroupsOfAReport = 1000;
+constexpr size_t kModulesOfAReport = 128;
+// Of one answer, whatever the query says and however many sessions there are:
+// each of them some 13 MiB.
+constexpr size_t kBlocksOfAnAnswer = 100000;
+constexpr size_t kGroupsOfAnAnswer = 100000;
 
-// Of `modules`, those that call sites of the report lie in; of several that
-// have been at one address, the last.
+// Of `modules`, those that call sites of the report lie in, those of the
+// largest groups first; of several that have been at one address, the last.
 std::vector<ModuleView> UsedModules(const LeakReport& report,
                                     std::vector<ModuleView> modules) {
   std::vector<bool> is_used(modules.size(), false);
+  size_t count = 0;
   const auto use = [&](uint64_t address) {
-    for (size_t i = modules.size(); address != 0 && i-- > 0;) {
+    if (address == 0 || count == kModulesOfAReport) return;
+    for (size_t i = modules.size(); i-- > 0;) {
       if (address < modules[i].begin || address >= modules[i].end) continue;
+      if (!is_used[i]) ++count;
       is_used[i] = true;
       return;
     }
@@ -31,6 +39,30 @@ std::vector<ModuleView> UsedModules(const LeakReport& report,
     if (is_used[i]) used.push_back(std::move(modules[i]));
   }
   return used;
+}
+
+// The report with at most so many blocks and groups. In the book it has more.
+LeakReport Shortened(const LeakReport& whole, size_t blocks, size_t groups) {
+  LeakReport report;
+  report.session = whole.session;
+  report.ended_at = whole.ended_at;
+  report.end_cause = whole.end_cause;
+  report.blocks_total = whole.blocks_total;
+  report.bytes_total = whole.bytes_total;
+  report.leased = whole.leased;
+  report.manifest_fault = whole.manifest_fault;
+  report.modules = whole.modules;
+  report.ungrouped = whole.ungrouped;
+  blocks = std::min(blocks, whole.blocks.size());
+  report.blocks.assign(whole.blocks.begin(),
+                       whole.blocks.begin() + static_cast<ptrdiff_t>(blocks));
+  groups = std::min(groups, whole.groups.size());
+  report.groups.assign(whole.groups.begin(),
+                       whole.groups.begin() + static_cast<ptrdiff_t>(groups));
+  for (size_t i = groups; i < whole.groups.size(); ++i) {
+    AddTo(report.ungrouped, whole.groups[i]);
+  }
+  return report;
 }
 
 }  // namespace
@@ -169,7 +201,7 @@ void BrokerImpl::HoldReleased(SessionId session, ObjectId object) {
 LeakReport BrokerImpl::MakeReport(const SessionView& session,
                                   const Manifest& manifest,
                                   absl::Time allocated_before,
-                                  size_t max_blocks) const {
+                                  size_t max_blocks, size_t max_groups) const {
   LeakReport report;
   report.session = session;
   report.leased = session.charged;
@@ -180,7 +212,7 @@ LeakReport BrokerImpl::MakeReport(const SessionView& session,
   };
   // A heap of the largest blocks so far, the smallest of them on top.
   std::vector<BlockRecordView>& largest = report.blocks;
-  BlockGroups groups(kGroupsOfAReport);
+  BlockGroups groups(std::min(max_groups, kGroupsOfAReport));
   const auto keep = [&](const BlockRecordView& block) {
     if (largest.size() == max_blocks) {
       if (max_blocks == 0 || block.size <= largest.front().size) return;
@@ -212,8 +244,8 @@ void BrokerImpl::WriteObituary(SessionView session,
                                std::shared_ptr<Manifest> manifest,
                                std::string cause) {
   constexpr size_t kBlocksKept = 1000;  // The most that a query may ask for.
-  LeakReport report =
-      MakeReport(session, *manifest, absl::InfiniteFuture(), kBlocksKept);
+  LeakReport report = MakeReport(session, *manifest, absl::InfiniteFuture(),
+                                 kBlocksKept, kGroupsOfAReport);
   // A lease without blocks is what a client keeps in reserve: one that says
   // goodbye may leave it to the end of its session.
   const bool is_closed = manifest->IsClosedInOrder();
@@ -242,28 +274,37 @@ LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
   };
   std::vector<Live> live;
   const absl::Time now = clock_.Now();
+  size_t blocks_left = kBlocksOfAnAnswer;
+  size_t groups_left = kGroupsOfAnAnswer;
+  const auto take = [&](LeakReport report) {
+    blocks_left -= report.blocks.size();
+    groups_left -= report.groups.size();
+    answer.reports.push_back(std::move(report));
+  };
   {
     MutexLock lock(mu_);
     leak_book_.Expire(now);
     answer.forgotten = leak_book_.forgotten();
     for (const LeakReport& report : leak_book_.reports()) {
-      answer.reports.push_back(report);
-      auto& blocks = answer.reports.back().blocks;
-      if (blocks.size() > query.max_blocks) blocks.resize(query.max_blocks);
+      take(Shortened(report, std::min(query.max_blocks, blocks_left),
+                     groups_left));
     }
     for (const auto& [id, companion] : companions_) {
       live.push_back(
           {arbiter_.ViewOf(id), companion.manifest, growth_book_.Of(id)});
     }
   }
+  std::sort(live.begin(), live.end(),
+            [](const Live& a, const Live& b) { return a.view.id < b.view.id; });
   for (auto& [view, manifest, growth] : live) {
     LeakReport report =
-        MakeReport(view, *manifest, now - query.min_age, query.max_blocks);
+        MakeReport(view, *manifest, now - query.min_age,
+                   std::min(query.max_blocks, blocks_left), groups_left);
     if (report.blocks_total == 0 && report.manifest_fault.empty()) continue;
     report.is_live = true;
     report.ended_at = absl::InfiniteFuture();
     report.growth = std::move(growth);
-    answer.reports.push_back(std::move(report));
+    take(std::move(report));
   }
   return answer;
 }

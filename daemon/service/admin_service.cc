@@ -20,10 +20,6 @@ constexpr uint32_t kDefaultBlocks = 20;
 constexpr uint32_t kMaxBlocks = 1000;
 constexpr uint32_t kDefaultSnapshotBlocks = 1000;
 constexpr uint32_t kMaxSnapshotBlocks = 100000;
-// Blocks in one reply, whatever max_blocks and the number of reports say: some
-// 8 MiB. Every report keeps its totals.
-constexpr size_t kMaxBlocksInAll = 100000;
-constexpr size_t kMaxGroupsInAll = 100000;
 // How often a watcher for whom nothing happens is looked after.
 constexpr absl::Duration kWatcherLook = absl::Seconds(1);
 
@@ -184,14 +180,8 @@ grpc::Status AdminService::ListLeaks(grpc::ServerContext* context,
 
 void AdminService::FillLeaks(const Snapshot& snapshot, const LeakQuery& query,
                              v1::ListLeaksResponse& response) {
-  LeakAnswer answer = broker_.FindLeaks(query);
-  size_t blocks_left = kMaxBlocksInAll;
-  size_t groups_left = kMaxGroupsInAll;
-  for (LeakReport& report : answer.reports) {
-    report.blocks.resize(std::min(report.blocks.size(), blocks_left));
-    blocks_left -= report.blocks.size();
-    BoundGroups(groups_left, report);
-    groups_left -= report.groups.size();
+  const LeakAnswer answer = broker_.FindLeaks(query);
+  for (const LeakReport& report : answer.reports) {
     *response.add_reports() = ToProto(report);
   }
   response.set_forgotten_reports(answer.forgotten);

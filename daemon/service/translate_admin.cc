@@ -320,19 +320,6 @@ void FillLingering(const Snapshot& snapshot, v1::ListLeaksResponse& response) {
   }
 }
 
-void BoundGroups(size_t most, LeakReport& report) {
-  while (report.groups.size() > most) {
-    const BlockGroup& last = report.groups.back();
-    BlockGroup& rest = report.ungrouped;
-    rest.oldest_unix_ns =
-        rest.blocks == 0 ? last.oldest_unix_ns
-                         : std::min(rest.oldest_unix_ns, last.oldest_unix_ns);
-    rest.blocks += last.blocks;
-    rest.bytes = SaturatingAdd(rest.bytes, last.bytes);
-    report.groups.pop_back();
-  }
-}
-
 void FillMissing(v1::FullSnapshot& snapshot) {
   for (const v1::LeakReport& report : snapshot.leaks().reports()) {
     const uint64_t session = report.session().session_id();

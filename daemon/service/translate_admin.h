@@ -42,8 +42,6 @@ bool IsWithin(std::string_view path, std::string_view tenant);
 // The slabs that linger (also those that are to be destroyed but must wait for
 // their holders), each with the sessions that may still map it.
 void FillLingering(const Snapshot& snapshot, v1::ListLeaksResponse& response);
-// Keeps the first `most` of the report's groups; the others join its rest.
-void BoundGroups(size_t most, LeakReport& report);
 // Says what the lists of blocks leave out.
 void FillMissing(v1::FullSnapshot& snapshot);
 // The processes on the device that have no session.

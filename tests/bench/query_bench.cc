@@ -47,11 +47,19 @@ std::string SocketPath(const std::string& directory) {
   return "";
 }
 
+// gRPC's own bound on a reply is less than the blocks of many sessions take.
+grpc::ChannelArguments LargeReplies() {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  return arguments;
+}
+
 class Admin {
  public:
   explicit Admin(const std::string& directory)
-      : stub_(grpc::CreateChannel("unix:" + SocketPath(directory),
-                                  grpc::InsecureChannelCredentials())) {}
+      : stub_(grpc::CreateCustomChannel("unix:" + SocketPath(directory),
+                                        grpc::InsecureChannelCredentials(),
+                                        LargeReplies())) {}
 
   // One call with an empty request; the reply's bytes.
   grpc::Status Ask(const std::string& method, std::string* reply) {
@@ -138,6 +146,34 @@ void QuerySessions(benchmark::State& state) {
   }
 }
 BENCHMARK(QuerySessions)
+    ->Arg(1)
+    ->Arg(100)
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
+
+// All manifests are read for these, whole.
+void QueryBlocks(benchmark::State& state, const char* method) {
+  const auto daemon = StartDaemon(state);
+  if (daemon == nullptr) return;
+  std::vector<Client> clients;
+  if (!Populate(state, daemon->directory(), &clients)) return;
+  Admin admin(daemon->directory());
+  std::string reply;
+  for (auto _ : state) {
+    const grpc::Status status = admin.Ask(method, &reply);
+    if (!status.ok()) {
+      return state.SkipWithError(status.error_message().c_str());
+    }
+  }
+  state.counters["blocks"] =
+      static_cast<double>(state.range(0)) * kBlocksOfEach;
+}
+BENCHMARK_CAPTURE(QueryBlocks, leaks, "ListLeaks")
+    ->Arg(1)
+    ->Arg(100)
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(QueryBlocks, snapshot, "TakeSnapshot")
     ->Arg(1)
     ->Arg(100)
     ->UseRealTime()

@@ -57,6 +57,10 @@ def figures():
     for count in (1, 100):
         yield f"status, {count} sessions", f"QueryStatus/{count}", *rpc, "10 ms"
         yield f"list {count} sessions", f"QuerySessions/{count}", *rpc, "10 ms"
+        yield (f"leaks of {count},000 blocks", f"QueryBlocks/leaks/{count}",
+               *rpc, "")
+        yield (f"snapshot of {count},000 blocks",
+               f"QueryBlocks/snapshot/{count}", *rpc, "")
     for size in (256, 4096, 65536, 1 << 20, 16 << 20):
         what, name = f"allocate + free {size} B", f"AllocateWarm/{size}"
         yield what, name, "malloc + free", [f"MallocFree/{size}"], "30 ns"

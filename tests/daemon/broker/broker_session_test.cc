@@ -80,6 +80,39 @@ TEST_F(SessionTest, ALiveSessionsBlocksAreReportedTheLargestFirst) {
   EXPECT_EQ(report.groups.front().bytes, Bytes(600));
 }
 
+TEST_F(SessionTest, AnAnswersBlocksAndGroupsAreBoundedInAllTheDeadFirst) {
+  // Two sessions, each with more than half of what an answer may hold.
+  constexpr uint64_t kBlocks = 60'000;
+  const auto fill = [](const TestClient& client) {
+    auto* const records =
+        client.manifest->at<shm::BlockRecord>(client.header()->records_offset);
+    for (uint64_t i = 0; i < kBlocks; ++i) {
+      records[i].call_site = i;
+      client.WriteBlock(i, 1, 100);
+    }
+  };
+  const TestClient dead = Attach();
+  fill(dead);
+  End(dead);
+  AwaitReports(1);
+  const TestClient one = Attach();
+  const TestClient two = Attach();
+  fill(one);
+  fill(two);
+  const LeakAnswer answer = broker_->FindLeaks(
+      {.min_age = absl::ZeroDuration(), .max_blocks = 100'000});
+  ASSERT_EQ(answer.reports.size(), 3u);
+  EXPECT_EQ(answer.reports[0].blocks.size(), 1000u);
+  EXPECT_EQ(answer.reports[1].session.id, one.id);
+  EXPECT_EQ(answer.reports[1].blocks.size(), kBlocks);
+  EXPECT_EQ(answer.reports[2].blocks.size(), 100'000 - 1000 - kBlocks);
+  for (const LeakReport& report : answer.reports) {
+    EXPECT_EQ(report.blocks_total, kBlocks);
+    EXPECT_EQ(report.groups.size(), 1000u);
+    EXPECT_EQ(report.ungrouped.blocks, kBlocks - 1000);
+  }
+}
+
 TEST_F(SessionTest, AReportHasTheModulesThatItsCallSitesLieIn) {
   const TestClient client = Attach();
   auto* const modules =

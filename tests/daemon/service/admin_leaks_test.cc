@@ -135,23 +135,6 @@ TEST_F(AdminLeaksTest, LeakQueryIsBoundedAndDefaulted) {
   EXPECT_EQ(broker_.last_leak_query().min_age, absl::ZeroDuration());
 }
 
-TEST_F(AdminLeaksTest, GroupsBeyondTheBoundJoinTheRest) {
-  std::vector<LeakReport> reports(101, MakeReport(0));
-  for (LeakReport& report : reports) {
-    report.groups.assign(1000, {"b", 6, 1, Bytes(10), 3});
-  }
-  broker_.SetLeaks({.reports = reports});
-  v1::ListLeaksResponse response;
-  ASSERT_TRUE(
-      admin_.admin->ListLeaks(WithoutToken().get(), {}, &response).ok());
-  EXPECT_EQ(response.reports(99).groups_size(), 1000);
-  EXPECT_EQ(response.reports(100).groups_size(), 0);
-  EXPECT_EQ(response.reports(100).ungrouped().blocks(), 1002u);
-  EXPECT_EQ(response.reports(100).ungrouped().bytes(),
-            MiB(1).count() + 10'000u);
-  EXPECT_EQ(response.reports(100).ungrouped().oldest_unix_ns(), 3);
-}
-
 TEST_F(AdminLeaksTest, ASnapshotHasEverythingAndSaysWhatItLacks) {
   broker_.SetLeaks({.reports = {MakeReport(3)}, .forgotten = 8});
   v1::TakeSnapshotRequest request;
