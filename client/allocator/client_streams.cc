@@ -206,8 +206,9 @@ bool Client::Settle() {
   {
     MutexLock lock(mu_);
     while (!ended_captures_.empty()) {
-      (void)slabs_.Settling([&](OrderedBlocks& ordered) {
-        return ordered.ForgetCapture(ended_captures_.back());
+      const CaptureId ended = ended_captures_.back();
+      (void)slabs_.Settling([ended](OrderedBlocks& ordered) {
+        return ordered.ForgetCapture(ended);
       });
       ended_captures_.pop_back();
       --living_captures_;
