@@ -202,6 +202,7 @@ void BlockAllocator::PutBack(Block* block, const std::vector<Part>& parts,
 
 void BlockAllocator::Free(Block* block, Owner owner, uint64_t number) {
   VRAMPOOL_CHECK(!block->is_free() && table_->Find(block->address) == block);
+  PrepareFree(owner);
   table_->Remove(block->address);
   --block->span->blocks;
   block->SetPhase(BlockPhase::kFree);

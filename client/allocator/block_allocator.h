@@ -69,7 +69,7 @@ class BlockAllocator {
   // Beyond any address space: larger requests fail without a look.
   static constexpr uint64_t kMaxBytes = uint64_t{1} << 47;
 
-  // What throws std::bad_alloc has then changed nothing, but for Free().
+  // What throws std::bad_alloc has then changed nothing.
 
   // Adds a slab, wholly free. REQUIRES: a new key; base and size multiples of
   // kQuantum, size > 0; no overlap with another slab.

@@ -1,7 +1,7 @@
 // block_table.h - from an address to the block that begins there, without a
 // lock.
 //
-// A tree of three levels over 47 bits of address. A leaf covers 2 MiB and costs
+// A tree of three levels over 48 bits of address. A leaf covers 2 MiB and costs
 // only the pages that are touched. Nothing in it is given back before its own
 // end: a leaf that becomes empty is used again for another range, so a reader
 // finds what is there now, or null, and never memory that has gone.
@@ -24,8 +24,9 @@ namespace vrampool::client {
 
 class BlockTable {
  public:
-  // Addresses below this can be entered: user space on x86-64 and arm64.
-  static constexpr uint64_t kEnd = uint64_t{1} << 47;
+  // Addresses below this can be entered: user space on x86-64 (47 bits) and
+  // arm64, as long as nobody asks the kernel for more.
+  static constexpr uint64_t kEnd = uint64_t{1} << 48;
   static constexpr uint64_t kQuantum = 256;
 
   BlockTable();
@@ -57,6 +58,7 @@ class BlockTable {
  private:
   static constexpr int kBits = 13;  // Of each level.
   static constexpr size_t kWidth = size_t{1} << kBits;
+  static constexpr size_t kRootWidth = 2 * kWidth;
   static constexpr size_t kLeavesAtOnce = 64;
 
   using Leaf = std::array<std::atomic<Block*>, kWidth>;
@@ -66,7 +68,7 @@ class BlockTable {
   };
 
   static size_t RootIndex(uint64_t address) {
-    return (address >> (8 + 2 * kBits)) & (kWidth - 1);
+    return (address >> (8 + 2 * kBits)) & (kRootWidth - 1);
   }
   static size_t BranchIndex(uint64_t address) {
     return (address >> (8 + kBits)) & (kWidth - 1);
@@ -77,7 +79,7 @@ class BlockTable {
 
   Leaf* TakeLeaf();
 
-  std::array<std::atomic<Branch*>, kWidth> root_{};
+  std::array<std::atomic<Branch*>, kRootWidth> root_{};
   std::vector<std::unique_ptr<Branch>> branches_;
   std::vector<void*> mappings_;      // Of kLeavesAtOnce leaves each.
   std::vector<Leaf*> spare_leaves_;  // All null.

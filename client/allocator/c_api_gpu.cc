@@ -13,6 +13,22 @@ using vrampool::client::DeviceClient;
 using vrampool::client::Guarded;
 using vrampool::client::Status;
 
+namespace {
+
+void* AllocateForTorch(size_t bytes, int device, cudaStream_t stream,
+                       const void* caller) {
+  if (bytes == 0) {
+    vrampool::client::ReportOk();
+    return nullptr;
+  }
+  vrampool::client::BlockRequest request =
+      vrampool::client::RequestOf(bytes, stream, caller);
+  request.is_careful = true;  // PyTorch announces no captures.
+  return vrampool::client::AllocateFrom(DeviceClient(device), request);
+}
+
+}  // namespace
+
 extern "C" {
 
 vrampool_status vrampool_capture_begin(vrampool_client* client,
@@ -32,21 +48,15 @@ vrampool_status vrampool_capture_end(vrampool_client* client,
 }
 
 void* vrampool_torch_malloc(size_t bytes, int device, cudaStream_t stream) {
-  if (bytes == 0) {
-    vrampool::client::ReportOk();
-    return nullptr;
-  }
-  vrampool::client::BlockRequest request =
-      vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0));
-  request.is_careful = true;  // PyTorch announces no captures.
-  return vrampool::client::AllocateFrom(DeviceClient(device), request);
+  return AllocateForTorch(bytes, device, stream, __builtin_return_address(0));
 }
 
 // The one exception that leaves the library: its caller, which is C++, knows no
 // other way to hear of a failure.
 void* vrampool_torch_malloc_or_throw(size_t bytes, int device,
                                      cudaStream_t stream) {
-  void* const p = vrampool_torch_malloc(bytes, device, stream);
+  void* const p =
+      AllocateForTorch(bytes, device, stream, __builtin_return_address(0));
   if (p == nullptr && bytes > 0) throw std::bad_alloc();
   return p;
 }

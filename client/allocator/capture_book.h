@@ -8,6 +8,8 @@
 //
 // Memory that several captures used is kept until the last of them has ended.
 //
+// What throws std::bad_alloc has changed nothing.
+//
 // Threads: not thread-safe; the client's lock guards it.
 
 #ifndef VRAMPOOL_CLIENT_ALLOCATOR_CAPTURE_BOOK_H_
@@ -16,9 +18,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <new>
 #include <set>
 #include <utility>
-#include <vector>
 
 #include "client/allocator/block_allocator.h"
 
@@ -43,8 +45,13 @@ class CaptureBook {
   CaptureId Begin(StreamKey stream) {
     if (active_.count(stream) != 0) return kNoCapture;
     const CaptureId capture = NewId();
-    active_[stream] = capture;
     living_.insert(capture);
+    try {
+      active_[stream] = capture;
+    } catch (const std::bad_alloc&) {
+      living_.erase(capture);
+      throw;
+    }
     return capture;
   }
 
@@ -65,6 +72,7 @@ class CaptureBook {
     return use.is_capturing ? kUnannouncedCapture : kNoCapture;
   }
 
+  bool IsActive(StreamKey stream) const { return active_.count(stream) != 0; }
   bool is_any_active() const { return !active_.empty(); }
 
   bool IsLiving(CaptureId capture) const {
@@ -77,26 +85,28 @@ class CaptureBook {
     if (a == kUnannouncedCapture || b == kUnannouncedCapture) {
       return kUnannouncedCapture;
     }
-    const auto [known, is_new] = joint_.try_emplace(std::minmax(a, b));
-    if (is_new) {
-      known->second = NewId();
-      living_.insert(known->second);
+    const auto known = joint_.find(std::minmax(a, b));
+    if (known != joint_.end()) return known->second;
+    const CaptureId joint = NewId();
+    living_.insert(joint);
+    try {
+      joint_.emplace(std::minmax(a, b), joint);
+    } catch (const std::bad_alloc&) {
+      living_.erase(joint);
+      throw;
     }
-    return known->second;
+    return joint;
   }
 
-  // The capture lives no longer: it and those of Both() that end with it.
-  std::vector<CaptureId> Forget(CaptureId capture) {
+  // The capture lives no longer, and with it those of Both() that end now.
+  void Forget(CaptureId capture) {
     living_.erase(capture);
-    std::vector<CaptureId> ended = {capture};
     std::erase_if(joint_, [&](const auto& entry) {
       const auto [pair, joint] = entry;
       if (IsLiving(pair.first) || IsLiving(pair.second)) return false;
       living_.erase(joint);
-      ended.push_back(joint);
       return true;
     });
-    return ended;
   }
 
  private:

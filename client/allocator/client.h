@@ -435,6 +435,8 @@ class Client final : private LinkEvents {
   std::vector<Unreturned> unreturned_ VRAMPOOL_GUARDED_BY(mu_);
   // Captures whose graphs have ended and that still keep memory.
   std::vector<CaptureId> ended_captures_ VRAMPOOL_GUARDED_BY(mu_);
+  // Announced, and not among those yet, or among them.
+  uint64_t living_captures_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   TimePoint settled_at_ VRAMPOOL_GUARDED_BY(mu_);  // Settle() ran last.
   // A lease whose reply was lost: asked for again with the same key.
   struct LostLease {

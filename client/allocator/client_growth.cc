@@ -37,6 +37,14 @@ Status NoSuchSize(const BlockRequest& request) {
               "; look for a negative number or a wrong unit"};
 }
 
+Status SpoiltCapture() {
+  return {VRAMPOOL_INVALID_ARGUMENT,
+          "the stream's capture is invalid: it was not announced when vrampool "
+          "was called on it, or something else spoilt it; end it, and call "
+          "vrampool_capture_begin before the next one, or set the option "
+          "detect_captures (VRAMPOOL_DETECT_CAPTURES=1)"};
+}
+
 uint64_t MsUntil(steady_clock::time_point deadline) {
   const auto left = duration_cast<milliseconds>(deadline - steady_clock::now());
   return static_cast<uint64_t>(std::max<int64_t>(left.count(), 0));
@@ -84,6 +92,7 @@ Result<void*> Client::AllocateSlowly(BlockRequest request) {
   VRAMPOOL_ASSIGN_OR_RETURN(
       request.use,
       Identify(request.stream, request.is_careful, request.asked_key));
+  if (request.use.is_spoilt) return SpoiltCapture();
   Result<void*> p = AllocateOrGrow(request);
   if (p.ok()) {
     RecordIfDue(request.use, request.stream);

@@ -244,11 +244,12 @@ void Client::Install(SessionPtr session) {
 // its bytes, here and elsewhere: what is retired is never cut again, and only
 // unmapped here.
 void Client::EndProduced(LinkSerial session) {
-  std::erase_if(produced_, [&](const auto& entry) {
-    if (entry.first.first != session) return false;
-    for (Block* const block : entry.second) slabs_.RemoveObject(block);
-    return true;
-  });
+  for (auto next = produced_.begin(); next != produced_.end();) {
+    const auto one = next++;
+    if (one->first.first != session) continue;
+    for (Block* const block : one->second) slabs_.RemoveObject(block);
+    produced_.erase(one);
+  }
 }
 
 // After a call failed as if the daemon were gone: its link will say so in a

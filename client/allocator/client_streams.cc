@@ -288,9 +288,12 @@ bool Client::Settle() {
   {
     MutexLock lock(mu_);
     while (!ended_captures_.empty()) {
-      slabs_.NoteSettled(
-          slabs_.ordered().ForgetCapture(ended_captures_.back()));
+      const CaptureId ended = ended_captures_.back();
+      (void)slabs_.Settling([ended](OrderedBlocks& ordered) {
+        return ordered.ForgetCapture(ended);
+      });
       ended_captures_.pop_back();
+      --living_captures_;
       has_changed = true;
     }
     questions = slabs_.ordered().Ask();
@@ -304,11 +307,11 @@ bool Client::Settle() {
     if (!question.is_done) late = question.stream;
   }
   MutexLock lock(mu_);
-  const std::vector<SlabKey> settled = slabs_.ordered().Answer(questions);
-  slabs_.NoteSettled(settled);
+  const bool has_settled = slabs_.Settling(
+      [&](OrderedBlocks& ordered) { return ordered.Answer(questions); });
   const bool has_freed = slabs_.ReleaseReady();
   NoteIdle();
-  return has_changed || has_freed || !settled.empty();
+  return has_changed || has_freed || has_settled;
 }
 
 Result<Block*> Client::CutAcross(const BlockRequest& request) {
@@ -358,7 +361,8 @@ Status Client::AwaitGpu() {
   VRAMPOOL_RETURN_IF_ERROR(events_->Synchronize());
   {
     MutexLock lock(mu_);
-    slabs_.NoteSettled(slabs_.ordered().NoteAllDone(last));
+    (void)slabs_.Settling(
+        [&](OrderedBlocks& ordered) { return ordered.NoteAllDone(last); });
     (void)slabs_.ReleaseReady();
   }
   (void)Settle();
@@ -369,14 +373,26 @@ Status Client::BeginCapture(cudaStream_t stream) {
   if (events_ == nullptr) return {};
   VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use, events_->Announce(stream));
   MutexLock lock(mu_);
-  if (slabs_.ordered().BeginCapture(use.key) != kNoCapture) {
-    is_slow_.store(true, std::memory_order_release);
-    CloseCaches();
-    return {};
+  if (slabs_.ordered().IsCapturing(use.key)) {
+    return {VRAMPOOL_INVALID_ARGUMENT,
+            "the stream's capture was announced before and has not been ended; "
+            "call vrampool_capture_end first"};
   }
-  return {VRAMPOOL_INVALID_ARGUMENT,
-          "the stream's capture was announced before and has not been ended; "
-          "call vrampool_capture_end first"};
+  bool is_closed = false;
+  try {
+    // For OnGraphEnded(), which may not want memory.
+    ended_captures_.reserve(living_captures_ + 1);
+    CloseCaches();
+    is_closed = true;
+    (void)slabs_.ordered().BeginCapture(use.key);
+  } catch (const std::bad_alloc&) {
+    if (is_closed) caches_.Reopen();
+    events_->Withdraw(stream);
+    throw;
+  }
+  ++living_captures_;
+  is_slow_.store(true, std::memory_order_release);
+  return {};
 }
 
 Status Client::EndCapture(cudaStream_t stream, cuda::Graph graph) {
@@ -387,17 +403,19 @@ Status Client::EndCapture(cudaStream_t stream, cuda::Graph graph) {
             "the stream still captures; end the capture and then say so, with "
             "its graph"};
   }
+  auto watch =
+      std::make_unique<GraphEnds::Watch>(GraphEnds::Watch{.ends = graph_ends_});
   CaptureId capture = kNoCapture;
   OrderedBlocks::Going going;
   {
     MutexLock lock(mu_);
-    capture = slabs_.ordered().EndCapture(use.key);
-    if (capture == kNoCapture) {
+    if (!slabs_.ordered().IsCapturing(use.key)) {
       return {VRAMPOOL_INVALID_ARGUMENT,
               "no capture of this stream was announced; call "
               "vrampool_capture_begin when it begins"};
     }
     going = slabs_.ordered().EndingFree(use);
+    capture = slabs_.ordered().EndCapture(use.key);
     caches_.Reopen();
     is_slow_.store(
         settings_.detects_captures || slabs_.ordered().is_any_capturing(),
@@ -409,8 +427,7 @@ Status Client::EndCapture(cudaStream_t stream, cuda::Graph graph) {
     OnGraphEnded(capture);
     return {};
   }
-  auto watch = std::make_unique<GraphEnds::Watch>(
-      GraphEnds::Watch{.ends = graph_ends_, .capture = capture});
+  watch->capture = capture;
   const Status watched =
       events_->WatchGraph(graph, GraphEnds::OnEnd, watch.get());
   if (watched.ok()) (void)watch.release();  // OnEnd() owns it now.

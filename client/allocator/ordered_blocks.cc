@@ -263,11 +263,11 @@ void OrderedBlocks::PassOne(StreamKey stream, std::set<SlabKey>& slabs) {
 }
 
 std::vector<SlabKey> OrderedBlocks::ForgetCapture(CaptureId capture) {
-  const std::vector<CaptureId> ended = captures_.Forget(capture);
+  captures_.Forget(capture);
   std::set<SlabKey> slabs;
   for (const Owner& owner : pieces_.Owners()) {
     if (owner.capture == kNoCapture ||
-        std::count(ended.begin(), ended.end(), KeeperOf(owner.capture)) == 0) {
+        captures_.IsLiving(KeeperOf(owner.capture))) {
       continue;
     }
     const Owner stream{.stream = owner.stream};

@@ -171,7 +171,11 @@ class OrderedBlocks {
   CaptureId BeginCapture(StreamKey stream) { return captures_.Begin(stream); }
   CaptureId EndCapture(StreamKey stream) { return captures_.End(stream); }
   Going EndingFree(const StreamUse& use);
+  // After a want of memory it is to be called again.
   std::vector<SlabKey> ForgetCapture(CaptureId capture);
+  bool IsCapturing(StreamKey stream) const {
+    return captures_.IsActive(stream);
+  }
   bool is_any_capturing() const { return captures_.is_any_active(); }
 
   // All events, to be destroyed, when nothing is allocated any more.

@@ -195,10 +195,6 @@ void SlabSet::StrikeGivenUp(Block* block) {
   slabs_.at(block->slab).session->manifest().Erase(block->record);
 }
 
-void SlabSet::NoteSettled(const std::vector<SlabKey>& slabs) {
-  for (const SlabKey key : slabs) NoteIdle(slabs_.at(key));
-}
-
 bool SlabSet::AddObject(Block* block) {
   if (!block->Take(BlockPhase::kPlain, BlockPhase::kSpecial) &&
       !block->is_live()) {

@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -115,8 +116,19 @@ class SlabSet {
   OrderedBlocks::Going ReleaseCached(BlockList blocks, const StreamUse& use,
                                      bool is_eager);
 
-  // More of these slabs is everyone's now.
-  void NoteSettled(const std::vector<SlabKey>& slabs);
+  // `settle(ordered())` gives the slabs of which more is everyone's now. True
+  // if there are any.
+  template <typename Settle>
+  bool Settling(const Settle& settle) {
+    try {
+      const std::vector<SlabKey> slabs = settle(ordered_);
+      for (const SlabKey key : slabs) NoteIdle(slabs_.at(key));
+      return !slabs.empty();
+    } catch (const std::bad_alloc&) {  // Of any, perhaps.
+      for (auto& [key, slab] : slabs_) NoteIdle(slab);
+      throw;
+    }
+  }
   bool HasSettling() const { return settling_ > 0 || ordered_.has_awaited(); }
   // Counts one object more or fewer that the block is part of. A block that the
   // application has given up is released with its last object. False: the

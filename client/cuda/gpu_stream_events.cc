@@ -69,16 +69,11 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
       captures().NoteUnannounced();
     }
   }
-  if (status == cuda::kCaptureInvalidated && !IsAnnounced(stream)) {
-    captures().NoteUnannounced();
-    return Status(
-        VRAMPOOL_INVALID_ARGUMENT,
-        "the stream's capture is invalid: it was not announced when vrampool "
-        "was called on it, or something else spoilt it; end it, and call "
-        "vrampool_capture_begin before the next one, or set the option "
-        "detect_captures (VRAMPOOL_DETECT_CAPTURES=1)");
+  if (status != cuda::kCaptureNone) {
+    StreamUse use = CapturingUse(stream);
+    use.is_spoilt = status == cuda::kCaptureInvalidated && !IsAnnounced(stream);
+    return use;
   }
-  if (status != cuda::kCaptureNone) return CapturingUse(stream);
   unsigned long long id = 0;
   if (error == cuda::kSuccess) error = gpu_->api().StreamGetId(stream, &id);
   if (GpuContext::IsTornDown(error)) return Unknown();

@@ -36,6 +36,7 @@ struct StreamUse {
   StreamKey key = kNoStream;
   uint64_t id = 0;  // The driver's.
   bool is_capturing = false;
+  bool is_spoilt = false;  // It captures, unannounced, what will be no graph.
   // False: events can be neither recorded on it nor waited for by it now.
   bool takes_events = false;
 };

@@ -1,7 +1,7 @@
 #include "client/order/gate_book.h"
 
+#include <new>
 #include <utility>
-#include <vector>
 
 #include "base/status_macros.h"
 
@@ -39,25 +39,34 @@ Result<std::unique_ptr<Gate>> GateBook::Shut(std::shared_ptr<Session> session,
     MutexLock lock(mu_);
     words_ = words;
   }
+  // Once the stream waits nothing may fail any more, not even for want of
+  // memory: nobody would open the gate.
+  std::unique_ptr<Gate> gate(
+      new Gate(shared_from_this(), std::move(session), object));
+  std::set<Gate*> entry = {gate.get()};
   VRAMPOOL_ASSIGN_OR_RETURN(const GateWords::Word word, words->Take());
-  const Status waiting = words->MakeWait(stream, word);
+  Status waiting;
+  try {
+    waiting = words->MakeWait(stream, word);
+  } catch (const std::bad_alloc&) {  // For a message of the driver's.
+    words->Open(word);
+    throw;
+  }
   if (!waiting.ok()) {
     words->Open(word);
     return waiting;
   }
-  std::unique_ptr<Gate> gate(
-      new Gate(shared_from_this(), std::move(session), object));
-  Enter(*gate, word);
+  Enter(*gate, word, entry);
   return gate;
 }
 
 // What has happened before the gate was entered was told to nobody, so it is
 // looked for after that.
-void GateBook::Enter(Gate& gate, GateWords::Word word) {
+void GateBook::Enter(Gate& gate, GateWords::Word word, std::set<Gate*>& entry) {
   MutexLock lock(mu_);
   gate.word_ = word;
   gate.state_ = Gate::State::kShut;
-  shut_.insert(&gate);
+  shut_.merge(entry);
   LookAt(gate);
   if (gate.state_ == Gate::State::kShut &&
       (is_over_ || !gate.session_->is_live())) {
@@ -84,8 +93,8 @@ void GateBook::Leave(Gate& gate) {
 
 void GateBook::Look(LinkSerial session) {
   MutexLock lock(mu_);
-  const std::vector<Gate*> shut(shut_.begin(), shut_.end());
-  for (Gate* const gate : shut) {
+  for (auto next = shut_.begin(); next != shut_.end();) {
+    Gate* const gate = *next++;  // It may leave.
     if (gate->session_->serial() == session) LookAt(*gate);
   }
 }
@@ -93,8 +102,8 @@ void GateBook::Look(LinkSerial session) {
 void GateBook::EndSession(LinkSerial session) {
   Look(session);
   MutexLock lock(mu_);
-  const std::vector<Gate*> shut(shut_.begin(), shut_.end());
-  for (Gate* const gate : shut) {
+  for (auto next = shut_.begin(); next != shut_.end();) {
+    Gate* const gate = *next++;
     if (gate->session_->serial() == session) {
       Open(*gate, Gate::State::kGivenUp);
     }
@@ -104,8 +113,8 @@ void GateBook::EndSession(LinkSerial session) {
 void GateBook::End(std::chrono::steady_clock::time_point deadline) {
   MutexLock lock(mu_);
   is_over_ = true;
-  const std::vector<Gate*> shut(shut_.begin(), shut_.end());
-  for (Gate* const gate : shut) {
+  for (auto next = shut_.begin(); next != shut_.end();) {
+    Gate* const gate = *next++;
     if (!gate->is_wanted_) Open(*gate, Gate::State::kGivenUp);
   }
   while (!shut_.empty()) {

@@ -90,7 +90,8 @@ class GateBook : public std::enable_shared_from_this<GateBook> {
  private:
   friend class Gate;
   explicit GateBook(std::shared_ptr<const GpuContext> gpu);
-  void Enter(Gate& gate, GateWords::Word word);
+  // `entry` holds the gate, to be moved.
+  void Enter(Gate& gate, GateWords::Word word, std::set<Gate*>& entry);
   void LookAt(Gate& gate) VRAMPOOL_REQUIRES(mu_);
   void Open(Gate& gate, Gate::State why) VRAMPOOL_REQUIRES(mu_);
   void Leave(Gate& gate);

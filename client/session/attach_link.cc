@@ -68,7 +68,8 @@ void AttachLink::Run() {
 
 bool AttachLink::ReadAll() {
   ReceivedPacket packet;
-  while (true) {
+  // A daemon that sends without end keeps nobody from stopping.
+  while (!is_stop_wanted_.load(std::memory_order_acquire)) {
     switch (Receive(socket_.get(), packet)) {
       case ReceiveOutcome::kPacket:
         Handle(packet);
@@ -83,6 +84,7 @@ bool AttachLink::ReadAll() {
         return false;
     }
   }
+  return true;
 }
 
 void AttachLink::Handle(ReceivedPacket& packet) {

@@ -20,25 +20,22 @@ T& At(const SharedRegion& region, uint64_t offset) {
   return *reinterpret_cast<T*>(region.base() + offset);
 }
 
-// Room for so many in all. reserve() alone would move them each time.
-template <typename T>
-void MakeRoom(std::vector<T>& places, size_t count) {
-  if (places.capacity() < count)
-    places.reserve(std::max<size_t>(64, 2 * count));
-}
-
-Status CheckHeader(const shm::ManifestHeader& header, uint64_t size,
-                   SessionId session, Epoch epoch) {
+// How many records there are. What was checked is not read again: whoever maps
+// the file could change it in between.
+Result<uint64_t> CheckedCapacity(const shm::ManifestHeader& header,
+                                 uint64_t size, SessionId session,
+                                 Epoch epoch) {
   if (header.magic != shm::kManifestMagic ||
       header.version != shm::kManifestVersion ||
       header.record_bytes != sizeof(shm::BlockRecord)) {
-    return {VRAMPOOL_VERSION_MISMATCH,
-            "the daemon's manifest has version " +
-                std::to_string(header.version) + ", this library knows " +
-                std::to_string(shm::kManifestVersion) +
-                "; install matching versions of both"};
+    return Status(VRAMPOOL_VERSION_MISMATCH,
+                  "the daemon's manifest has version " +
+                      std::to_string(header.version) + ", this library knows " +
+                      std::to_string(shm::kManifestVersion) +
+                      "; install matching versions of both");
   }
-  const uint64_t capacity = header.record_capacity;
+  const uint64_t capacity =
+      *static_cast<const volatile uint64_t*>(&header.record_capacity);
   const bool is_bounded = capacity <= size / sizeof(shm::BlockRecord);
   const shm::ManifestLayout layout = shm::LayoutFor(is_bounded ? capacity : 0);
   if (!is_bounded || header.total_bytes != size || layout.total_bytes != size ||
@@ -52,11 +49,16 @@ Status CheckHeader(const shm::ManifestHeader& header, uint64_t size,
       header.hold_capacity != shm::kHoldCapacity ||
       header.session_id != static_cast<uint64_t>(session) ||
       header.epoch != static_cast<uint64_t>(epoch)) {
-    return {VRAMPOOL_INTERNAL,
-            "the daemon's manifest is not laid out as its version says; see "
-            "the daemon's log"};
+    return Status(VRAMPOOL_INTERNAL,
+                  "the daemon's manifest is not laid out as its version says; "
+                  "see the daemon's log");
   }
-  return {};
+  return capacity;
+}
+
+template <typename T>
+void ReserveDoubling(std::vector<T>& all, size_t count) {
+  if (all.capacity() < count) all.reserve(std::max(count, 2 * all.capacity()));
 }
 
 }  // namespace
@@ -70,17 +72,17 @@ Result<ManifestWriter> ManifestWriter::Map(UniqueFd fd, uint64_t size,
       SharedRegion region,
       SharedRegion::Map(std::move(fd), size, SharedRegion::Access::kReadWrite,
                         "manifest"));
-  VRAMPOOL_RETURN_IF_ERROR(
-      CheckHeader(At<shm::ManifestHeader>(region, 0), size, session, epoch));
-  return ManifestWriter(std::move(region));
+  VRAMPOOL_ASSIGN_OR_RETURN(const uint64_t capacity,
+                            CheckedCapacity(At<shm::ManifestHeader>(region, 0),
+                                            size, session, epoch));
+  return ManifestWriter(std::move(region), capacity);
 }
 
-ManifestWriter::ManifestWriter(SharedRegion region)
+ManifestWriter::ManifestWriter(SharedRegion region, uint64_t record_capacity)
     : region_(std::move(region)),
-      records_offset_(header().records_offset),
+      records_offset_(shm::LayoutFor(record_capacity).records_offset),
       // An index has 32 bits.
-      record_capacity_(
-          std::min<uint64_t>(header().record_capacity, 0xffffffff)) {
+      record_capacity_(std::min<uint64_t>(record_capacity, 0xffffffff)) {
   for (size_t cell = kSharedCell; --cell > kOwnCell;) {
     free_cells_.push_back(&counters(cell));
   }
@@ -134,7 +136,7 @@ Result<ManifestWriter::RecordIndex> ManifestWriter::Record(
                         "some, or have manifest_blocks raised");
     }
     // Erase() must not need memory: make room for the place now.
-    MakeRoom(free_records_, records_used_ + 1);
+    ReserveDoubling(free_records_, records_used_ + 1);
     index = static_cast<RecordIndex>(records_used_++);
   } else {
     index = free_records_.back();
@@ -221,7 +223,7 @@ std::optional<ManifestWriter::HoldIndex> ManifestWriter::TakeHold() {
     return hold;
   }
   if (holds_used_ == shm::kHoldCapacity) return std::nullopt;
-  MakeRoom(free_holds_, holds_used_ + 1);
+  ReserveDoubling(free_holds_, holds_used_ + 1);
   const HoldIndex hold = holds_used_++;
   ManifestSection section;
   header().hold_high_water.store(holds_used_, std::memory_order_release);

@@ -102,7 +102,7 @@ class ManifestWriter {
   uint64_t places_used() const { return records_used_ - free_records_.size(); }
 
  private:
-  ManifestWriter(SharedRegion region);
+  ManifestWriter(SharedRegion region, uint64_t record_capacity);
 
   shm::ManifestHeader& header();
   shm::Counters& counters(size_t cell);

@@ -25,6 +25,18 @@ TEST(BlockTableTest, OnlyTheFirstByteOfABlockFindsIt) {
   EXPECT_EQ(table.Find(address), nullptr);
 }
 
+TEST(BlockTableTest, TheWholeOfUserSpaceCanBeEntered) {
+  BlockTable table;
+  Block low;
+  Block high;
+  const uint64_t last = (uint64_t{1} << 48) - 256;
+  table.Enter(last - (uint64_t{1} << 47), &low);
+  table.Enter(last, &high);
+  EXPECT_EQ(table.Find(last), &high);
+  EXPECT_EQ(table.Find(last - (uint64_t{1} << 47)), &low);
+  EXPECT_EQ(table.FindBefore(last + 255, last), &high);
+}
+
 TEST(BlockTableTest, TheBlockBeforeAnAddressIsFoundAcrossLeaves) {
   BlockTable table;
   Block block;

@@ -359,6 +359,18 @@ TEST_F(ClientStreamTest, AFarTimerDoesNotKeepTheGpuFromBeingAsked) {
   EXPECT_TRUE(Eventually([&] { return streams_->questions() > before; }));
 }
 
+// Who unwinds from a capture that failed gives back what it had.
+TEST_F(ClientStreamTest, ASpoiltCaptureGetsNothingButCanGiveBack) {
+  const auto client = Open();
+  void* const p = Take(*client, kMiB, s_);
+  streams_->BeginCapture(s_);
+  streams_->Spoil(s_);
+  EXPECT_EQ(AskCarefully(*client, kMiB, s_).status().code(),
+            VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_TRUE(client->Free(p, kMiB, s_, true).ok());
+  EXPECT_EQ(client->ReadUsage().totals.live_blocks, 0u);
+}
+
 TEST_F(ClientStreamTest, GraphMayOutliveItsClient) {
   auto client = Open();
   ASSERT_TRUE(client->BeginCapture(s_).ok());

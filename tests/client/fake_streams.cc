@@ -109,6 +109,12 @@ void FakeStreams::BeginCapture(cudaStream_t stream) {
 void FakeStreams::EndCapture(cudaStream_t stream) {
   MutexLock lock(mu_);
   streams_.at(IdOf(stream)).is_capturing = false;
+  streams_.at(IdOf(stream)).is_spoilt = false;
+}
+
+void FakeStreams::Spoil(cudaStream_t stream) {
+  MutexLock lock(mu_);
+  streams_.at(IdOf(stream)).is_spoilt = true;
 }
 
 void FakeStreams::EndGraph(cuda::Graph graph) {
@@ -193,6 +199,7 @@ Result<StreamUse> FakeStreams::Identify(cudaStream_t stream) {
   return StreamUse{.key = StreamKey{id + 1},
                    .id = id,
                    .is_capturing = is_capturing,
+                   .is_spoilt = is_capturing && streams_.at(id).is_spoilt,
                    .takes_events = !is_capturing};
 }
 

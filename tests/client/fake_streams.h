@@ -48,6 +48,8 @@ class FakeStreams final : public StreamEvents {
 
   void BeginCapture(cudaStream_t stream);
   void EndCapture(cudaStream_t stream);
+  // The stream's capture is invalid from here on.
+  void Spoil(cudaStream_t stream);
   // Everything of the graph has ended.
   void EndGraph(cuda::Graph graph);
 
@@ -89,6 +91,7 @@ class FakeStreams final : public StreamEvents {
     uint64_t done = 0;
     uint64_t allowed = 0;  // A test has let it go so far.
     bool is_capturing = false;
+    bool is_spoilt = false;
   };
   struct Watch {
     cuda::HostFunction ended = nullptr;

@@ -10,6 +10,7 @@
 #include <memory>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include "client/allocator/client.h"
 #include "gmock/gmock.h"
@@ -273,6 +274,35 @@ TEST_P(MemoryWantTest, WhatLeavesACacheIsNotLost) {
   });
 }
 
+TEST_P(MemoryWantTest, ACaptureIsBegunAndEndedOrIsAsBefore) {
+  ForEachWant([&](Client& client, int64_t served, bool& has_more) {
+    Give(client, Take(client, 4096, s_), 4096, s_);  // It has a cache now.
+    void* const p = Take(client, kLargeBytes, s_);
+    bool had_more = false;
+    if (Starve(
+            served, GetParam(),
+            [&] { EXPECT_TRUE(client.BeginCapture(t_).ok()); }, had_more)) {
+      EXPECT_FALSE(streams_->captures().is_any_announced()) << served;
+      EXPECT_TRUE(client.BeginCapture(t_).ok());
+    }
+    Give(client, p, kLargeBytes, t_);
+    if (Starve(
+            served, GetParam(),
+            [&] { EXPECT_TRUE(client.EndCapture(t_, nullptr).ok()); },
+            has_more)) {
+      EXPECT_TRUE(streams_->captures().is_any_announced()) << served;
+      EXPECT_TRUE(client.EndCapture(t_, nullptr).ok());
+    }
+    EXPECT_FALSE(streams_->captures().is_any_announced()) << served;
+    has_more = has_more || had_more;
+    // The caches work as before.
+    Give(client, Take(client, 4096, s_), 4096, s_);
+    void* const again = client.AllocateQuickly(4096, s_, 0);
+    ASSERT_NE(again, nullptr) << served;
+    Give(client, again, 4096, s_);
+  });
+}
+
 TEST_P(MemoryWantTest, ATrimThatFailsLosesNothing) {
   ForEachWant([&](Client& client, int64_t served, bool& has_more) {
     for (const cudaStream_t stream : {s_, t_}) {
@@ -284,6 +314,70 @@ TEST_P(MemoryWantTest, ATrimThatFailsLosesNothing) {
     (void)Starve(
         served, GetParam(), [&] { (void)client.Trim(); }, has_more);
   });
+}
+
+// One life of an allocator's pieces, of several owners, which begins anew and
+// wants memory at every place where it can. What a step has not done can be
+// done afterwards.
+TEST(MemoryWantOfPiecesTest, EveryStepHappensOrHasChangedNothing) {
+  constexpr Owner kOwners[] = {
+      {.stream = StreamKey{5}},
+      {.stream = StreamKey{6}},
+      {.stream = StreamKey{5}, .capture = CaptureId{4}}};
+  bool has_more = true;
+  int64_t served = 0;
+  for (; has_more; ++served) {
+    ASSERT_LT(served, 200);
+    has_more = false;
+    BlockAllocator pieces;
+    const auto step = [&](const std::function<void()>& act) {
+      bool wanted = false;
+      if (Starve(served, true, act, wanted)) {
+        pieces.CheckInvariants();
+        act();
+      }
+      pieces.CheckInvariants();
+      has_more |= wanted;
+    };
+    step([&] { pieces.AddSlab(SlabKey{1}, 2 * kMiB, kMiB); });
+    Block* blocks[6] = {};
+    for (Block*& block : blocks) {
+      step([&] { block = pieces.Allocate(1000, 4096); });
+    }
+    for (size_t i = 0; i < 3; ++i) {
+      step([&] { pieces.Free(blocks[2 * i], kOwners[i], i + 1); });
+    }
+    std::vector<BlockAllocator::Part> parts;
+    Block* across = nullptr;
+    step([&] {
+      parts.clear();
+      across = pieces.AllocateWhere(
+          2048, 256,
+          [&](const Owner& owner, uint64_t) { return owner == kOwners[0]; },
+          &parts);
+    });
+    EXPECT_EQ(across, nullptr);  // Its piece is smaller.
+    step([&] {
+      parts.clear();
+      across = pieces.AllocateWhere(
+          8192, 256, [](const Owner&, uint64_t) { return true; }, &parts);
+    });
+    ASSERT_NE(across, nullptr);
+    step([&] {
+      pieces.PutBack(across, parts,
+                     [](const auto& part) { return part.owner; });
+    });
+    for (const Owner& owner : kOwners) {
+      step([&] { (void)pieces.Pass(owner, 3, {}); });
+    }
+    for (size_t i = 0; i < 3; ++i) {
+      step([&] { pieces.Free(blocks[2 * i + 1]); });
+    }
+    EXPECT_EQ(pieces.BlocksIn(SlabKey{1}) + pieces.OwnedIn(SlabKey{1}), 0u);
+    pieces.RemoveSlab(SlabKey{1});
+    pieces.CheckInvariants();
+  }
+  EXPECT_GT(served, 3);
 }
 
 }  // namespace

@@ -236,6 +236,7 @@ TEST_F(ClientGpuTest, TheLegacyStreamTakesNoEventsWhileACaptureIsAnnounced) {
 
 TEST_F(ClientGpuTest, TheLegacyStreamTakesNoEventThatSpoilsACapture) {
   GpuStreamEvents events(context_);
+  const testing::DeviceBuffer buffer(gpu_, 4096);
   cuda::Stream blocking = nullptr;
   gpu_.Expect(gpu_.test().StreamCreate(&blocking, cuda::kStreamDefault),
               "making a stream");
@@ -244,9 +245,15 @@ TEST_F(ClientGpuTest, TheLegacyStreamTakesNoEventThatSpoilsACapture) {
               "capturing");
   EXPECT_EQ(events.Record(event, nullptr).code(), VRAMPOOL_UNAVAILABLE);
   EXPECT_EQ(events.RecordAll(event).code(), VRAMPOOL_UNAVAILABLE);
+  EXPECT_FALSE(events.Identify(blocking)->is_spoilt);
+  // As anybody else would spoil it.
+  EXPECT_NE(gpu_.api().MemsetD32(buffer.at(), 2, 1024), cuda::kSuccess);
+  const auto spoilt = events.Identify(blocking);
+  ASSERT_TRUE(spoilt.ok()) << spoilt.status().message();
+  EXPECT_TRUE(spoilt->is_capturing && spoilt->is_spoilt);
+  EXPECT_FALSE(spoilt->takes_events);
   cuda::Graph graph = nullptr;
-  EXPECT_EQ(gpu_.test().StreamEndCapture(blocking, &graph), cuda::kSuccess);
-  gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying the graph");
+  EXPECT_NE(gpu_.test().StreamEndCapture(blocking, &graph), cuda::kSuccess);
   gpu_.Expect(gpu_.test().StreamDestroy(blocking), "destroying a stream");
   events.Destroy(event);
 }

@@ -46,8 +46,12 @@ class HostResource final : public std::pmr::memory_resource {
 
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
     // The standard wants a pointer of its own for zero bytes too.
-    void* const p = ::vrampool_client_allocate_aligned(
-        client_, bytes == 0 ? 1 : bytes, alignment, nullptr);
+    const std::size_t size = bytes == 0 ? 1 : bytes;
+    // What every block is aligned to comes out of the thread's cache.
+    void* const p = alignment <= 256
+                        ? ::vrampool_client_allocate(client_, size, nullptr)
+                        : ::vrampool_client_allocate_aligned(
+                              client_, size, alignment, nullptr);
     if (p == nullptr) throw std::bad_alloc();
     return p;
   }

@@ -219,10 +219,10 @@ VRAMPOOL_API vrampool_status vrampool_quiesce(vrampool_client* client);
  * When the end cannot be watched (another error), the memory is kept for good.
  *
  * Asking an unannounced capturing stream who it is spoils its capture: an
- * allocation or a free on it gives INVALID_ARGUMENT, and so does the capture's
- * end. With the option detect_captures, and through vrampool_torch_malloc and
- * vrampool_torch_free, it spoils nothing: what is allocated and freed
- * meanwhile is kept until the client is closed.
+ * allocation on it gives INVALID_ARGUMENT, and so does the capture's end. With
+ * the option detect_captures, and through vrampool_torch_malloc and
+ * vrampool_torch_free, it spoils nothing. What is allocated and freed meanwhile
+ * is kept until the client is closed.
  *
  * A program that captures graphs without a word, on streams that vrampool is
  * not used on, wants detect_captures, too: before a request fails, and to give
