@@ -128,10 +128,10 @@ using Action =
     std::variant<AttachClient, AskForLease, ReserveRoom, ReleaseRoom,
                  GiveUpWaiting, GiveBack, UndoGrant, SayUnmapped, ShareBuffers,
                  SayReady, OpenByToken, OpenByName, CloseObject, UnlinkName,
-                 NamesExpire, WriteHold, WipeHold, DeviceMakes, DeviceGivesUp, RetryDevice,
-                 SocketEnds, ProcessEnds, CondemnClient, ChangeQuota,
-                 RestartDaemon, DeviceRoomChanges, TimePasses, LoseDevice,
-                 StopDaemon>;
+                 NamesExpire, WriteHold, WipeHold, DeviceMakes, DeviceGivesUp,
+                 RetryDevice, SocketEnds, ProcessEnds, CondemnClient,
+                 ChangeQuota, RestartDaemon, DeviceRoomChanges, TimePasses,
+                 LoseDevice, StopDaemon>;
 
 // Nothing when there is no more.
 std::optional<Action> ReadAction(ByteReader& bytes);
