@@ -107,6 +107,12 @@ class FedChannel final : public ControlChannel {
   CallOutcome Unlink(const Text&) override { return None(); }
   CallOutcome Wait(const WaitCall&) override { return None(); }
   CallOutcome Budget(BudgetReply&) override { return None(); }
+  CallOutcome Reserve(const ReserveCall&, ReserveReply&) override {
+    return None();
+  }
+  CallOutcome ReleaseReservation(const ReserveReply&) override {
+    return None();
+  }
 
  private:
   static CallOutcome None() { return {.code = CallCode::kUnimplemented}; }
@@ -297,7 +303,7 @@ TEST_P(MemoryWantTest, ACaptureIsBegunAndEndedOrIsAsBefore) {
     has_more = has_more || had_more;
     // The caches work as before.
     Give(client, Take(client, 4096, s_), 4096, s_);
-    void* const again = client.AllocateQuickly(4096, s_, 0);
+    void* const again = client.TryAllocate(4096, s_, 0).block;
     ASSERT_NE(again, nullptr) << served;
     Give(client, again, 4096, s_);
   });
