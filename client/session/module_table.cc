@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <new>
+#include <string>
 #include <string_view>
 
 namespace vrampool::client {
@@ -86,8 +88,13 @@ int Visit(dl_phdr_info* info, size_t, void* data) {
   auto& loaded = *static_cast<Loaded*>(data);
   loaded.loads = info->dlpi_adds;
   if (loaded.loads == loaded.known_loads) return 1;
-  loaded.modules.emplace_back();
-  if (!Describe(*info, loaded.modules.back())) loaded.modules.pop_back();
+  try {
+    loaded.modules.emplace_back();
+    if (!Describe(*info, loaded.modules.back())) loaded.modules.pop_back();
+  } catch (const std::bad_alloc&) {
+    loaded.loads = loaded.known_loads;  // The next call will try again.
+    return 1;
+  }
   return 0;
 }
 
@@ -95,10 +102,13 @@ int Visit(dl_phdr_info* info, size_t, void* data) {
 
 void ModuleTable::Refresh() {
   const MutexLock lock(mu_);
-  Loaded loaded{.known_loads = loads_};
-  ::dl_iterate_phdr(&Visit, &loaded);
-  loads_ = loaded.loads;
-  for (const shm::Module& module : loaded.modules) Write(module);
+  try {
+    Loaded loaded{.known_loads = loads_};
+    ::dl_iterate_phdr(&Visit, &loaded);
+    for (const shm::Module& module : loaded.modules) Write(module);
+    loads_ = loaded.loads;
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 void ModuleTable::Write(const shm::Module& module) {

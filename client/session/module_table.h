@@ -27,7 +27,8 @@ class ModuleTable {
   explicit ModuleTable(Places places) : places_(places) {}
 
   // Writes what was loaded since the last time. When nothing was, it only asks
-  // for that. REQUIRES: not a forked child, whose parent's manifest it is.
+  // for that. Without memory for it the next call does it. REQUIRES: not a
+  // forked child, whose parent's manifest it is.
   void Refresh();
 
  private:

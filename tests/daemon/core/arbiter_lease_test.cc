@@ -110,7 +110,7 @@ TEST_F(ArbiterLeaseTest, CleanSlabsGiveWayTheLongestUnusedFirst) {
 TEST_F(ArbiterLeaseTest, ALargerCleanSlabServesIfItWastesAtMostAnEighth) {
   CoreSettings settings = SmallSettings();
   settings.capacity = Slabs(40);
-  settings.tenants = {{"root/a", Slabs(40)}};
+  settings.tenants = {{.path = "root/a", .quota = {.limit = Slabs(40)}}};
   Start(settings);
   const SessionId a = Attach();
   const LeaseGrant nine = Lease(a, Slabs(9));
@@ -126,7 +126,7 @@ TEST_F(ArbiterLeaseTest, ALargerCleanSlabServesIfItWastesAtMostAnEighth) {
 TEST_F(ArbiterLeaseTest, ACleanSlabThatTheLimitDoesNotAdmitIsPassedBy) {
   CoreSettings settings = SmallSettings();
   settings.capacity = Slabs(40);
-  settings.tenants = {{"root/a", Slabs(9)}};
+  settings.tenants = {{.path = "root/a", .quota = {.limit = Slabs(9)}}};
   Start(settings);
   const SessionId a = Attach();
   const LeaseGrant nine = Lease(a, Slabs(9));
