@@ -113,7 +113,7 @@ TEST_F(SymbolizerTest, DamagedFilesHaveNoBuildIdAndHarmNobody) {
     (void)with(part + offsetof(Elf64_Phdr, p_filesz), 3, 8);
     (void)with(part + offsetof(Elf64_Phdr, p_offset), ~uint64_t{0} - 7, 8);
   }
-  for (const size_t size : {0, 3, 63, 64, 100}) {
+  for (const size_t size : {0u, 3u, 63u, 64u, 100u}) {
     EXPECT_TRUE(WriteFile(path, whole->substr(0, size)).ok());
     EXPECT_EQ(BuildIdOf(path), std::nullopt);
   }

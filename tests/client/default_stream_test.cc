@@ -76,7 +76,7 @@ TEST(DefaultStreamTest, AStreamThatIsNamedIsPassedOnAsItIs) {
   named_.clear();
   Result<Client> client = Client::Default();
   ASSERT_TRUE(client.ok());
-  for (const uintptr_t stream : {0, 1, 2, 4096}) {
+  for (const uintptr_t stream : {0u, 1u, 2u, 4096u}) {
     (void)client->Allocate(100, reinterpret_cast<cudaStream_t>(stream));
     EXPECT_EQ(named_.back(), reinterpret_cast<cudaStream_t>(stream));
   }
