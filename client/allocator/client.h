@@ -248,7 +248,7 @@ class Client final : private LinkEvents {
   bool AwaitAhead(uint64_t needed);
   // Leases what the settings want in reserve. OverQuota, OutOfPool and other
   // errors of a lease: what was had is kept until the client is closed.
-  Status Reserve(TimePoint deadline);
+  Status LeaseReserve(TimePoint deadline);
   Status ReservePiece(const SessionPtr& session, uint64_t size,
                       TimePoint deadline, uint64_t& left);
   bool LeaseAheadIn(const SessionPtr& session, uint64_t size);

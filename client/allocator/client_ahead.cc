@@ -72,7 +72,7 @@ bool Client::AwaitAhead(uint64_t needed) {
 }
 
 // In one slab, or else in several: a device has its room in pieces.
-Status Client::Reserve(TimePoint deadline) {
+Status Client::LeaseReserve(TimePoint deadline) {
   if (settings_.reserve.is_zero()) return {};
   const SessionPtr session = this->session();
   const Bytes granule(session->granule_bytes());

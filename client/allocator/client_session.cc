@@ -46,7 +46,7 @@ Result<std::unique_ptr<Client>> Client::Open(
     MutexLock lock(client->mu_);
     client->Install(std::move(session));
   }
-  VRAMPOOL_RETURN_IF_ERROR(client->Reserve(deadline));
+  VRAMPOOL_RETURN_IF_ERROR(client->LeaseReserve(deadline));
   VRAMPOOL_ASSIGN_OR_RETURN(
       client->maintenance_,
       StartQuietThread([raw = client.get()] { raw->Maintain(); }));

@@ -11,9 +11,8 @@
 // grows does not wait for the daemon. The rule:
 //
 //   - only one at a time, and only for a client that has just grown twice
-//   within
-//     kGrowing, both times by a step: a client that is idle, has reached its
-//     size, or leases slabs for single large blocks gets none
+//     within kGrowing, both times by a step: a client that is idle, has reached
+//     its size, or leases slabs for single large blocks gets none
 //   - as large as the step: what a client that stops growing has too much is a
 //     twelfth of what it has, and goes back as every idle slab does
 //   - never while anybody waits for room here, nor for kShy after the daemon

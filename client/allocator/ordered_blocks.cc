@@ -249,7 +249,6 @@ std::vector<SlabKey> OrderedBlocks::PassDone(
     for (const Owner& owner : pieces_.Owners()) {
       if (owner.capture == kNoCapture) PassOne(owner.stream, slabs);
     }
-    is_behind_ = false;
   }
   is_behind_ = true;  // Until all of these are done.
   for (const StreamKey stream : streams) PassOne(stream, slabs);

@@ -129,15 +129,19 @@ void AddLists(CLI::App* app, CommandLine* line, Raw* raw) {
   AddTenant(sub, options);
   AddSession(sub, options);
   AddMinAge(sub, raw);
+}
 
-  sub = AddCommand(app, "leaks",
-                   "What is or was held and should not be: blocks of live and "
-                   "ended processes, lingering slabs, objects without holders",
-                   "  vrampool leaks --min-age 10m\n"
-                   "  vrampool leaks --session 7 --max-blocks 100\n"
-                   "  vrampool leaks --tenant root/team-a --json\n"
-                   "  vrampool leaks --flamegraph leaks.svg\n",
-                   RunLeaks, line);
+void AddLeaks(CLI::App* app, CommandLine* line, Raw* raw) {
+  Options* const options = &line->options;
+  CLI::App* const sub =
+      AddCommand(app, "leaks",
+                 "What is or was held and should not be: blocks of live and "
+                 "ended processes, lingering slabs, objects without holders",
+                 "  vrampool leaks --min-age 10m\n"
+                 "  vrampool leaks --session 7 --max-blocks 100\n"
+                 "  vrampool leaks --tenant root/team-a --json\n"
+                 "  vrampool leaks --flamegraph leaks.svg\n",
+                 RunLeaks, line);
   AddSort(sub, options);
   AddTenant(sub, options);
   AddSession(sub, options);
@@ -355,6 +359,7 @@ std::variant<CommandLine, ExitCode> ParseCommandLine(
   AddCommon(&app, &line.options, &hide_header);
   AddRest(&app, &line);
   AddLists(&app, &line, &raw);
+  AddLeaks(&app, &line, &raw);
   AddQuota(&app, &line, &raw);
   AddSnapshot(&app, &line, &raw);
   AddWatch(&app, &line);

@@ -115,8 +115,9 @@ void ManifestWriter::ForEachLive(
 }
 
 ModuleTable::Places ManifestWriter::ModulePlaces() {
-  return {.modules = &At<shm::Module>(region_, header().modules_offset),
-          .high_water = &header().module_high_water};
+  return {
+      .modules = &At<shm::Module>(region_, shm::LayoutFor(0).modules_offset),
+      .high_water = &header().module_high_water};
 }
 
 shm::BlockRecord& ManifestWriter::Place(RecordIndex index) {

@@ -1,6 +1,8 @@
 #include "client/session/refusal_text.h"
 
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "base/bytes.h"
 
@@ -69,22 +71,33 @@ std::string With(const CallOutcome& outcome, const char* advice) {
 
 }  // namespace
 
-// One table, long but flat: reason to code and advice.
-static Status OfReason(const CallOutcome& outcome, const std::string& tenant) {
+// What follows is one table in two parts: reason to code and advice. This one
+// has what there is too little or too much of; nothing for other reasons.
+static std::optional<Status> OfScarcity(const CallOutcome& outcome,
+                                        const std::string& tenant) {
   switch (outcome.reason) {
     case CallReason::kQuotaExceeded:
-      return {VRAMPOOL_OVER_QUOTA, QuotaText(outcome, tenant)};
+      return Status(VRAMPOOL_OVER_QUOTA, QuotaText(outcome, tenant));
     case CallReason::kUnreclaimableBurst:
-      return {VRAMPOOL_OVER_QUOTA,
-              With(outcome, "use memory of kind VMM_FD beyond the guarantee")};
+      return Status(
+          VRAMPOOL_OVER_QUOTA,
+          With(outcome, "use memory of kind VMM_FD beyond the guarantee"));
     case CallReason::kPoolExhausted:
-      return {VRAMPOOL_OUT_OF_POOL, PoolText(outcome)};
+      return Status(VRAMPOOL_OUT_OF_POOL, PoolText(outcome));
     case CallReason::kLimitReached:
-      return {VRAMPOOL_LIMIT, With(outcome, "use fewer of them")};
+      return Status(VRAMPOOL_LIMIT, With(outcome, "use fewer of them"));
     case CallReason::kWaitQueueFull:
-      return {VRAMPOOL_LIMIT, With(outcome, "wait with fewer threads")};
+      return Status(VRAMPOOL_LIMIT, With(outcome, "wait with fewer threads"));
     case CallReason::kDescriptorBacklog:
-      return {VRAMPOOL_LIMIT, With(outcome, "try again")};
+      return Status(VRAMPOOL_LIMIT, With(outcome, "try again"));
+    default:
+      return std::nullopt;
+  }
+}
+
+static Status OfReason(const CallOutcome& outcome, const std::string& tenant) {
+  if (auto scarce = OfScarcity(outcome, tenant)) return *std::move(scarce);
+  switch (outcome.reason) {
     case CallReason::kSessionUnknown:
     case CallReason::kSessionForeign:
       return {VRAMPOOL_UNAVAILABLE,
@@ -136,6 +149,13 @@ static Status OfReason(const CallOutcome& outcome, const std::string& tenant) {
     case CallReason::kIdempotencyConflict:
     case CallReason::kDeviceError:
     case CallReason::kNone:
+    // Told above.
+    case CallReason::kQuotaExceeded:
+    case CallReason::kUnreclaimableBurst:
+    case CallReason::kPoolExhausted:
+    case CallReason::kLimitReached:
+    case CallReason::kWaitQueueFull:
+    case CallReason::kDescriptorBacklog:
       break;
   }
   return {VRAMPOOL_INTERNAL, With(outcome, "see the daemon's log")};

@@ -282,6 +282,10 @@ class Arbiter {
   };
 
   // arbiter_snapshot.cc
+  std::vector<TenantView> ViewOfTenants() const;
+  std::vector<SlabView> ViewOfSlabs() const;
+  std::vector<ObjectView> ViewOfObjects() const;
+  std::vector<ReservationView> ViewOfReservations() const;
   std::vector<WaitingView> ViewOfLine() const;
   Bytes ChargedTo(const Session& session) const;  // Leased and parked.
   void CheckSlabs() const;
@@ -422,6 +426,8 @@ class Arbiter {
   // Objects there that only manifests held can end when a mapper has gone.
   void EndUnheldIn(const absl::flat_hash_set<SlabId>& slabs, absl::Time now,
                    Effects& effects);
+  absl::StatusOr<Object*> FindToOpen(const Session& session,
+                                     const OpenRequest& request);
   void DropHold(Session& session, Object& object);
   void TellKnown(ObjectId object, const std::set<SessionId>& expecting,
                  Effects& effects);

@@ -131,13 +131,9 @@ void Arbiter::TellKnown(ObjectId object, const std::set<SessionId>& expecting,
   }
 }
 
-absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
-                                        const OpenRequest& request,
-                                        absl::Time now) {
-  VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
-  if (is_stopping_) {
-    return Refuse(Reason::kShuttingDown, "the daemon is stopping");
-  }
+// The object that the session may open; else why not.
+absl::StatusOr<Object*> Arbiter::FindToOpen(const Session& session,
+                                            const OpenRequest& request) {
   Object* object = nullptr;
   if (request.token.has_value()) {
     if (request.token->epoch != settings_.epoch) {
@@ -151,10 +147,10 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
       return UnknownObject();
     }
   } else {
-    object = objects_.FindByName(session->tenant, request.name);
+    object = objects_.FindByName(session.tenant, request.name);
     if (object == nullptr) return UnknownObject();
   }
-  if (object->tenant != session->tenant) {
+  if (object->tenant != session.tenant) {
     return Refuse(Reason::kOtherTenant,
                   "the object belongs to another tenant; slabs are never "
                   "shared between tenants");
@@ -164,11 +160,23 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
                   "the object's producer died, or its work failed, before its "
                   "contents were ready");
   }
-  const bool is_pending = object->phase == ObjectPhase::kPending;
-  if (is_pending && !request.takes_pending) {
+  if (object->phase == ObjectPhase::kPending && !request.takes_pending) {
     return Refuse(Reason::kWaitedOut,
                   "the object's contents are not ready yet; wait (wait_ms)");
   }
+  return object;
+}
+
+absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
+                                        const OpenRequest& request,
+                                        absl::Time now) {
+  VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
+  if (is_stopping_) {
+    return Refuse(Reason::kShuttingDown, "the daemon is stopping");
+  }
+  VRAMPOOL_ASSIGN_OR_RETURN(Object* const object,
+                            FindToOpen(*session, request));
+  const bool is_pending = object->phase == ObjectPhase::kPending;
   if (session->holds >= settings_.bounds.holds_per_session) {
     return Refuse(
         {.reason = Reason::kLimitReached, .subject = "holds_per_session"},

@@ -57,22 +57,8 @@ std::vector<WaitingView> Arbiter::ViewOfLine() const {
   return views;
 }
 
-Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
-  Snapshot snapshot;
-  snapshot.epoch = settings_.epoch;
-  snapshot.taken_at = now;
-  snapshot.pool = pool_.usage();
-  snapshot.missing = missing_;
-  snapshot.conservation_holds = pool_.IsConserved();
-  snapshot.waiting = tickets_.size();
-  snapshot.line = ViewOfLine();
-  snapshot.counters = counters_;
-  std::map<TenantId, uint64_t> sessions_of;
-  std::map<TenantId, Bytes> clean_of;
-  for (const auto& [id, session] : sessions_) {
-    snapshot.sessions.push_back(ViewOf(id));
-    ++sessions_of[session.tenant];
-  }
+std::vector<SlabView> Arbiter::ViewOfSlabs() const {
+  std::vector<SlabView> views;
   for (const auto& [id, slab] : pool_.slabs()) {
     SlabView view;
     view.id = id;
@@ -85,36 +71,55 @@ Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
     view.since = slab->since();
     view.objects = slab->objects;
     view.mapped_by.assign(slab->mappers.begin(), slab->mappers.end());
-    snapshot.slabs.push_back(std::move(view));
-    if (slab->state() == SlabState::kClean && slab->tenant.has_value()) {
-      clean_of[*slab->tenant] += slab->size;
-    }
+    views.push_back(std::move(view));
   }
+  return views;
+}
+
+std::vector<TenantView> Arbiter::ViewOfTenants() const {
+  std::map<TenantId, uint64_t> sessions;
+  for (const auto& [id, session] : sessions_) ++sessions[session.tenant];
+  std::map<TenantId, Bytes> clean;
+  for (const auto& [id, slab] : pool_.slabs()) {
+    if (slab->state() != SlabState::kClean || !slab->tenant) continue;
+    clean[*slab->tenant] += slab->size;
+  }
+  std::vector<TenantView> views;
   for (const TenantId id : ledger_.tenants()) {
-    snapshot.tenants.push_back({.path = ledger_.path(id),
-                                .limit = ledger_.limit(id),
-                                .guarantee = ledger_.guarantee(id),
-                                .used = ledger_.used(id),
-                                .available = ledger_.available(id),
-                                .covered = ledger_.covered(id),
-                                .burst = ledger_.burst(id),
-                                .peak = ledger_.peak(id),
-                                .clean = clean_of[id],
-                                .sessions = sessions_of[id],
-                                .priority = ledger_.resolved(id).priority,
-                                .weight = ledger_.resolved(id).weight,
-                                .lends = ledger_.resolved(id).lends,
-                                .evictable = ledger_.resolved(id).evictable});
+    const ResolvedQuota& quota = ledger_.resolved(id);
+    views.push_back({.path = ledger_.path(id),
+                     .limit = ledger_.limit(id),
+                     .guarantee = ledger_.guarantee(id),
+                     .used = ledger_.used(id),
+                     .available = ledger_.available(id),
+                     .covered = ledger_.covered(id),
+                     .burst = ledger_.burst(id),
+                     .peak = ledger_.peak(id),
+                     .clean = clean[id],
+                     .sessions = sessions[id],
+                     .priority = quota.priority,
+                     .weight = quota.weight,
+                     .lends = quota.lends,
+                     .evictable = quota.evictable});
   }
+  return views;
+}
+
+std::vector<ReservationView> Arbiter::ViewOfReservations() const {
+  std::vector<ReservationView> views;
   for (const auto& [id, held] : reservations_) {
-    snapshot.reservations.push_back(
-        {.id = id,
-         .session = held.session,
-         .tenant = ledger_.path(sessions_.at(held.session).tenant),
-         .left = held.charge.size(),
-         .kind = held.kind,
-         .expires_at = held.expires_at});
+    views.push_back({.id = id,
+                     .session = held.session,
+                     .tenant = ledger_.path(sessions_.at(held.session).tenant),
+                     .left = held.charge.size(),
+                     .kind = held.kind,
+                     .expires_at = held.expires_at});
   }
+  return views;
+}
+
+std::vector<ObjectView> Arbiter::ViewOfObjects() const {
+  std::vector<ObjectView> views;
   for (const auto& [id, object] : objects_.objects()) {
     ObjectView view;
     view.id = id;
@@ -134,8 +139,28 @@ Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
     view.is_sealed = object->is_sealed;
     view.metadata_bytes = object->metadata.size();
     view.layout = object->layout;
-    snapshot.objects.push_back(std::move(view));
+    views.push_back(std::move(view));
   }
+  return views;
+}
+
+Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
+  Snapshot snapshot;
+  snapshot.epoch = settings_.epoch;
+  snapshot.taken_at = now;
+  snapshot.pool = pool_.usage();
+  snapshot.missing = missing_;
+  snapshot.conservation_holds = pool_.IsConserved();
+  for (const auto& [id, session] : sessions_) {
+    snapshot.sessions.push_back(ViewOf(id));
+  }
+  snapshot.tenants = ViewOfTenants();
+  snapshot.slabs = ViewOfSlabs();
+  snapshot.objects = ViewOfObjects();
+  snapshot.reservations = ViewOfReservations();
+  snapshot.waiting = tickets_.size();
+  snapshot.line = ViewOfLine();
+  snapshot.counters = counters_;
   return snapshot;
 }
 

@@ -51,6 +51,9 @@ std::string TextOf(const Quota& change) {
     parts.push_back(*change.unreclaimable_burst ? "unreclaimable burst"
                                                 : "no unreclaimable burst");
   }
+  if (change.evict) {
+    parts.push_back(*change.evict ? "evictable" : "not evictable");
+  }
   return absl::StrJoin(parts, ", ");
 }
 
@@ -306,6 +309,12 @@ std::vector<Eviction> LoggedBroker::Tick() {
          {"for_session", Raw(eviction.beneficiary)},
          {"killed", eviction.is_killed ? "yes" : "no"},
          {"why", std::string_view(eviction.why)}});
+    Tell({.kind = EventKind::kSessionCondemned,
+          .tenant = eviction.victim.tenant,
+          .session = eviction.victim.id,
+          .pid = eviction.victim.peer.pid,
+          .bytes = eviction.victim.charged,
+          .text = "evicted: " + eviction.why});
   }
   return evictions;
 }

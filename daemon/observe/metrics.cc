@@ -75,6 +75,9 @@ void AddPool(const Snapshot& snapshot, Families& families) {
                    snapshot.counters.conservation_breaches);
   families.Gauge("vrampool_objects", "Shared objects.",
                  uint64_t{snapshot.objects.size()});
+  families.Counter("vrampool_evictions_total",
+                   "Sessions that were ended for others' right to memory.",
+                   snapshot.counters.evictions);
   families.Gauge("vrampool_waiting_requests",
                  "Lease requests that wait for room.", snapshot.waiting);
   families.Counter("vrampool_leases_granted_total", "Leases granted.",
@@ -148,6 +151,10 @@ void AddTenants(const Snapshot& snapshot, Broker& broker, Families& families) {
   static constexpr Column kColumns[] = {
       {"vrampool_tenant_limit_bytes", "The most that it may be charged.",
        [](View tenant, Live) { return Number(tenant.limit); }},
+      {"vrampool_tenant_guarantee_bytes", "What it can always have.",
+       [](View tenant, Live) { return Number(tenant.guarantee); }},
+      {"vrampool_tenant_burst_bytes", "Of used: beyond all guarantees.",
+       [](View tenant, Live) { return Number(tenant.burst); }},
       {"vrampool_tenant_used_bytes", "Charged to the tenant and all below it.",
        [](View tenant, Live) { return Number(tenant.used); }},
       {"vrampool_tenant_available_bytes",

@@ -192,6 +192,7 @@ void ArbiterProgram::Do(const ShareBuffers& action) {
   request.name = kNames[action.name % kNames.size()];
   request.metadata = std::string(action.size, 'm');
   request.is_pending = action.is_pending;
+  request.is_sealed = action.size % 2 == 1;
   if (action.size % 4 == 0) request.lifetime = absl::Seconds(action.size);
   const SessionId session =
       action.is_owner ? first.session : PickSession(action.session);

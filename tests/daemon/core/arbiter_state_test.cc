@@ -228,8 +228,7 @@ TEST_F(ArbiterStateTest, AnotherEpochOrTooFewPlacesForObjectsAreRefused) {
 
 using Damage = std::pair<const char*, std::function<void(CoreState&)>>;
 
-// Slabs of Populate() by id: leased, parked, clean, kept, lingering.
-std::vector<Damage> Damages() {
+std::vector<Damage> DamagesOfTheWhole() {
   return {
       {"no root", [](CoreState& s) { s.tenants.erase(s.tenants.begin()); }},
       {"tenant twice", [](CoreState& s) { s.tenants.push_back(s.tenants[1]); }},
@@ -238,6 +237,11 @@ std::vector<Damage> Damages() {
       {"generation zero", [](CoreState& s) { s.generations[0] = 0; }},
       {"generation", [](CoreState& s) { s.generations[0] = UINT64_MAX; }},
       {"generation of another", [](CoreState& s) { ++s.generations[0]; }},
+  };
+}
+
+std::vector<Damage> DamagesOfSessions() {
+  return {
       {"session twice",
        [](CoreState& s) { s.sessions.push_back(s.sessions[0]); }},
       {"session zero", [](CoreState& s) { s.sessions[0].id = SessionId{0}; }},
@@ -251,6 +255,12 @@ std::vector<Damage> Damages() {
       {"lessee ended",
        [](CoreState& s) { s.sessions[0].state = SessionState::kEnded; }},
       {"lessee moved", [](CoreState& s) { s.sessions[0].tenant = "root/b"; }},
+  };
+}
+
+// Slabs of Populate() by id: leased, parked, clean, kept, lingering.
+std::vector<Damage> DamagesOfSlabs() {
+  return {
       {"slab twice", [](CoreState& s) { s.slabs.push_back(s.slabs[2]); }},
       {"slab zero", [](CoreState& s) { s.slabs[2].id = SlabId{0}; }},
       {"slab of the future", [](CoreState& s) { s.last_slab = 1; }},
@@ -287,6 +297,11 @@ std::vector<Damage> Damages() {
       {"lingering with nobody", [](CoreState& s) { s.slabs[4].mappers = {}; }},
       {"lingering uncharged",
        [](CoreState& s) { s.slabs[4].is_charged = false; }},
+  };
+}
+
+std::vector<Damage> DamagesOfObjects() {
+  return {
       {"object twice", [](CoreState& s) { s.objects.push_back(s.objects[0]); }},
       {"object slot",
        [](CoreState& s) { s.objects[0].id = MakeObjectId(77, 1); }},
@@ -305,6 +320,16 @@ std::vector<Damage> Damages() {
        [](CoreState& s) { s.objects[0].producer = s.sessions[1].id; }},
       {"producer lives again",
        [](CoreState& s) { s.objects[1].producer_is_live = true; }},
+      {"expires without a name",
+       [](CoreState& s) {
+         s.objects[0].name = "";
+         s.objects[0].expires_at = absl::UnixEpoch();
+       }},
+  };
+}
+
+std::vector<Damage> DamagesOfHolds() {
+  return {
       {"held by the dead",
        [](CoreState& s) {
          s.objects[1].holds = {{SessionId{3}, 1}};
@@ -338,9 +363,13 @@ std::vector<Damage> Damages() {
 TEST_F(ArbiterStateTest, ADamagedStateIsRefusedWithWhatIsWrong) {
   Populate();
   ASSERT_THAT(TryRestore(Save()), IsOk());
-  for (const auto& [name, damage] : Damages()) {
-    SCOPED_TRACE(name);
-    EXPECT_THAT(AfterDamage(damage), StatusIs(absl::StatusCode::kDataLoss));
+  for (const auto& damages :
+       {DamagesOfTheWhole(), DamagesOfSessions(), DamagesOfSlabs(),
+        DamagesOfObjects(), DamagesOfHolds()}) {
+    for (const auto& [name, damage] : damages) {
+      SCOPED_TRACE(name);
+      EXPECT_THAT(AfterDamage(damage), StatusIs(absl::StatusCode::kDataLoss));
+    }
   }
 }
 

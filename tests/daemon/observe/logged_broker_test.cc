@@ -14,6 +14,7 @@
 namespace vrampool::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -161,12 +162,37 @@ TEST_F(LoggedBrokerTest, WatchersAreToldOfLeasesObjectsAndLimits) {
   EXPECT_THAT(broker_.Return(kSession, LeaseId{3}, ReturnMode::kUnmapped),
               IsOk());
   EXPECT_EQ(Told().kind, EventKind::kLeaseReturned);
-  EXPECT_THAT(broker_.SetQuota("root/a", {.limit = GiB(1), .priority = 2}),
+  EXPECT_THAT(broker_.SetQuota("root/a",
+                               {.limit = GiB(1), .priority = 2, .evict = true}),
               IsOk());
   const Event changed = Told();
   EXPECT_EQ(changed.kind, EventKind::kQuotaChanged);
   EXPECT_EQ(changed.bytes, GiB(1));
-  EXPECT_EQ(changed.text, "limit 1.0 GiB, priority 2");
+  EXPECT_EQ(changed.text, "limit 1.0 GiB, priority 2, evictable");
+}
+
+TEST_F(LoggedBrokerTest, EvictionIsALineAndTold) {
+  Attach();
+  Told();
+  Eviction eviction;
+  eviction.victim.id = kSession;
+  eviction.victim.tenant = "root/a";
+  eviction.victim.peer.pid = 100;
+  eviction.victim.charged = GiB(3);
+  eviction.beneficiary = SessionId{6};
+  eviction.why = "it held what root/b was promised";
+  eviction.is_killed = true;
+  fake_.SetEvictions({eviction});
+  EXPECT_THAT(LinesOf([&] { EXPECT_EQ(broker_.Tick().size(), 1u); }),
+              AllOf(HasSubstr("event=\"session evicted\" session=5"),
+                    HasSubstr("for_session=6"), HasSubstr("killed=yes")));
+  const Event told = Told();
+  EXPECT_EQ(told.kind, EventKind::kSessionCondemned);
+  EXPECT_EQ(told.session, kSession);
+  EXPECT_EQ(told.tenant, "root/a");
+  EXPECT_EQ(told.pid, 100);
+  EXPECT_EQ(told.bytes, GiB(3));
+  EXPECT_EQ(told.text, "evicted: it held what root/b was promised");
 }
 
 }  // namespace

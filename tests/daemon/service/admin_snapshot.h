@@ -11,14 +11,7 @@
 
 namespace vrampool::testing {
 
-inline Snapshot MakeSnapshot() {
-  Snapshot snapshot;
-  snapshot.epoch = FakeBroker::kEpoch;
-  snapshot.pool.capacity = MiB(100);
-  snapshot.pool.free = MiB(72);
-  for (int i = 0; i < kSlabStates; ++i) {
-    snapshot.pool.by_state[i] = MiB(static_cast<uint64_t>(i) + 1);
-  }
+inline void AddSessions(Snapshot& snapshot) {
   SessionView session;
   session.id = SessionId{5};
   session.tenant = "root/a/x";
@@ -37,6 +30,9 @@ inline Snapshot MakeSnapshot() {
   session.tenant = "root/ab";
   session.state = SessionState::kEnded;
   snapshot.sessions.push_back(session);
+}
+
+inline void AddTenants(Snapshot& snapshot) {
   snapshot.tenants = {{.path = "root",
                        .limit = MiB(100),
                        .used = MiB(28),
@@ -51,6 +47,9 @@ inline Snapshot MakeSnapshot() {
                        .peak = MiB(9),
                        .clean = MiB(1),
                        .sessions = 1}};
+}
+
+inline void AddSlabs(Snapshot& snapshot) {
   SlabView slab;
   slab.id = SlabId{1};
   slab.lease = LeaseId{11};
@@ -73,6 +72,9 @@ inline Snapshot MakeSnapshot() {
   slab.state = SlabState::kClean;
   slab.mapped_by = {};
   snapshot.slabs.push_back(slab);
+}
+
+inline void AddObjects(Snapshot& snapshot) {
   ObjectView object;
   object.id = ObjectId{41};
   object.name = "weights";
@@ -97,6 +99,20 @@ inline Snapshot MakeSnapshot() {
   object.id = ObjectId{43};
   object.name = "";
   snapshot.objects.push_back(object);
+}
+
+inline Snapshot MakeSnapshot() {
+  Snapshot snapshot;
+  snapshot.epoch = FakeBroker::kEpoch;
+  snapshot.pool.capacity = MiB(100);
+  snapshot.pool.free = MiB(72);
+  for (int i = 0; i < kSlabStates; ++i) {
+    snapshot.pool.by_state[i] = MiB(static_cast<uint64_t>(i) + 1);
+  }
+  AddSessions(snapshot);
+  AddTenants(snapshot);
+  AddSlabs(snapshot);
+  AddObjects(snapshot);
   snapshot.waiting = 9;
   snapshot.counters.refused_quota = 12;
   snapshot.counters.refused_pool = 13;

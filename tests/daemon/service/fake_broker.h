@@ -116,7 +116,10 @@ class FakeBroker final : public Broker {
   absl::Status SetQuota(std::string_view tenant, const Quota& change) override {
     return on_set_quota(tenant, change);
   }
-  std::vector<Eviction> Tick() override { return {}; }
+  std::vector<Eviction> Tick() override {
+    const MutexLock lock(mu_);
+    return std::exchange(evictions_, {});
+  }
   absl::StatusOr<ReservationGrant> Reserve(
       SessionId session, const ReserveRequest& request) override {
     return on_reserve(session, request);
@@ -162,6 +165,11 @@ class FakeBroker final : public Broker {
   void SetSnapshot(Snapshot snapshot) {
     const MutexLock lock(mu_);
     snapshot_ = std::move(snapshot);
+  }
+  // What the next Tick() has done.
+  void SetEvictions(std::vector<Eviction> evictions) {
+    const MutexLock lock(mu_);
+    evictions_ = std::move(evictions);
   }
   void SetLeaks(LeakAnswer leaks) {
     const MutexLock lock(mu_);
@@ -215,6 +223,7 @@ class FakeBroker final : public Broker {
                             .kinds = {HandleKind::kHostFd}};
   Mutex mu_;
   Snapshot snapshot_ VRAMPOOL_GUARDED_BY(mu_);
+  std::vector<Eviction> evictions_ VRAMPOOL_GUARDED_BY(mu_);
   LeakAnswer leaks_ VRAMPOOL_GUARDED_BY(mu_);
   LeakQuery last_leak_query_ VRAMPOOL_GUARDED_BY(mu_);
   absl::Status health_ VRAMPOOL_GUARDED_BY(mu_);
