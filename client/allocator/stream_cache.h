@@ -41,8 +41,10 @@ struct BlockList {
 
 class StreamCache {
  public:
-  // Of the bytes of one bin, of all bins, of the large blocks (but for one);
-  // the last two also at most `limit`, but for one bin.
+  // Of the bytes of one bin, of all bins, of the large blocks; the last two
+  // also at most `limit`, but for one bin. The block that was put last does not
+  // count among the bins', nor a large one that is alone: who frees a block and
+  // allocates as much again finds it, however little the client has.
   static constexpr uint64_t kMaxBinBytes = uint64_t{512} << 10;
   static constexpr uint64_t kMaxSmallBytes = uint64_t{32} << 20;
   static constexpr uint64_t kMaxLargeBytes = uint64_t{256} << 20;
@@ -71,9 +73,9 @@ class StreamCache {
     if (block->size_class == kLargeClass) return PutLarge(block, limit);
     Bin& bin = bins_[block->size_class];
     bin.blocks.Push(block);
+    const uint64_t others = bytes_ - large_bytes_ - block->extent;
     return bin.blocks.count > kMaxIn[block->size_class] ||
-           bytes_ - large_bytes_ >
-               std::clamp(limit, kMaxBinBytes, kMaxSmallBytes);
+           others > std::clamp(limit, kMaxBinBytes, kMaxSmallBytes);
   }
 
   // Takes the oldest out, after Put() of a block of that class said so.

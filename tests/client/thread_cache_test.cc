@@ -151,6 +151,23 @@ TEST_F(StreamCacheTest, NoMoreIsKeptThanTheLimitSays) {
   EXPECT_LT(bytes, StreamCache::kMaxBinBytes * 2);
 }
 
+// A program that has little still frees and allocates its largest small block
+// again without going the slow way.
+TEST_F(StreamCacheTest, OneBlockIsKeptWhateverItsClassAndTheLimit) {
+  Block* const a = Make(kMaxSmall);
+  EXPECT_FALSE(cache_.Put(a, 0));
+  EXPECT_EQ(cache_.Take(kMaxSmall), a);
+  Block* const little = Make(256);
+  EXPECT_FALSE(cache_.Put(little, 0));
+  EXPECT_FALSE(cache_.Put(a, 0));
+  EXPECT_EQ(cache_.Take(kMaxSmall), a);
+  EXPECT_FALSE(cache_.Put(a, 0));
+  Block* const b = Make(kMaxSmall);
+  EXPECT_TRUE(cache_.Put(b, 0));
+  EXPECT_EQ(All(cache_.Shed(SizeClassOf(kMaxSmall), 0)), std::set<Block*>{a});
+  EXPECT_EQ(cache_.Take(kMaxSmall), b);
+}
+
 TEST_F(StreamCacheTest, OnlyWhatWasNotNeededIsUnused) {
   Block* const a = Make(512);
   Block* const b = Make(512);
