@@ -72,6 +72,8 @@ run_frameworks() {
       "${served[@]}" || status=1
     VRAMPOOL_KIND=$kind python3 -B tests/python/matrix_test.py \
       "${served[@]}" "$OUT/frameworks" MatrixTest || status=1
+    VRAMPOOL_KIND=$kind python3 -B tests/python/docs_test.py \
+      "${served[@]}" <(grep -e cupy -e numba "$OUT/frameworks") || status=1
   done
   return "$status"
 }

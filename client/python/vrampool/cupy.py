@@ -53,8 +53,8 @@ def put(client: Client, source: Any) -> Tensor:
     return tensor
 
 
-_Refused = cupy.cuda.runtime.CUDARuntimeError
-_NoRoom = cupy.cuda.memory.OutOfMemoryError
+_Refused: Any = cupy.cuda.runtime.CUDARuntimeError
+_NoRoom: Any = cupy.cuda.memory.OutOfMemoryError
 
 
 class OutOfMemory(_Refused, _NoRoom):  # type: ignore[misc]
