@@ -79,7 +79,7 @@ class GpuTest(case.Case):
                     "gpu_test.DRIVER = sys.argv[2]\n"
                     "gpu_test.check_all()\n", pathlib.Path(__file__).parent,
                     DRIVER)
-                self.assertEqual(out.split(), [kind, "10", "checked"])
+                self.assertEqual(out.split(), [kind, "11", "checked"])
         self.assertEqual(self.leaks_of_the_ended(), [])
 
 
@@ -216,6 +216,38 @@ def check_copies_within_the_gpu(test, client, streams):
         _copy.put(client, client.empty((3, 4), strides=(8, 2)))
     with test.assertRaisesRegex(BufferError, "device"):
         _copy.put(client, numpy.ones(3))
+
+
+def check_tables_are_turned_in_the_order_of_streams(test, client, streams):
+    fields = {"flag": "bool", "x": "float64", "z": "complex128", "id": "int16"}
+    producer, consumer = streams.new(), streams.new()
+    table = client.table(fields, 100, layout="aos", stream=producer)
+    filling = bytes(i % 251 for i in range(table.nbytes))
+    gate = streams.hold_up(producer)
+    soa = table.to_soa(stream=consumer)
+    test.assertTrue(streams.is_waiting(consumer))
+    test.assertEqual(soa["x"].__cuda_array_interface__["stream"], consumer)
+    # The fake's memory is the host's.
+    ctypes.memmove(table.address, filling, len(filling))
+    streams.open(gate)
+    back = soa.to_aos(stream=consumer)
+    streams.finish(consumer)
+
+    def content(one, name):
+        at, step = one[name].address, one[name].strides[0]
+        size = one.fields[name].itemsize
+        return b"".join(ctypes.string_at(at + i * step * size, size)
+                        for i in range(one.rows))
+    for name in fields:
+        test.assertEqual(content(soa, name), content(table, name))
+        test.assertEqual(content(back, name), content(table, name))
+    start = table.offset("id")
+    test.assertEqual(content(soa, "id")[:2], filling[start:start + 2])
+    test.assertEqual(client.table(fields, 0).to_aos().rows, 0)
+    shared = client.share(soa, stream=consumer)
+    opened = client.open_table(shared.token, stream=producer)
+    test.assertEqual((opened.layout, opened["x"].address),
+                     ("soa", soa["x"].address))
 
 
 def check_views_keep_the_memory(test, client, streams):
