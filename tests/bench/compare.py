@@ -37,6 +37,8 @@ GPU_ALLOCATORS = ["vrampool CUDA_IPC", "vrampool VMM_FD", "cuMemAlloc",
 HOST_MIB = {"pool": 4096, "usage": 1024}
 # What RMM's own benchmark uses at most.
 GPU_USAGE_MIB = 16000
+# What several processes show of these, the others show as well.
+ALIKE = ["cuMemAlloc", "rmm_arena", "rmm_cuda_async"]
 # Where several processes are at it, each begins with that much of its own.
 SHARED_POOL_MIB = 256
 QUICK_BUSY_MIB = 80
@@ -77,7 +79,8 @@ class Comparison:
                              VRAMPOOL_IDLE_MS="3600000")
                 for log in self.options.log:
                     self.measure(number, allocator, "replay", log=log)
-                self.measure(number, allocator, "processes")
+                if allocator not in ALIKE:
+                    self.measure(number, allocator, "processes")
 
     def measure(self, number, allocator, workloads, log=None, **environment):
         name, _, kind = allocator.partition(" ")
