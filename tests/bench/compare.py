@@ -71,8 +71,10 @@ class Comparison:
         for number in range(self.options.rounds):
             for allocator in (GPU_ALLOCATORS if self.options.gpu
                               else HOST_ALLOCATORS):
-                self.measure(number, allocator, "pairs,threads,streams")
-                if number > 0 or allocator == "empty":
+                is_empty = allocator == "empty"
+                self.measure(number, allocator, "pairs,threads,streams"
+                             + ",calls" * is_empty)
+                if number > 0 or is_empty:
                     continue
                 # What was reserved must stay.
                 self.measure(number, allocator, "random",

@@ -90,6 +90,7 @@ run_compare() {
   python3 -B tests/gpu/record_cupy_log.py 100 "$made/tables.csv"
   LD_LIBRARY_PATH=$made tests/bench/compare.sh --gpu --rounds "${ROUNDS:-3}" \
     --out "$OUT/compare.json" --log "$made/training.csv" --log "$made/tables.csv"
+  cp "$made"/*.csv "$OUT"  # To be replayed elsewhere.
   rm -r "$made"
 }
 pytest_of() {

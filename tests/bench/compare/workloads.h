@@ -54,6 +54,10 @@ bool RunReplay(const Subject& subject, const std::string& path);
 // end.
 void RunProcesses(const Subject& subject);
 
+// What our allocator calls below it, called by itself: `ns` of a call of the
+// system's and, with a GPU, the driver's.
+void RunCalls(const Subject& subject);
+
 // So many pairs of an allocation and a free, for those who count instructions
 // (../instructions.py): nothing is measured here. False: no such case.
 //   warm       4 KiB, again and again
