@@ -4,10 +4,10 @@
 #   tests/gpu/run.sh [STEP...]
 #
 # Steps: driver conformance client demo torch kill handoff figures; and, only when
-# they are named, compare (tests/bench/compare.sh, three minutes;
-# VRAMPOOL_COMPARE_LOG names a log to replay), views (the Python package with
-# PyTorch), frameworks (the same with PyTorch, JAX, CuPy and Numba, which all have to
-# be there) and two_gpus, which needs two GPUs.
+# they are named, compare (tests/bench/compare.sh with PyTorch's allocator and
+# logs of two programs, ten minutes), views (the Python package with PyTorch),
+# frameworks (the same with PyTorch, JAX, CuPy and Numba, which all have to be
+# there) and two_gpus, which needs two GPUs.
 # Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default
 # build/gpu-bundle) and, for the steps torch, kill, handoff, figures and two_gpus,
 # Python with PyTorch and pytest. Nothing else may use the GPU meanwhile. Logs and
@@ -83,9 +83,15 @@ run_handoff() { pytest_of handoff_test.py; }
 run_figures() { pytest_of figures_test.py; }
 beside() { python3 -B tests/cuda/with_daemon.py "$bin/vrampoold" "$@"; }
 run_compare() {
-  local log=()
-  [[ -z ${VRAMPOOL_COMPARE_LOG:-} ]] || log=(--log "$VRAMPOOL_COMPARE_LOG")
-  tests/bench/compare.sh --gpu --out "$OUT/compare.json" "${log[@]}"
+  local made
+  made=$(mktemp -d)
+  tests/bench/compare/build_torch.sh "$made" || echo "no library of PyTorch's"
+  python3 -B tests/gpu/record_log.py 50 "$made/training.csv"
+  python3 -B tests/gpu/record_cupy_log.py 100 "$made/tables.csv"
+  LD_LIBRARY_PATH=$made tests/bench/compare.sh --gpu --rounds "${ROUNDS:-3}" \
+    --out "$OUT/compare.json" --log "$made/training.csv" --log "$made/tables.csv"
+  cp "$made"/*.csv "$OUT"  # To be replayed elsewhere.
+  rm -r "$made"
 }
 pytest_of() {
   PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -x -p no:cacheprovider \
