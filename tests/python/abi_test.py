@@ -29,7 +29,7 @@ NOT_BOUND = {
     "vrampool_allocate", "vrampool_deallocate", "vrampool_capture_begin",
     "vrampool_capture_end", "vrampool_torch_malloc",
     "vrampool_torch_malloc_or_throw", "vrampool_torch_free",
-    "vrampool_device_client"}
+    "vrampool_torch_record_stream"}
 
 
 def declarations(text):

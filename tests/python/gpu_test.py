@@ -79,7 +79,7 @@ class GpuTest(case.Case):
                     "gpu_test.DRIVER = sys.argv[2]\n"
                     "gpu_test.check_all()\n", pathlib.Path(__file__).parent,
                     DRIVER)
-                self.assertEqual(out.split(), [kind, "11", "checked"])
+                self.assertEqual(out.split(), [kind, "12", "checked"])
         self.assertEqual(self.leaks_of_the_ended(), [])
 
 
@@ -248,6 +248,30 @@ def check_tables_are_turned_in_the_order_of_streams(test, client, streams):
     opened = client.open_table(shared.token, stream=producer)
     test.assertEqual((opened.layout, opened["x"].address),
                      ("soa", soa["x"].address))
+
+
+def check_torchs_hooks_know_of_other_streams(test, client, streams):
+    """What was recorded on another stream is given to nobody before that."""
+    library = vrampool._library.get().c
+    library.vrampool_torch_malloc.restype = ctypes.c_void_p
+    library.vrampool_torch_malloc.argtypes = [ctypes.c_size_t, ctypes.c_int,
+                                              ctypes.c_void_p]
+    library.vrampool_torch_free.argtypes = [
+        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p]
+    library.vrampool_torch_record_stream.argtypes = [ctypes.c_void_p] * 2
+    own, other, size = streams.new(), streams.new(), 3 << 20
+    first = library.vrampool_torch_malloc(size, 0, own)
+    test.assertTrue(first, vrampool._library.get().message())
+    gate = streams.hold_up(other)
+    library.vrampool_torch_record_stream(first, other)
+    library.vrampool_torch_free(first, size, 0, own)
+    second = library.vrampool_torch_malloc(size, 0, own)
+    test.assertNotEqual(second, first)
+    library.vrampool_torch_free(second, size, 0, own)
+    test.assertEqual(library.vrampool_torch_malloc(size, 0, own), second)
+    library.vrampool_torch_free(second, size, 0, own)
+    streams.open(gate)
+    streams.finish(other)
 
 
 def check_views_keep_the_memory(test, client, streams):

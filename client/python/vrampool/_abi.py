@@ -109,6 +109,7 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_client_open": (c_int, POINTER(Options), _OUT),
     "vrampool_client_close": (None, _CLIENT),
     "vrampool_default_client": (_CLIENT,),
+    "vrampool_device_client": (_CLIENT, c_int),
     "vrampool_client_info": (c_int, _CLIENT, POINTER(Info)),
     "vrampool_client_allocate": (c_void_p, _CLIENT, c_size_t, _STREAM),
     "vrampool_client_deallocate": (None, _CLIENT, c_void_p, c_size_t, _STREAM),
