@@ -14,6 +14,7 @@ from typing import (Any, Callable, Iterator, NamedTuple, Optional, Sequence,
 from . import (_abi, _blocks, _cuda, _library, _objects, _table, _table_layout,
                errors)
 from ._ref import Session
+from ._reservation import Reservation
 from ._table import Table
 from ._tensor import Buffer, Tensor
 
@@ -262,6 +263,27 @@ class Client:
         self._check(self._open().library.wait_for_room(
             self._open().handle, nbytes, _milliseconds(timeout)))
 
+    def fits(self, nbytes: int) -> bool:
+        """Whether a lease of so much would be granted now. Reserves nothing:
+        the next moment may be another. `InvalidArgument` for more than the
+        tenant's quota can ever admit."""
+        answer = ctypes.c_int()
+        self._check(self._open().library.fits(
+            self._open().handle, _size(nbytes), ctypes.byref(answer)))
+        return bool(answer.value)
+
+    def reserve(self, nbytes: int, seconds: float) -> Reservation:
+        """Has room held for this process: for so many seconds, an hour at most,
+        until it is released, or until the session ends. It is charged at once;
+        what the process allocates draws from it. MemoryError if it cannot be
+        had now; never waits."""
+        raw, held = _abi.Reservation(), _milliseconds(seconds)
+        if held == 0:
+            raise ValueError("room is reserved for some time")
+        self._check(self._open().library.reserve(
+            self._open().handle, _size(nbytes), held, ctypes.byref(raw)))
+        return Reservation(self, int(nbytes), raw)
+
     # ---- Inside --------------------------------------------------------------
 
     def _open(self) -> Session:
@@ -291,6 +313,13 @@ class Client:
             if status not in not_yet or is_late:
                 self._check(status)
                 return
+
+
+def _size(nbytes: int) -> int:
+    nbytes = int(nbytes)
+    if not 0 <= nbytes < 1 << 64:
+        raise ValueError("a size is negative or absurdly large")
+    return nbytes
 
 
 def _milliseconds(seconds: float) -> int:
