@@ -79,7 +79,7 @@ class GpuTest(case.Case):
                     "gpu_test.DRIVER = sys.argv[2]\n"
                     "gpu_test.check_all()\n", pathlib.Path(__file__).parent,
                     DRIVER)
-                self.assertEqual(out.split(), [kind, "12", "checked"])
+                self.assertEqual(out.split(), [kind, "13", "checked"])
         self.assertEqual(self.leaks_of_the_ended(), [])
 
 
@@ -248,6 +248,18 @@ def check_tables_are_turned_in_the_order_of_streams(test, client, streams):
     opened = client.open_table(shared.token, stream=producer)
     test.assertEqual((opened.layout, opened["x"].address),
                      ("soa", soa["x"].address))
+
+
+def check_tables_that_the_kernel_is_not_for(test, client, streams):
+    stream = streams.new()
+    for types in (["int8"] * 201, ["complex128"] * 100):
+        fields = [(str(i), kind) for i, kind in enumerate(types)]
+        table = client.table(fields, 50, layout="aos", stream=stream)
+        filling = bytes(i % 251 for i in range(table.nbytes))
+        ctypes.memmove(table.address, filling, len(filling))
+        back = table.to_soa(stream).to_aos(stream)
+        streams.finish(stream)
+        test.assertEqual(ctypes.string_at(back.address, back.nbytes), filling)
 
 
 def check_torchs_hooks_know_of_other_streams(test, client, streams):

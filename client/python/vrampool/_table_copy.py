@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any, Callable, List, NamedTuple, Optional
 
-from . import _cuda
-from ._table_layout import Column, TableLayout
+from . import _cuda, _table_kernel
+from ._table_layout import STRUCTURE_OF_ARRAYS, Column, TableLayout
 from ._tensor import Tensor
 
 # Of the rows that are moved field by field before the next ones are: they stay
@@ -40,10 +40,27 @@ def copy_fields(to: Tensor, to_layout: TableLayout, source: Tensor,
     handle, ordinal = stream or _cuda.LEGACY_STREAM, to.device[1]
     if source._stream is not None:
         _cuda.order(source._stream, handle, ordinal)
+    turn = _turn_of(to, to_layout, source, from_layout)
+    if _table_kernel.can(turn):
+        _table_kernel.launch(turn, handle, ordinal)
+        return
     _cuda.copy_strided(
         [_cuda.Strided(move.size, rows, to.address + move.to_offset,
                        move.to_step, source.address + move.from_offset,
                        move.from_step) for move in moves], handle, ordinal)
+
+
+def _turn_of(to: Tensor, to_layout: TableLayout, source: Tensor,
+             from_layout: TableLayout) -> _table_kernel.Turn:
+    to_arrays = to_layout.kind == STRUCTURE_OF_ARRAYS
+    arrays = to_layout if to_arrays else from_layout
+    structures = from_layout if to_arrays else to_layout
+    return _table_kernel.Turn(
+        source.address if to_arrays else to.address,
+        to.address if to_arrays else source.address, arrays.rows,
+        structures.row_bytes,
+        [(array.offset, structures.columns[name].offset, array.dtype.itemsize)
+         for name, array in arrays.columns.items()], to_arrays)
 
 
 def _moves(to: TableLayout, source: TableLayout) -> List[Move]:
