@@ -258,6 +258,8 @@ class CupyViews:
         if current != self.stream:
             raise AssertionError(f"CuPy works on {current}")
         self.stream.synchronize()
+        if not self.cupy.cuda.Stream.null.done:
+            raise AssertionError("CuPy works on the default stream")
 
     def make(self, client, dtype, shape, strides):
         tensor = client.empty(shape, dtype, strides=strides,
