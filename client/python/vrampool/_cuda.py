@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Any, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from . import errors
 
@@ -54,31 +54,44 @@ def ordinal_of(uuid: str) -> int:
         "CUDA_VISIBLE_DEVICES")
 
 
+_contexts: Dict[int, int] = {}  # By device: the primary ones.
+
+
 class _Context:
-    """The device's primary context, current where the thread has none."""
+    """The device's primary context, made current for a while: frameworks work
+    in it, and a thread may have another device's, or none."""
 
     def __init__(self, ordinal: int) -> None:
         self._ordinal = ordinal
-        self._was_none = False
+        self._before = ctypes.c_void_p()
+        self._is_other = False
 
     def __enter__(self) -> Any:
         driver = _get()
-        context = ctypes.c_void_p()
-        _check(driver.cuCtxGetCurrent(ctypes.byref(context)), "cuCtxGetCurrent")
-        if not context.value:
-            device = ctypes.c_int()
-            _check(driver.cuDeviceGet(ctypes.byref(device), self._ordinal),
-                   "cuDeviceGet")
-            # Retained for good: frameworks use it to the end, too.
-            _check(driver.cuDevicePrimaryCtxRetain(
-                ctypes.byref(context), device), "cuDevicePrimaryCtxRetain")
-            _check(driver.cuCtxSetCurrent(context), "cuCtxSetCurrent")
-            self._was_none = True
+        _check(driver.cuCtxGetCurrent(ctypes.byref(self._before)),
+               "cuCtxGetCurrent")
+        wanted = _primary_context(self._ordinal)
+        self._is_other = self._before.value != wanted
+        if self._is_other:
+            _check(driver.cuCtxSetCurrent(ctypes.c_void_p(wanted)),
+                   "cuCtxSetCurrent")
         return driver
 
     def __exit__(self, *_: object) -> None:
-        if self._was_none:
-            _get().cuCtxSetCurrent(None)
+        if self._is_other:
+            _get().cuCtxSetCurrent(self._before)
+
+
+def _primary_context(ordinal: int) -> int:
+    """Retained for good: frameworks use it to the end, too."""
+    if ordinal not in _contexts:
+        driver, device = _get(), ctypes.c_int()
+        _check(driver.cuDeviceGet(ctypes.byref(device), ordinal), "cuDeviceGet")
+        context = ctypes.c_void_p()
+        _check(driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device),
+               "cuDevicePrimaryCtxRetain")
+        _contexts[ordinal] = context.value or 0
+    return _contexts[ordinal]
 
 
 def order(producer: int, consumer: int, ordinal: int) -> None:
