@@ -244,7 +244,8 @@ class CupyViews:
         self.makes = NUMBERS
         self.opens = [*NUMBERS, "bfloat16"] if self.has_bfloat16() else NUMBERS
         self.stream = cupy.cuda.Stream(non_blocking=True)
-        self.stream.use()
+        # Not use(): the end of any block `with` another stream would undo it.
+        self.stream.__enter__()
 
     def has_bfloat16(self):
         import ml_dtypes

@@ -7,6 +7,7 @@ streams, the CUDA Array Interface, objects in the order of streams.
 
 import concurrent.futures
 import ctypes
+import gc
 import os
 import pathlib
 import sys
@@ -80,7 +81,7 @@ class GpuTest(case.Case):
                     "gpu_test.DRIVER = sys.argv[2]\n"
                     "gpu_test.check_all()\n", pathlib.Path(__file__).parent,
                     DRIVER)
-                self.assertEqual(out.split(), [kind, "13", "checked"])
+                self.assertEqual(out.split(), [kind, "14", "checked"])
         self.assertEqual(self.leaks_of_the_ended(), [])
 
 
@@ -110,6 +111,32 @@ def await_no_blocks(client):
         if time.monotonic() > deadline:
             raise AssertionError("a block lives on")
         time.sleep(0.001)
+
+
+class OwnStream:
+    """A stream that ends with its object, as CuPy's do."""
+
+    def __init__(self, streams):
+        self._streams = streams
+        self.ptr = streams.new()
+
+    def __del__(self):
+        self._streams.driver.cuStreamDestroy_v2(ctypes.c_void_p(self.ptr))
+
+
+# The driver ends the process that uses a stream which was destroyed.
+def check_a_stream_may_be_dropped_before_its_memory(test, client, streams):
+    stream = OwnStream(streams)
+    kept = client.empty(64, "float32", stream=stream)
+    shared = client.share(kept, stream=stream)
+    opened = client.open(shared.token, stream=OwnStream(streams))
+    shared.close(OwnStream(streams))
+    view = opened[0]
+    del stream, shared, opened
+    gc.collect()
+    test.assertEqual(view.nbytes, 256)
+    del kept, view
+    gc.collect()
 
 
 def check_what_it_is(test, client, streams):

@@ -147,7 +147,7 @@ class Client:
         """None for the host, where contents are complete at once."""
         if self._open().facts.kind == _abi.Kind.HOST_FD:
             return None
-        return _cuda.stream_handle(stream)
+        return _cuda.kept_stream_handle(stream)
 
     def describe(self, what: Any) -> BlockInfo:
         """The block that an address, a tensor or an array points into.
@@ -204,7 +204,7 @@ class Client:
             middle: Tuple[int, ...] = ()
         else:
             call = library.open_on if name is None else library.open_name_on
-            middle = (_cuda.stream_handle(stream),)
+            middle = (_cuda.kept_stream_handle(stream),)
         handle = ctypes.c_void_p()
         # A name that is not there yet is no error while there is time.
         not_yet = {errors.Timeout.status}

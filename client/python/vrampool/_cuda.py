@@ -180,6 +180,25 @@ def synchronize(stream: int, ordinal: int) -> None:
                "cuStreamSynchronize")
 
 
+_kept: Dict[int, Any] = {}  # By handle.
+
+
+def kept_stream_handle(stream: Any) -> int:
+    """The same, of a stream on which memory will be given back: by whoever has
+    the last view, after everything else perhaps. So a stream that its object
+    destroys (CuPy's, Numba's) is kept to the process's end. PyTorch's are never
+    destroyed, and what stands for somebody else's stream keeps nothing."""
+    handle = stream_handle(stream)
+    is_owner = not (stream is None or isinstance(stream, int)
+                    or hasattr(stream, "cuda_stream")
+                    or type(stream).__name__.startswith("External"))
+    if is_owner and handle > PER_THREAD_STREAM and handle not in _kept:
+        _kept[handle] = stream
+        # Also when the interpreter takes its modules down.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(stream))
+    return handle
+
+
 def stream_handle(stream: Any) -> int:
     """A stream's handle, of whatever a framework calls a stream: a number, an
     object with `__cuda_stream__`, or one of PyTorch, CuPy or Numba. None is the

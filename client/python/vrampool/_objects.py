@@ -138,7 +138,7 @@ class Object:
         ref, self._ref = self._ref, None
         if ref is not None and stream is not None:
             ref.library.ref_set_stream(ref.pointer,
-                                       _cuda.stream_handle(stream))
+                                       _cuda.kept_stream_handle(stream))
 
     def __enter__(self) -> "Object":
         self._held()

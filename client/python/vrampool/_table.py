@@ -143,7 +143,7 @@ class Table:
             return self
         session = self._memory._session
         on_host = session.facts.kind == _abi.Kind.HOST_FD
-        handle = None if on_host else _cuda.stream_handle(stream)
+        handle = None if on_host else _cuda.kept_stream_handle(stream)
         made = new_table(session, self.fields, self.rows, kind, handle)
         _table_copy.copy_fields(made._memory, made._layout, self._memory,
                                 self._layout, handle)
