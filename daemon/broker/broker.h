@@ -146,6 +146,9 @@ class Broker {
   // `deadline` at most (InfinitePast: not at all for want of room or a name; a
   // slab that can be created is waited for). They also return early, with
   // SESSION_ENDED, when the session ends, or SHUTTING_DOWN.
+  // Before every call of a session by which it does not give back: may it call
+  // now? RATE_LIMITED; never blocks.
+  virtual absl::Status AdmitRpc(SessionId session) = 0;
   virtual absl::StatusOr<LeaseGrant> Lease(SessionId session,
                                            const LeaseRequest& request,
                                            absl::Time deadline) = 0;

@@ -87,6 +87,10 @@ void BrokerImpl::Absorb(Effects& effects) {
   if (effects.objects_changed) ++objects_version_;
   if (effects.room_changed) ++room_version_;
   if (!arbiter_.IsConserved()) ++breaches_;
+  dues_.clear();
+  for (const auto& [ticket, due] : arbiter_.Dues(clock_.Now())) {
+    dues_.emplace(ticket, due);
+  }
   settled_.NotifyAll();
 }
 

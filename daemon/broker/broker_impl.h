@@ -10,6 +10,7 @@
 #ifndef VRAMPOOL_DAEMON_BROKER_BROKER_IMPL_H_
 #define VRAMPOOL_DAEMON_BROKER_BROKER_IMPL_H_
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,6 +45,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   void ProcessGone(SessionId session) override;
   void HoldReleased(SessionId session, ObjectId object) override;
 
+  absl::Status AdmitRpc(SessionId session) override;
   absl::StatusOr<LeaseGrant> Lease(SessionId session,
                                    const LeaseRequest& request,
                                    absl::Time deadline) override;
@@ -122,6 +124,10 @@ class BrokerImpl final : public Broker, private HoldOracle {
   void CompareDevice() VRAMPOOL_EXCLUDES(mu_);
   absl::StatusOr<LeaseGrant> AwaitTicket(TicketId ticket, absl::Time deadline)
       VRAMPOOL_EXCLUDES(mu_);
+  enum class Wake { kSettled, kDue, kLate };
+  Wake WaitFor(MutexLock& lock, TicketId ticket, bool is_certain,
+               std::chrono::steady_clock::time_point deadline)
+      VRAMPOOL_REQUIRES(mu_);
   absl::Status SendHandle(SessionId session, const SlabGrant& slab)
       VRAMPOOL_EXCLUDES(mu_);
   // Called with every grant of which the handle is to be sent.
@@ -163,6 +169,8 @@ class BrokerImpl final : public Broker, private HoldOracle {
   absl::flat_hash_map<SessionId, Companion> companions_
       VRAMPOOL_GUARDED_BY(mu_);
   std::map<TicketId, Waiting> waiting_ VRAMPOOL_GUARDED_BY(mu_);
+  // When rates let tickets through that wait for nothing else.
+  std::map<TicketId, absl::Time> dues_ VRAMPOOL_GUARDED_BY(mu_);
   std::map<LeaseId, Delivery> deliveries_ VRAMPOOL_GUARDED_BY(mu_);
   LeakBook leak_book_ VRAMPOOL_GUARDED_BY(mu_);
   GrowthBook growth_book_ VRAMPOOL_GUARDED_BY(mu_);

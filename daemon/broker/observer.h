@@ -62,8 +62,9 @@ enum class Operation {
   kWait,     // For room or a name.
   kCreate,   // Of a slab, by the device.
   kDestroy,  // Likewise.
+  kCall,     // Any, refused before it began: not timed.
 };
-inline constexpr int kOperations = 8;
+inline constexpr int kOperations = 8;  // That are timed.
 
 class Observer {
  public:
@@ -71,6 +72,8 @@ class Observer {
   virtual void OnEvent(Event event) = 0;
   virtual void OnDone(Operation operation, absl::Duration took,
                       const absl::Status& outcome) = 0;
+  // What was refused before it was begun.
+  virtual void OnRefused(Operation operation, const absl::Status& refusal) = 0;
 };
 
 }  // namespace vrampool

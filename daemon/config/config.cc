@@ -207,6 +207,21 @@ Quota Validation::ReadQuota(const v1::Tenant& tenant, int index) {
   if (tenant.has_sessions()) quota.sessions = tenant.sessions();
   if (tenant.has_objects()) quota.objects = tenant.objects();
   quota.metadata = size("metadata", tenant.metadata());
+  auto& [leases, bytes, rpcs] = quota.rates;
+  if (tenant.has_leases_per_second()) {
+    leases.per_second = tenant.leases_per_second();
+  }
+  if (tenant.has_leases_burst()) leases.burst = tenant.leases_burst();
+  if (tenant.has_rpcs_per_second()) rpcs.per_second = tenant.rpcs_per_second();
+  if (tenant.has_rpcs_burst()) rpcs.burst = tenant.rpcs_burst();
+  const auto count = [&](std::string_view key,
+                         const std::string& text) -> std::optional<uint64_t> {
+    const std::optional<Bytes> read = size(key, text);
+    if (!read.has_value()) return std::nullopt;
+    return read->count();
+  };
+  bytes.per_second = count("bytes_per_second", tenant.bytes_per_second());
+  bytes.burst = count("bytes_burst", tenant.bytes_burst());
   return quota;
 }
 

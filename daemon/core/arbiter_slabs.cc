@@ -138,7 +138,7 @@ void Arbiter::OnDestroyed(SlabId id, const absl::Status& outcome,
     // The slab stays as it is, accounted for, until a later attempt succeeds.
     slab->is_stuck = true;
     failed_destroys_.push_back(id);
-    TakeBackPromises(effects);
+    TakeBackPromises(now, effects);
     Pump(now, effects);
     return;
   }
@@ -175,7 +175,7 @@ void Arbiter::OnDeviceRoom(Bytes ceiling, absl::Time now, Effects& effects) {
   const bool is_less = missing < missing_;
   missing_ = missing;
   if (!is_less) {
-    TakeBackPromises(effects);
+    TakeBackPromises(now, effects);
     return;
   }
   effects.room_changed = true;
@@ -266,6 +266,7 @@ absl::Status Arbiter::SetQuota(std::string_view tenant, const Quota& change,
                   absl::StrCat("there is no tenant '", std::string(tenant),
                                "'; see the list of tenants"));
   }
+  rates_.Advance(now);
   VRAMPOOL_RETURN_IF_ERROR(
       ledger_.SetQuota(*id, Changed(ledger_.quota(*id), change)));
   effects.room_changed = true;

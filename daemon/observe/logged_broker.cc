@@ -54,6 +54,18 @@ std::string TextOf(const Quota& change) {
   if (change.evict) {
     parts.push_back(*change.evict ? "evictable" : "not evictable");
   }
+  const auto add = [&parts](const char* what, const auto& value) {
+    if (value) parts.push_back(absl::StrCat(what, " ", *value));
+  };
+  add("sessions", change.sessions);
+  add("objects", change.objects);
+  if (change.metadata) {
+    parts.push_back("metadata " + FormatBytes(*change.metadata));
+  }
+  for (size_t i = 0; i < kRateKinds; ++i) {
+    add(RateName(static_cast<RateKind>(i)), change.rates[i].per_second);
+    add(BurstName(static_cast<RateKind>(i)), change.rates[i].burst);
+  }
   return absl::StrJoin(parts, ", ");
 }
 
@@ -135,7 +147,8 @@ bool LoggedBroker::SocketClosed(SessionId session) {
       {{"session", Raw(session)},
        {"tenant", std::string_view(known.tenant)},
        {"pid", known.pid},
-       {"refused_leases", known.refused_leases}});
+       {"refused_leases", known.refused_leases},
+       {"refused_calls", known.refused_rpcs}});
   Tell({.kind = EventKind::kSessionEnded,
         .tenant = known.tenant,
         .session = session,
@@ -166,6 +179,27 @@ void LoggedBroker::NoteRefusal(SessionId session, const LeaseRequest& request,
   Log(LogLevel::kInfo, "lease refused",
       {{"session", Raw(session)},
        {"size_bytes", request.size.count()},
+       {"why", MessageOf(status)},
+       {"note", "further refusals of this session are only counted"}});
+}
+
+absl::Status LoggedBroker::AdmitRpc(SessionId session) {
+  absl::Status admitted = inner_.AdmitRpc(session);
+  if (!admitted.ok()) NoteRefusedRpc(session, admitted);
+  return admitted;
+}
+
+// A flood of them must not become a flood of lines and events.
+void LoggedBroker::NoteRefusedRpc(SessionId session,
+                                  const absl::Status& status) {
+  observer_.OnRefused(Operation::kCall, status);
+  {
+    const MutexLock lock(mu_);
+    const auto found = known_.find(session);
+    if (found == known_.end() || ++found->second.refused_rpcs > 1) return;
+  }
+  Log(LogLevel::kInfo, "call refused",
+      {{"session", Raw(session)},
        {"why", MessageOf(status)},
        {"note", "further refusals of this session are only counted"}});
 }

@@ -37,6 +37,7 @@ class LoggedBroker final : public Broker {
   void ProcessGone(SessionId session) override;
   void HoldReleased(SessionId session, ObjectId object) override;
 
+  absl::Status AdmitRpc(SessionId session) override;
   absl::StatusOr<LeaseGrant> Lease(SessionId session,
                                    const LeaseRequest& request,
                                    absl::Time deadline) override;
@@ -83,6 +84,7 @@ class LoggedBroker final : public Broker {
     std::string tenant;
     pid_t pid = 0;
     uint64_t refused_leases = 0;
+    uint64_t refused_rpcs = 0;
   };
 
   void Tell(Event event);
@@ -92,6 +94,7 @@ class LoggedBroker final : public Broker {
   auto Timed(Operation operation, Call call);
   void NoteRefusal(SessionId session, const LeaseRequest& request,
                    const absl::Status& status);
+  void NoteRefusedRpc(SessionId session, const absl::Status& status);
 
   Broker& inner_;
   Observer& observer_;

@@ -25,6 +25,8 @@ const char* OperationName(Operation operation) {
       return "create";
     case Operation::kDestroy:
       return "destroy";
+    case Operation::kCall:
+      return "call";
   }
   return "unknown";
 }
@@ -64,6 +66,12 @@ void Telemetry::OnDone(Operation operation, absl::Duration took,
   ++durations.counts[bucket];
   durations.sum_seconds += seconds;
   if (!outcome.ok()) ++figures_.refusals[{operation, reason}];
+}
+
+void Telemetry::OnRefused(Operation operation, const absl::Status& refusal) {
+  const std::string reason = ReasonNameOf(refusal);
+  const MutexLock lock(mu_);
+  ++figures_.refusals[{operation, reason}];
 }
 
 Telemetry::Figures Telemetry::figures() const {

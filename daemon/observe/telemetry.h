@@ -47,6 +47,7 @@ class Telemetry final : public Observer {
   void OnEvent(Event event) override;
   void OnDone(Operation operation, absl::Duration took,
               const absl::Status& outcome) override;
+  void OnRefused(Operation operation, const absl::Status& refusal) override;
 
   Figures figures() const;
 

@@ -96,6 +96,7 @@ void AdminService::FillStatus(const Snapshot& snapshot,
   status.set_serving(is_serving_);
   status.set_refused_quota(snapshot.counters.refused_quota);
   status.set_refused_pool(snapshot.counters.refused_pool);
+  status.set_refused_rate(snapshot.counters.refused_rate);
   status.set_preallocated(facts_.is_preallocated);
 }
 

@@ -59,6 +59,7 @@ class FakeBroker final : public Broker {
   const DeviceInfo& device_info() const override { return info_; }
   Epoch epoch() const override { return Epoch{1}; }
 
+  absl::Status AdmitRpc(SessionId) override { return NotHere(); }
   absl::StatusOr<LeaseGrant> Lease(SessionId, const LeaseRequest&,
                                    absl::Time) override {
     return NotHere();

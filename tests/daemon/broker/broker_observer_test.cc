@@ -18,6 +18,7 @@ class Notebook final : public Observer {
     const MutexLock lock(mu_);
     done_.emplace_back(operation, outcome.ok());
   }
+  void OnRefused(Operation, const absl::Status&) override {}
   std::vector<Event> Of(EventKind kind) const {
     const MutexLock lock(mu_);
     std::vector<Event> found;

@@ -90,6 +90,22 @@ TEST_F(LoggedBrokerTest, FirstRefusalIsALineAndTheRestAreCounted) {
               HasSubstr("refused_leases=3"));
 }
 
+TEST_F(LoggedBrokerTest, OfRefusedCallsTheFirstIsALineAndAllAreCounted) {
+  Attach();
+  fake_.on_admit_rpc = [](SessionId) {
+    return Refuse(Reason::kRateLimited, "too many calls");
+  };
+  const auto call = [&] {
+    EXPECT_THAT(broker_.AdmitRpc(kSession), IsRefused(Reason::kRateLimited));
+  };
+  EXPECT_THAT(LinesOf(call), HasSubstr("why=\"too many calls\""));
+  EXPECT_EQ(LinesOf(call), "");
+  const std::pair<Operation, std::string> key(Operation::kCall, "RATE_LIMITED");
+  EXPECT_EQ(telemetry_.figures().refusals.at(key), 2u);
+  EXPECT_THAT(LinesOf([&] { broker_.SocketClosed(kSession); }),
+              HasSubstr("refused_calls=2"));
+}
+
 TEST_F(LoggedBrokerTest, UnknownSessionEndsSilently) {
   EXPECT_EQ(LinesOf([&] { broker_.SocketClosed(SessionId{99}); }), "");
 }

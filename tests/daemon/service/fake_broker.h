@@ -55,6 +55,10 @@ class FakeBroker final : public Broker {
  public:
   static constexpr Epoch kEpoch{77};
 
+  FakeBroker() {
+    on_admit_rpc = [](SessionId) { return absl::OkStatus(); };
+  }
+
   absl::StatusOr<Admission> Attach(const PeerIdentity& peer,
                                    const Labels& labels,
                                    std::string_view tenant,
@@ -66,6 +70,9 @@ class FakeBroker final : public Broker {
   void ProcessGone(SessionId) override {}
   void HoldReleased(SessionId, ObjectId) override {}
 
+  absl::Status AdmitRpc(SessionId session) override {
+    return on_admit_rpc(session);
+  }
   absl::StatusOr<LeaseGrant> Lease(SessionId session,
                                    const LeaseRequest& request,
                                    absl::Time deadline) override {
@@ -197,6 +204,7 @@ class FakeBroker final : public Broker {
       on_attach{order_};
   Answer<absl::StatusOr<LeaseGrant>(SessionId, LeaseRequest, absl::Time)>
       on_lease{order_};
+  Answer<absl::Status(SessionId)> on_admit_rpc{order_};
   Answer<absl::Status(SessionId, LeaseId, ReturnMode)> on_return{order_};
   Answer<absl::StatusOr<uint32_t>(SessionId, std::vector<SlabId>)>
       on_report_unmapped{order_};
