@@ -344,6 +344,10 @@ void AddRest(CLI::App* app, CommandLine* line) {
              "  vrampool doctor\n"
              "  vrampool doctor --device gpu0 --json\n",
              RunDoctor, line);
+  AddCommand(app, "reload",
+             "Have the daemon read its configuration again, and say what is "
+             "otherwise now. Wrong or unchangeable keys change nothing",
+             "  vrampool reload\n", RunReload, line);
   AddCommand(app, "health", "Exit with 0 if the daemon serves, for HEALTHCHECK",
              "  vrampool health --device gpu0\n", RunHealth, line);
   AddCommand(app, "version", "Versions of this program and of the daemons",

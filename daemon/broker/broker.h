@@ -128,6 +128,9 @@ class Broker {
   virtual absl::StatusOr<Admission> Attach(
       const PeerIdentity& peer, const Labels& labels, std::string_view tenant,
       std::shared_ptr<SessionLink> link) = 0;
+  // The policy admits no such process: for whoever watches.
+  virtual void NoteTurnedAway(const PeerIdentity& /*peer*/,
+                              const absl::Status& /*why*/) {}
   // No more grants for the session, ever; its socket stays open as a witness.
   // Sends Farewell. Unknown sessions are ignored, here and below.
   virtual void Condemn(SessionId session, std::string_view why) = 0;
@@ -179,9 +182,14 @@ class Broker {
 
   // Calls of operators.
   virtual Snapshot TakeSnapshot() = 0;
-  // Changes what is set in `change`. Errors: TENANT_UNKNOWN, BAD_ARGUMENT.
-  virtual absl::Status SetQuota(std::string_view tenant,
-                                const Quota& change) = 0;
+  // Changes what is set in `change`; `by` whom, for the log and the events.
+  // Errors: TENANT_UNKNOWN, BAD_ARGUMENT.
+  virtual absl::Status SetQuota(std::string_view tenant, const Quota& change,
+                                std::string_view by) = 0;
+  // All tenants' quotas, and what else can change, at once; also what SetQuota
+  // has set. Gives what has changed, in words. BAD_ARGUMENT: nothing has.
+  virtual absl::StatusOr<std::vector<std::string>> Reconfigure(
+      const LiveSettings& settings, std::string_view by) = 0;
   // Does what is due with time; gives the evictions of this call. Call it about
   // once a second. Victims get Farewell before the end.
   virtual std::vector<Eviction> Tick() = 0;

@@ -72,7 +72,10 @@ class BrokerImpl final : public Broker, private HoldOracle {
                                   ReservationId reservation) override;
 
   Snapshot TakeSnapshot() override;
-  absl::Status SetQuota(std::string_view tenant, const Quota& change) override;
+  absl::Status SetQuota(std::string_view tenant, const Quota& change,
+                        std::string_view by) override;
+  absl::StatusOr<std::vector<std::string>> Reconfigure(
+      const LiveSettings& settings, std::string_view by) override;
   std::vector<Eviction> Tick() override;
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
@@ -149,6 +152,8 @@ class BrokerImpl final : public Broker, private HoldOracle {
                         size_t max_groups) const;
   void TakeSample() VRAMPOOL_EXCLUDES(mu_);
   void Tell(Event event);
+  void TellQuota(std::string tenant, std::optional<Bytes> limit,
+                 std::string_view text, std::string_view by);
   void Observe(Operation operation, absl::Duration took,
                const absl::Status& outcome);
   // Tells when it is not as it was told last.

@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -37,6 +38,10 @@ enum class EventKind {
   kQuotaChanged = 11,
   kReclaimAsked = 12,
   kDeviceHealth = 13,
+  kCallRefused = 14,     // Other than a lease: by a quota, a bound, a rate, or
+                         // for want of a right. The text names the call.
+  kConfigReloaded = 15,  // Or not: then with why.
+  kRoomReserved = 16,
 };
 
 struct Event {
@@ -45,6 +50,7 @@ struct Event {
   std::string tenant = {};  // Empty: not of a tenant, or as the session's.
   SessionId session{};
   pid_t pid = 0;
+  std::optional<uid_t> uid = {};
   LeaseId lease{};
   SlabId slab{};
   ObjectId object{};

@@ -78,6 +78,7 @@ class Validation {
     CheckSockets();
     CheckLogLevel();
     CheckMetrics();
+    CheckAuditLog();
     if (!problems_.empty()) {
       return absl::InvalidArgumentError(absl::StrJoin(problems_, "\n"));
     }
@@ -109,6 +110,7 @@ class Validation {
   void CheckSockets();
   void CheckLogLevel();
   void CheckMetrics();
+  void CheckAuditLog();
 
   const ConfigSource& source_;
   const v1::Config& proto_;
@@ -401,6 +403,18 @@ void Validation::CheckMetrics() {
     return;
   }
   config_.metrics_address = address;
+}
+
+void Validation::CheckAuditLog() {
+  const std::string& path = proto_.audit_log();
+  const bool is_path = path.size() > 1 && path[0] == '/' &&
+                       path.back() != '/' &&
+                       path.find('\0') == std::string::npos;
+  if (!path.empty() && path != "log" && !is_path) {
+    Problem({.name = "audit_log"}, "\"", path,
+            "\" is neither a file's whole path (\"/var/log/...\") nor \"log\"");
+  }
+  config_.audit_log = path;
 }
 
 }  // namespace

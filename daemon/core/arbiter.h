@@ -106,6 +106,7 @@
 #include "daemon/core/settings.h"
 #include "daemon/core/snapshot.h"
 #include "daemon/core/standing.h"
+#include "daemon/core/ticket.h"
 #include "daemon/core/turns.h"
 
 namespace vrampool {
@@ -232,6 +233,11 @@ class Arbiter {
   // TENANT_UNKNOWN, BAD_ARGUMENT (it does not fit the others' quotas).
   absl::Status SetQuota(std::string_view tenant, const Quota& change,
                         absl::Time now, Effects& effects);
+  // Sets all of it at once, also what SetQuota() has set: tenants that are not
+  // listed have no quota of their own any more. BAD_ARGUMENT: nothing has
+  // changed.
+  absl::StatusOr<std::vector<QuotaChange>> Reconfigure(
+      const LiveSettings& settings, absl::Time now, Effects& effects);
   void BeginShutdown(Effects& effects);
   Snapshot TakeSnapshot(absl::Time now) const;
   SessionView ViewOf(SessionId session) const;  // Empty id if unknown.
@@ -260,27 +266,7 @@ class Arbiter {
     std::set<ReservationId> reservations;
     std::string evicted_because;  // Empty: it was not.
   };
-  struct Reservation {
-    ReservationId id{};
-    SessionId session{};
-    HandleKind kind{};
-    Charge charge;  // What is left of it; never nothing.
-    absl::Time expires_at;
-  };
-  enum class TicketState { kWaiting, kAssured, kCreating };
-  struct Ticket {
-    TicketId id{};
-    SessionId session{};
-    TenantId tenant{};
-    LeaseRequest request;
-    HandleKind kind{};
-    Bytes size;  // Rounded up.
-    absl::Time since;
-    TicketState state = TicketState::kWaiting;
-    Charge charge;            // Taken unless kWaiting.
-    bool is_covered = false;  // By a guarantee, when the charge was taken.
-    bool is_overdue = false;  // Its time is up: it must not wait again.
-  };
+
   // arbiter_snapshot.cc
   std::vector<TenantView> ViewOfTenants() const;
   std::vector<SlabView> ViewOfSlabs() const;
@@ -470,7 +456,7 @@ class Arbiter {
   void TellKnown(ObjectId object, const std::set<SessionId>& expecting,
                  Effects& effects);
 
-  const CoreSettings settings_;
+  CoreSettings settings_;  // What is not in LiveSettings never changes.
   Ledger ledger_;
   Rates rates_{ledger_};
   Pool pool_;

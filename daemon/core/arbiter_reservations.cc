@@ -105,9 +105,8 @@ bool Arbiter::ExpireReservations(absl::Time now) {
   return !expired.empty();
 }
 
-const Arbiter::Reservation* Arbiter::FindReservation(const Session& session,
-                                                     HandleKind kind,
-                                                     Bytes size) const {
+const Reservation* Arbiter::FindReservation(const Session& session,
+                                            HandleKind kind, Bytes size) const {
   const Reservation* soonest = nullptr;
   for (const ReservationId id : session.reservations) {
     const Reservation& held = reservations_.at(id);

@@ -258,22 +258,6 @@ absl::StatusOr<uint32_t> Arbiter::ReportUnmapped(
   return kept;
 }
 
-absl::Status Arbiter::SetQuota(std::string_view tenant, const Quota& change,
-                               absl::Time now, Effects& effects) {
-  const std::optional<TenantId> id = ledger_.Find(tenant);
-  if (!id.has_value()) {
-    return Refuse(Reason::kTenantUnknown,
-                  absl::StrCat("there is no tenant '", std::string(tenant),
-                               "'; see the list of tenants"));
-  }
-  rates_.Advance(now);
-  VRAMPOOL_RETURN_IF_ERROR(
-      ledger_.SetQuota(*id, Changed(ledger_.quota(*id), change)));
-  effects.room_changed = true;
-  Pump(now, effects);
-  return absl::OkStatus();
-}
-
 void Arbiter::BeginShutdown(Effects& effects) {
   is_stopping_ = true;
   std::vector<TicketId> waiting;

@@ -10,10 +10,8 @@
 
 namespace vrampool {
 
-Arbiter::Ticket& Arbiter::AddTicket(Session& session,
-                                    const LeaseRequest& request,
-                                    HandleKind kind, Bytes size,
-                                    absl::Time now) {
+Ticket& Arbiter::AddTicket(Session& session, const LeaseRequest& request,
+                           HandleKind kind, Bytes size, absl::Time now) {
   const TicketId id{++last_ticket_};
   Ticket ticket;
   ticket.id = id;

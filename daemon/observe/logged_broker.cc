@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_join.h"
 #include "base/stopwatch.h"
+#include "daemon/core/quota_text.h"
 #include "daemon/observe/logging.h"
 
 namespace vrampool {
@@ -29,44 +30,6 @@ Bytes SizeOf(const ShareRequest& request) {
     size = SaturatingAdd(size, buffer.size);
   }
   return size;
-}
-
-// What changes: "limit 40.0 GiB, priority 2".
-std::string TextOf(const Quota& change) {
-  std::vector<std::string> parts;
-  if (change.limit) parts.push_back("limit " + FormatBytes(*change.limit));
-  if (change.guarantee) {
-    parts.push_back("guarantee " + FormatBytes(*change.guarantee));
-  }
-  if (change.priority) {
-    parts.push_back("priority " + std::to_string(*change.priority));
-  }
-  if (change.weight) {
-    parts.push_back("weight " + std::to_string(*change.weight));
-  }
-  if (change.lends) {
-    parts.push_back(*change.lends ? "lends unused" : "lends nothing");
-  }
-  if (change.unreclaimable_burst) {
-    parts.push_back(*change.unreclaimable_burst ? "unreclaimable burst"
-                                                : "no unreclaimable burst");
-  }
-  if (change.evict) {
-    parts.push_back(*change.evict ? "evictable" : "not evictable");
-  }
-  const auto add = [&parts](const char* what, const auto& value) {
-    if (value) parts.push_back(absl::StrCat(what, " ", *value));
-  };
-  add("sessions", change.sessions);
-  add("objects", change.objects);
-  if (change.metadata) {
-    parts.push_back("metadata " + FormatBytes(*change.metadata));
-  }
-  for (size_t i = 0; i < kRateKinds; ++i) {
-    add(RateName(static_cast<RateKind>(i)), change.rates[i].per_second);
-    add(BurstName(static_cast<RateKind>(i)), change.rates[i].burst);
-  }
-  return absl::StrJoin(parts, ", ");
 }
 
 }  // namespace
@@ -98,6 +61,7 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
     Tell({.kind = EventKind::kSessionRefused,
           .tenant = std::string(tenant),
           .pid = peer.pid,
+          .uid = peer.uid,
           .text = peer.command_line,
           .refusal = admission.status()});
     return admission;
@@ -120,8 +84,20 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
         .tenant = admission->tenant,
         .session = admission->session,
         .pid = peer.pid,
+        .uid = peer.uid,
         .text = peer.command_line});
   return admission;
+}
+
+void LoggedBroker::NoteTurnedAway(const PeerIdentity& peer,
+                                  const absl::Status& why) {
+  Log(LogLevel::kWarn, "process turned away",
+      {{"pid", peer.pid}, {"uid", peer.uid}, {"why", MessageOf(why)}});
+  Tell({.kind = EventKind::kSessionRefused,
+        .pid = peer.pid,
+        .uid = peer.uid,
+        .text = peer.command_line,
+        .refusal = why});
 }
 
 void LoggedBroker::Condemn(SessionId session, std::string_view why) {
@@ -183,6 +159,21 @@ void LoggedBroker::NoteRefusal(SessionId session, const LeaseRequest& request,
        {"note", "further refusals of this session are only counted"}});
 }
 
+// Only what a quota, a bound, a rate or a right has refused: a name that is not
+// there, or time that was too short, is an answer.
+void LoggedBroker::TellRefused(SessionId session, std::string_view call,
+                               const absl::Status& outcome, Bytes bytes) {
+  if (!absl::IsResourceExhausted(outcome) &&
+      !absl::IsPermissionDenied(outcome)) {
+    return;
+  }
+  Tell({.kind = EventKind::kCallRefused,
+        .session = session,
+        .bytes = bytes,
+        .text = std::string(call),
+        .refusal = outcome});
+}
+
 absl::Status LoggedBroker::AdmitRpc(SessionId session) {
   absl::Status admitted = inner_.AdmitRpc(session);
   if (!admitted.ok()) NoteRefusedRpc(session, admitted);
@@ -193,6 +184,7 @@ absl::Status LoggedBroker::AdmitRpc(SessionId session) {
 void LoggedBroker::NoteRefusedRpc(SessionId session,
                                   const absl::Status& status) {
   observer_.OnRefused(Operation::kCall, status);
+  TellRefused(session, "call", status);
   {
     const MutexLock lock(mu_);
     const auto found = known_.find(session);
@@ -253,6 +245,7 @@ absl::StatusOr<ShareGrant> LoggedBroker::Share(SessionId session,
   absl::StatusOr<ShareGrant> grant = Timed(Operation::kShare, [&] {
     return inner_.Share(session, std::move(request));
   });
+  TellRefused(session, "share", grant.status(), size);
   if (grant.ok()) {
     Tell({.kind = EventKind::kObjectShared,
           .session = session,
@@ -271,8 +264,11 @@ absl::Status LoggedBroker::Ready(SessionId session, ObjectId object,
 absl::StatusOr<OpenGrant> LoggedBroker::Open(SessionId session,
                                              const OpenRequest& request,
                                              absl::Time deadline) {
-  return Timed(Operation::kOpen,
-               [&] { return inner_.Open(session, request, deadline); });
+  absl::StatusOr<OpenGrant> grant = Timed(Operation::kOpen, [&] {
+    return inner_.Open(session, request, deadline);
+  });
+  TellRefused(session, "open", grant.status());
+  return grant;
 }
 
 absl::Status LoggedBroker::Close(SessionId session, ObjectId object) {
@@ -303,7 +299,12 @@ absl::StatusOr<Budget> LoggedBroker::GetBudget(SessionId session) {
 absl::StatusOr<ReservationGrant> LoggedBroker::Reserve(
     SessionId session, const ReserveRequest& request) {
   absl::StatusOr<ReservationGrant> grant = inner_.Reserve(session, request);
+  TellRefused(session, "reserve", grant.status(), request.size);
   if (grant.ok()) {
+    Tell({.kind = EventKind::kRoomReserved,
+          .session = session,
+          .bytes = grant->reserved,
+          .text = "for " + absl::FormatDuration(request.hold)});
     Log(LogLevel::kInfo, "room reserved",
         {{"session", Raw(session)},
          {"reservation", static_cast<uint64_t>(grant->reservation)},
@@ -321,15 +322,20 @@ absl::Status LoggedBroker::ReleaseReservation(SessionId session,
 Snapshot LoggedBroker::TakeSnapshot() { return inner_.TakeSnapshot(); }
 
 absl::Status LoggedBroker::SetQuota(std::string_view tenant,
-                                    const Quota& change) {
-  absl::Status status = inner_.SetQuota(tenant, change);
-  if (status.ok()) {
-    Tell({.kind = EventKind::kQuotaChanged,
-          .tenant = std::string(tenant),
-          .bytes = change.limit.value_or(Bytes()),
-          .text = TextOf(change)});
-  }
+                                    const Quota& change, std::string_view by) {
+  absl::Status status = inner_.SetQuota(tenant, change, by);
+  const std::string text = TextOf(change);
+  Log(LogLevel::kInfo, status.ok() ? "quota set" : "quota not set",
+      {{"tenant", tenant},
+       {"change", std::string_view(text)},
+       {"why", MessageOf(status)},
+       {"by", by}});
   return status;
+}
+
+absl::StatusOr<std::vector<std::string>> LoggedBroker::Reconfigure(
+    const LiveSettings& settings, std::string_view by) {
+  return inner_.Reconfigure(settings, by);  // Whoever asks logs the whole.
 }
 
 std::vector<Eviction> LoggedBroker::Tick() {

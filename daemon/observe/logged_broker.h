@@ -32,6 +32,8 @@ class LoggedBroker final : public Broker {
                                    const Labels& labels,
                                    std::string_view tenant,
                                    std::shared_ptr<SessionLink> link) override;
+  void NoteTurnedAway(const PeerIdentity& peer,
+                      const absl::Status& why) override;
   void Condemn(SessionId session, std::string_view why) override;
   bool SocketClosed(SessionId session) override;
   void ProcessGone(SessionId session) override;
@@ -64,7 +66,10 @@ class LoggedBroker final : public Broker {
                                   ReservationId reservation) override;
 
   Snapshot TakeSnapshot() override;
-  absl::Status SetQuota(std::string_view tenant, const Quota& change) override;
+  absl::Status SetQuota(std::string_view tenant, const Quota& change,
+                        std::string_view by) override;
+  absl::StatusOr<std::vector<std::string>> Reconfigure(
+      const LiveSettings& settings, std::string_view by) override;
   std::vector<Eviction> Tick() override;
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
@@ -95,6 +100,8 @@ class LoggedBroker final : public Broker {
   void NoteRefusal(SessionId session, const LeaseRequest& request,
                    const absl::Status& status);
   void NoteRefusedRpc(SessionId session, const absl::Status& status);
+  void TellRefused(SessionId session, std::string_view call,
+                   const absl::Status& outcome, Bytes bytes = Bytes());
 
   Broker& inner_;
   Observer& observer_;

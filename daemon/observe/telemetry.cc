@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "absl/strings/strip.h"
-#include "vrampool/v1/errors.pb.h"
+#include "daemon/observe/reason_name.h"
 
 namespace vrampool {
 
@@ -31,26 +30,21 @@ const char* OperationName(Operation operation) {
   return "unknown";
 }
 
-std::string ReasonNameOf(const absl::Status& error) {
-  const std::optional<Refusal> refusal = RefusalOf(error);
-  if (!refusal.has_value()) return "OTHER";
-  const std::string name =
-      v1::Reason_Name(static_cast<v1::Reason>(refusal->reason));
-  return std::string(absl::StripPrefix(name, "REASON_"));
-}
-
 void Telemetry::OnEvent(Event event) {
   if (event.session != SessionId{}) {
     const MutexLock lock(mu_);
     const auto known = sessions_.find(event.session);
     if (event.kind == EventKind::kSessionAttached) {
-      sessions_[event.session] = {.tenant = event.tenant, .pid = event.pid};
+      sessions_[event.session] = {
+          .tenant = event.tenant, .pid = event.pid, .uid = event.uid};
     } else if (known != sessions_.end()) {
       event.tenant = known->second.tenant;
       event.pid = known->second.pid;
+      event.uid = known->second.uid;
       if (event.kind == EventKind::kSessionEnded) sessions_.erase(known);
     }
   }
+  if (audit_ != nullptr) audit_->Write(event);
   hub_.Publish(event);
 }
 

@@ -5,7 +5,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "daemon/core/refusal.h"
-#include "daemon/observe/telemetry.h"
+#include "daemon/observe/reason_name.h"
 #include "daemon/service/layout.h"
 #include "daemon/service/translate.h"
 

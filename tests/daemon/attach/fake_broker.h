@@ -93,7 +93,12 @@ class FakeBroker final : public Broker {
   }
   absl::StatusOr<Budget> GetBudget(SessionId) override { return NotHere(); }
   Snapshot TakeSnapshot() override { return {}; }
-  absl::Status SetQuota(std::string_view, const Quota&) override {
+  absl::Status SetQuota(std::string_view, const Quota&,
+                        std::string_view) override {
+    return NotHere();
+  }
+  absl::StatusOr<std::vector<std::string>> Reconfigure(
+      const LiveSettings&, std::string_view) override {
     return NotHere();
   }
   std::vector<Eviction> Tick() override { return {}; }

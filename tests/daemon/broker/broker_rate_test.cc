@@ -14,7 +14,7 @@ class BrokerRateTest : public BrokerTest {
     Quota change;
     change.rates[static_cast<size_t>(RateKind::kLeases)] = {
         .per_second = per_second, .burst = burst};
-    ASSERT_THAT(broker_->SetQuota("root/a", change), IsOk());
+    ASSERT_THAT(broker_->SetQuota("root/a", change, "a test"), IsOk());
   }
 };
 

@@ -161,6 +161,16 @@ TEST_F(ConfigTest, AQuotaIsReadWhole) {
                    .metadata = KiB(1)}));
 }
 
+TEST_F(ConfigTest, TheAuditLogIsAWholePathOrTheLog) {
+  EXPECT_EQ(MustValidate("").audit_log, "");
+  EXPECT_EQ(MustValidate("audit_log: \"log\"").audit_log, "log");
+  EXPECT_EQ(MustValidate("audit_log: \"/var/log/a\"").audit_log, "/var/log/a");
+  for (const char* const text : {"audit", "./a", "/", "/var/log/"}) {
+    EXPECT_THAT(ProblemsOf(absl::StrCat("audit_log: \"", text, "\"")),
+                HasSubstr("v.conf:1: audit_log: "));
+  }
+}
+
 TEST_F(ConfigTest, RatesAreRead) {
   const Config config = MustValidate(
       "tenants { path: \"root/a\" leases_per_second: 10 leases_burst: 20\n"

@@ -120,8 +120,13 @@ class FakeBroker final : public Broker {
     const MutexLock lock(mu_);
     return snapshot_;
   }
-  absl::Status SetQuota(std::string_view tenant, const Quota& change) override {
+  absl::Status SetQuota(std::string_view tenant, const Quota& change,
+                        std::string_view) override {
     return on_set_quota(tenant, change);
+  }
+  absl::StatusOr<std::vector<std::string>> Reconfigure(
+      const LiveSettings& settings, std::string_view by) override {
+    return on_reconfigure(settings, by);
   }
   std::vector<Eviction> Tick() override {
     const MutexLock lock(mu_);
@@ -219,6 +224,9 @@ class FakeBroker final : public Broker {
       on_wait_for_name{order_};
   Answer<absl::StatusOr<Budget>(SessionId)> on_get_budget{order_};
   Answer<absl::Status(std::string_view, const Quota&)> on_set_quota{order_};
+  Answer<absl::StatusOr<std::vector<std::string>>(const LiveSettings&,
+                                                  std::string_view)>
+      on_reconfigure{order_};
   Answer<absl::StatusOr<ReservationGrant>(SessionId, const ReserveRequest&)>
       on_reserve{order_};
   Answer<absl::Status(SessionId, ReservationId)> on_release_reservation{order_};
