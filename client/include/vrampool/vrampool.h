@@ -99,8 +99,8 @@ typedef struct vrampool_options {
                              fails when it cannot be had. A daemon that comes
                              back after a restart is not asked for it. 0 */
   int lease_ahead; /* VRAMPOOL_LEASE_AHEAD ("0", "1"): 1, a client that grows
-                      has a slab leased in the background before it needs it,
-                      of a twelfth of what it has; it goes back like every
+                      for small blocks has its next slab leased in the
+                      background before it needs it; it goes back like every
                       unused slab. 1, and 0 where slab_bytes is given */
 } vrampool_options;
 
@@ -252,6 +252,9 @@ VRAMPOOL_API void* vrampool_torch_malloc_or_throw(size_t bytes, int device,
                                                   cudaStream_t stream);
 VRAMPOOL_API void vrampool_torch_free(void* p, size_t bytes, int device,
                                       cudaStream_t stream);
+/* For set_record_stream_fn() of a CUDAPluggableAllocator with those: as
+ * vrampool_record_stream(), for the client that the block is of. */
+VRAMPOOL_API void vrampool_torch_record_stream(void* p, cudaStream_t stream);
 
 /* The process-wide client of that GPU, to announce captures to; null with an
  * error when it cannot be opened. */
