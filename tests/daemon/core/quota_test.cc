@@ -133,10 +133,10 @@ TEST(QuotaTest, ABurstIsWhatOneSecondGivesUnlessItIsSet) {
 }
 
 TEST(QuotaTest, ABurstBelongsToARateAndLetsSomethingThrough) {
-  EXPECT_THAT(ProblemOf({{.path = "root/a",
-                          .quota = {.rates = Leases({.burst = 2})}}}),
-              HasSubstr("root/a leases_burst: says nothing without "
-                        "leases_per_second"));
+  EXPECT_THAT(
+      ProblemOf({{.path = "root/a", .quota = {.rates = Leases({.burst = 2})}}}),
+      HasSubstr("root/a leases_burst: says nothing without "
+                "leases_per_second"));
   EXPECT_THAT(
       ProblemOf({{.path = "root/a",
                   .quota = {.rates = Leases({.per_second = 1, .burst = 0})}}}),
