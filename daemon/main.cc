@@ -29,6 +29,7 @@
 #include "daemon/config/flags.h"
 #include "daemon/config/policy.h"
 #include "daemon/device/cuda/peer_process.h"
+#include "daemon/observe/audit_log.h"
 #include "daemon/observe/event_hub.h"
 #include "daemon/observe/logged_broker.h"
 #include "daemon/observe/logging.h"
@@ -36,8 +37,9 @@
 #include "daemon/observe/service_manager.h"
 #include "daemon/observe/telemetry.h"
 #include "daemon/open_device.h"
+#include "daemon/reloader.h"
 #include "daemon/service/grpc_server.h"
-#include "daemon/stop_signals.h"
+#include "daemon/signals.h"
 
 namespace vrampool {
 namespace {
@@ -84,12 +86,22 @@ Epoch NewEpoch(const Clock& clock) {
 // What one run of the daemon is made of, in the order of making.
 class Daemon {
  public:
-  Daemon(const Config& config, const OpenedDevice& opened, StopSignals& signals)
-      : config_(config),
-        opened_(opened),
-        device_(*opened.device),
-        signals_(signals),
-        policy_(config.policy),
+  // What there is before it; all outlive it.
+  struct World {
+    const Flags& flags;
+    const Config& config;
+    const OpenedDevice& opened;
+    Signals& signals;
+    AuditLog& audit;
+  };
+  explicit Daemon(const World& world)
+      : flags_(world.flags),
+        config_(world.config),
+        opened_(world.opened),
+        device_(*world.opened.device),
+        signals_(world.signals),
+        audit_(world.audit),
+        policy_(config_.policy),
         manager_([this] { return Alive(); }) {}
 
   // Serves until a signal.
@@ -99,21 +111,26 @@ class Daemon {
   absl::Status Start();
   absl::Status Alive();
   void Tick();
+  void HangUp();
   void Stop(std::string_view signal);
+  std::string Serving() const;  // In words.
 
-  const Config& config_;
+  const Flags& flags_;
+  const Config& config_;  // As at the start: a reload changes parts of it.
   const OpenedDevice& opened_;
   Device& device_;
-  StopSignals& signals_;
+  Signals& signals_;
+  AuditLog& audit_;
   const RealClock clock_;
-  const Policy policy_;
+  Policy policy_;
   SessionTokens tokens_;
   ServiceManager manager_;
   std::atomic<bool> is_stopping_ = false;
   EventHub events_;
-  Telemetry telemetry_{events_};
+  Telemetry telemetry_{events_, &audit_};
   std::unique_ptr<Broker> broker_;
   std::unique_ptr<LoggedBroker> logged_;
+  std::unique_ptr<Reloader> reloader_;
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<Door> door_;
   std::unique_ptr<MetricsServer> metrics_;  // Null: they are not served.
@@ -126,11 +143,17 @@ absl::Status Daemon::Start() {
                               .observer = &telemetry_},
                              device_, clock_));
   logged_ = std::make_unique<LoggedBroker>(*broker_, telemetry_, clock_);
+  reloader_ =
+      std::make_unique<Reloader>(flags_, config_, device_.info(), *logged_,
+                                 policy_, audit_, telemetry_, clock_);
   VRAMPOOL_ASSIGN_OR_RETURN(
-      server_, GrpcServer::Start(
-                   {.bounds = config_.core.bounds,
-                    .is_preallocated = !config_.preallocate_slab.is_zero()},
-                   *logged_, events_, tokens_, policy_, clock_));
+      server_,
+      GrpcServer::Start(
+          {.bounds = config_.core.bounds,
+           .is_preallocated = !config_.preallocate_slab.is_zero(),
+           .reload =
+               [this](std::string_view by) { return reloader_->Reload(by); }},
+          *logged_, events_, tokens_, policy_, clock_));
   VRAMPOOL_ASSIGN_OR_RETURN(
       door_, Door::Open({.directory = config_.directory,
                          .device_uuid = device_.info().uuid,
@@ -145,6 +168,7 @@ absl::Status Daemon::Start() {
                                                  {.broker = *broker_,
                                                   .telemetry = telemetry_,
                                                   .hub = events_,
+                                                  .audit = &audit_,
                                                   .started_at = clock_.Now()}));
   Log(LogLevel::kInfo, "metrics served", {{"port", metrics_->port()}});
   return absl::OkStatus();
@@ -172,6 +196,18 @@ void Daemon::Tick() {
   (void)logged_->Tick();
 }
 
+// A reload that fails changes nothing, and the log says why.
+void Daemon::HangUp() {
+  manager_.Reloading();
+  (void)reloader_->Reload("SIGHUP");
+  manager_.Ready(Serving());
+}
+
+std::string Daemon::Serving() const {
+  return absl::StrCat("Serving ", device_.info().uuid, ", pool of ",
+                      FormatBytes(config_.core.capacity));
+}
+
 void Daemon::Stop(std::string_view signal) {
   Log(LogLevel::kInfo, "stopping", {{"signal", signal}});
   is_stopping_ = true;
@@ -185,10 +221,6 @@ void Daemon::Stop(std::string_view signal) {
 
 absl::Status Daemon::Run() {
   VRAMPOOL_RETURN_IF_ERROR(Start());
-  signals_.Watch([this](std::string_view signal) { Stop(signal); });
-  const std::string serving =
-      absl::StrCat("Serving ", device_.info().uuid, ", pool of ",
-                   FormatBytes(config_.core.capacity));
   Log(LogLevel::kInfo, "serving",
       {{"version", VRAMPOOL_VERSION},
        {"device", std::string_view(device_.info().uuid)},
@@ -196,7 +228,10 @@ absl::Status Daemon::Run() {
        {"directory", std::string_view(config_.directory)},
        {"epoch", static_cast<uint64_t>(broker_->epoch())},
        {"pid", getpid()}});
-  manager_.Ready(serving);
+  manager_.Ready(Serving());
+  // Not before: a reload says that it is ready, too.
+  signals_.Watch([this](std::string_view signal) { Stop(signal); },
+                 [this] { HangUp(); });
   door_->Run();
   if (!is_stopping_) return absl::InternalError("the loop ended by itself");
   return absl::OkStatus();
@@ -218,7 +253,7 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<DeviceChoice> choice = ChooseDevice(source);
   if (!choice.ok()) return Fail(choice.status(), kExitUsage);
   // Before the device: its driver's threads must not get what ends the daemon.
-  absl::StatusOr<std::unique_ptr<StopSignals>> signals = StopSignals::Block();
+  absl::StatusOr<std::unique_ptr<Signals>> signals = Signals::Block();
   if (!signals.ok()) return Fail(signals.status(), kExitFailure);
   const absl::StatusOr<OpenedDevice> device =
       OpenDevice(*choice, {.is_preallocated = source.proto().preallocate(),
@@ -238,7 +273,14 @@ int Main(int argc, char** argv) {
   LogNotes(info);
   config->core.epoch = NewEpoch(RealClock());
   config->policy.daemon_uid = geteuid();
-  Daemon daemon(*config, *device, **signals);
+  config->device = *choice;
+  const auto audit = AuditLog::Start(config->audit_log);
+  if (!audit.ok()) return Fail(audit.status(), kExitFailure);
+  Daemon daemon({.flags = line.flags,
+                 .config = *config,
+                 .opened = *device,
+                 .signals = **signals,
+                 .audit = **audit});
   const absl::Status status = daemon.Run();
   signals->reset();  // Joins the thread that uses `daemon`.
   if (!status.ok()) return Fail(status, kExitFailure);

@@ -195,6 +195,10 @@ class Client final : private LinkEvents {
   void Install(SessionPtr session) VRAMPOOL_REQUIRES(mu_);
   void EndProduced(LinkSerial session) VRAMPOOL_REQUIRES(mu_);
   void AwaitLinkEnd(const SessionPtr& session, TimePoint deadline);
+  // Makes a call; when a rate of the tenant's refuses it, again when the daemon
+  // says that it will not, if that is before the deadline.
+  CallOutcome CallWithin(Session& session, TimePoint deadline,
+                         const Session::Call& call);
 
   void OnSlabArrived(LinkSerial session, SlabId slab,
                      SlabParcel parcel) override;

@@ -83,7 +83,8 @@ Status Client::LeaseReserve(TimePoint deadline) {
   while (left > 0 && leased.ok()) {
     piece = std::min(piece, left);
     leased = ReservePiece(session, piece, steady_clock::now(), left);
-    if (leased.ok() || !IsForWantOfRoom(leased)) continue;
+    const bool is_too_fast = leased.code() == VRAMPOOL_RATE_LIMITED;
+    if (leased.ok() || !(is_too_fast || IsForWantOfRoom(leased))) continue;
     if (leased.code() == VRAMPOOL_OUT_OF_POOL && piece > kMostGrowth) {
       piece = CheckedRoundUp(Bytes(piece / 2), granule)->count();
       leased = {};

@@ -205,6 +205,11 @@ Result<void*> Client::GrowIn(const SessionPtr& session,
     MutexLock lock(mu_);
     NoteStep();
   }
+  if (grown.status().code() == VRAMPOOL_RATE_LIMITED &&
+      steady_clock::now() < deadline) {
+    // Nothing that we could give back would help. Less is let through sooner.
+    return LeaseAndCut(session, exact->count(), deadline, request);
+  }
   if (grown.ok() || !IsForWantOfRoom(grown.status())) return grown;
   VRAMPOOL_ASSIGN_OR_RETURN(const Block* across, CutAcross(request));
   if (across != nullptr) return AddressOf(across);
@@ -305,9 +310,10 @@ Status Client::Lease(Session& session, uint64_t size, TimePoint deadline,
   }
   CallOutcome outcome;
   for (int i = 0; i < 2; ++i) {
-    call.wait_ms = std::min(MsUntil(deadline), kMaxWaitMs);
-    outcome = session.MakeRaw(
-        [&](ControlChannel& channel) { return channel.Lease(call, reply); });
+    outcome = CallWithin(session, deadline, [&](ControlChannel& channel) {
+      call.wait_ms = std::min(MsUntil(deadline), kMaxWaitMs);
+      return channel.Lease(call, reply);
+    });
     if (!IsUncertain(outcome) || !session.is_live()) break;
   }
   if (IsUncertain(outcome)) {

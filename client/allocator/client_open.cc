@@ -152,12 +152,15 @@ Client::Opened Client::OpenByCall(OpenCall call, TimePoint deadline,
       std::max(deadline, steady_clock::now() + kWithdrawnLimit);
   for (int losses = 0; losses < kTries && steady_clock::now() < give_up;) {
     VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session, LiveSession(deadline));
-    const auto left =
-        duration_cast<milliseconds>(deadline - steady_clock::now());
-    call.wait_ms = static_cast<uint64_t>(std::max<int64_t>(left.count(), 0));
-    *reply = OpenReply();
-    const Status opened = session->Make(
-        [&](ControlChannel& channel) { return channel.Open(call, *reply); });
+    const Status opened = session->Explain(
+        CallWithin(*session, deadline, [&](ControlChannel& channel) {
+          const auto left =
+              duration_cast<milliseconds>(deadline - steady_clock::now());
+          call.wait_ms =
+              static_cast<uint64_t>(std::max<int64_t>(left.count(), 0));
+          *reply = OpenReply();
+          return channel.Open(call, *reply);
+        }));
     if (!opened.ok()) {
       // A session that has just ended is replaced; the new daemon then says
       // what has become of the object.

@@ -262,6 +262,26 @@ void Client::AwaitLinkEnd(const SessionPtr& session, TimePoint deadline) {
   }
 }
 
+CallOutcome Client::CallWithin(Session& session, TimePoint deadline,
+                               const Session::Call& call) {
+  while (true) {
+    const CallOutcome outcome = session.MakeRaw(call);
+    if (outcome.reason != CallReason::kRateLimited ||
+        outcome.retry_after_ms == kNoNumber) {
+      return outcome;
+    }
+    const uint64_t wait_ms =
+        std::clamp<uint64_t>(outcome.retry_after_ms, 1, kMaxWaitMs);
+    const TimePoint again = steady_clock::now() + milliseconds(wait_ms);
+    if (again > deadline) return outcome;
+    MutexLock lock(mu_);
+    while (steady_clock::now() < again) {
+      if (!session.is_live() || is_retired_) return outcome;
+      (void)changed_.WaitUntil(lock, again);
+    }
+  }
+}
+
 void Client::OnSlabArrived(LinkSerial session, SlabId slab, SlabParcel parcel) {
   MutexLock lock(mu_);
   parcels_[{session, slab}] = std::move(parcel);
@@ -343,8 +363,15 @@ Status Client::WaitForRoom(uint64_t bytes, uint64_t wait_ms) {
   WaitCall call;
   call.size_bytes = bytes;
   call.wait_ms = wait_ms;
-  return session->Make(
-      [&](ControlChannel& channel) { return channel.Wait(call); });
+  const TimePoint deadline = steady_clock::now() + milliseconds(wait_ms);
+  return session->Explain(
+      CallWithin(*session, deadline, [&](ControlChannel& channel) {
+        const auto left =
+            duration_cast<milliseconds>(deadline - steady_clock::now());
+        call.wait_ms =
+            static_cast<uint64_t>(std::max<int64_t>(left.count(), 0));
+        return channel.Wait(call);
+      }));
 }
 
 Result<bool> Client::Fits(uint64_t bytes) {

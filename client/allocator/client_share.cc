@@ -101,7 +101,10 @@ Status Client::CallShare(const ShareRequest& request, Pieces& pieces,
   call.is_pending = request.is_pending || pieces.event.has_value();
   call.is_sealed = request.is_sealed;
   call.expires_ms = request.expires_ms;
-  const CallOutcome outcome = pieces.session->MakeRaw(
+  const CallOutcome outcome = CallWithin(
+      *pieces.session,
+      std::chrono::steady_clock::now() +
+          std::chrono::milliseconds(settings_.wait_ms),
       [&](ControlChannel& channel) { return channel.Share(call, reply); });
   // If the daemon may have made the object, somebody may open it by its name:
   // its blocks are never reused.

@@ -88,6 +88,8 @@ const char* vrampool_status_name(vrampool_status status) {
       return "ENDED";
     case VRAMPOOL_INTERNAL:
       return "INTERNAL";
+    case VRAMPOOL_RATE_LIMITED:
+      return "RATE_LIMITED";
   }
   return "UNKNOWN";
 }

@@ -169,6 +169,9 @@ absl::StatusOr<v1::SetQuotaResponse> AdminClient::SetQuota(
   return rpc_->Call(&Rpc::Stub::SetQuota, request);
 }
 
+absl::StatusOr<v1::ReloadResponse> AdminClient::Reload() {
+  return rpc_->Call(&Rpc::Stub::Reload, v1::ReloadRequest());
+}
 absl::Status AdminClient::Watch(
     const v1::WatchRequest& request,
     const std::function<bool(const v1::Event&)>& each) {

@@ -51,6 +51,7 @@ class AdminClient {
       const v1::GetQuotaRequest& request);
   absl::StatusOr<v1::SetQuotaResponse> SetQuota(
       const v1::SetQuotaRequest& request);
+  absl::StatusOr<v1::ReloadResponse> Reload();
   // Calls `each` with every event, until it gives false or the daemon stops,
   // which is no error. Without a deadline.
   absl::Status Watch(const v1::WatchRequest& request,

@@ -16,6 +16,8 @@ struct Raw {
   std::string limit_option;
   std::string guarantee;
   std::string min_growth;
+  std::string bytes_per_second;
+  std::string bytes_burst;
 };
 
 constexpr char kFooter[] =
@@ -175,6 +177,24 @@ CLI::Option* AddSize(CLI::App* app, const char* name, std::string* text,
       });
 }
 
+void AddRates(CLI::App* set, QuotaChange* change, Raw* raw) {
+  const auto add = [set](const char* name, auto& value, const char* help) {
+    // Or "-1" would be a very high rate.
+    set->add_option(name, value, help)
+        ->check(CLI::NonNegativeNumber)
+        ->type_name("N");
+  };
+  add("--leases-per-second", change->leases_per_second,
+      "How fast it may lease slabs; 0: any number");
+  add("--leases-burst", change->leases_burst, "How many at once");
+  AddSize(set, "--bytes-per-second", &raw->bytes_per_second,
+          "How fast it may lease bytes; 0: any number");
+  AddSize(set, "--bytes-burst", &raw->bytes_burst, "How many at once");
+  add("--rpcs-per-second", change->rpcs_per_second,
+      "How fast its sessions may call; 0: any number");
+  add("--rpcs-burst", change->rpcs_burst, "How many at once");
+}
+
 void AddQuotaSet(CLI::App* quota, CommandLine* line, Raw* raw) {
   CLI::App* const set = AddCommand(
       quota, "set",
@@ -185,7 +205,8 @@ void AddQuotaSet(CLI::App* quota, CommandLine* line, Raw* raw) {
       "  vrampool quota set root/team-a 40GiB\n"
       "  vrampool quota set root/team-a --guarantee 20GiB --limit 40GiB\n"
       "  vrampool quota set root/batch --priority -10 --weight 2\n"
-      "  vrampool quota set root/batch --lend-unused true\n",
+      "  vrampool quota set root/batch --lend-unused true\n"
+      "  vrampool quota set root/batch --leases-per-second 10\n",
       RunQuotaSet, line);
   QuotaChange* const change = &line->options.quota_change;
   set->add_option("tenant", line->options.quota_tenant, "The tenant's path")
@@ -211,11 +232,11 @@ void AddQuotaSet(CLI::App* quota, CommandLine* line, Raw* raw) {
   set->add_option("--evict", change->evict,
                   "While it bursts, its processes may be killed for others")
       ->type_name("true|false");
+  AddRates(set, change, raw);
   set->callback([line, raw] {
-    const QuotaChange& asked = line->options.quota_change;
-    if (raw->limit.empty() && raw->limit_option.empty() &&
-        raw->guarantee.empty() && !asked.priority && !asked.weight &&
-        !asked.lend_unused && !asked.unreclaimable_burst && !asked.evict) {
+    const std::string sizes = raw->limit + raw->limit_option + raw->guarantee +
+                              raw->bytes_per_second + raw->bytes_burst;
+    if (sizes.empty() && line->options.quota_change == QuotaChange()) {
       throw CLI::RequiredError("A limit or another part of the quota");
     }
     line->command = RunQuotaSet;
@@ -323,6 +344,10 @@ void AddRest(CLI::App* app, CommandLine* line) {
              "  vrampool doctor\n"
              "  vrampool doctor --device gpu0 --json\n",
              RunDoctor, line);
+  AddCommand(app, "reload",
+             "Have the daemon read its configuration again, and say what is "
+             "otherwise now. Wrong or unchangeable keys change nothing",
+             "  vrampool reload\n", RunReload, line);
   AddCommand(app, "health", "Exit with 0 if the daemon serves, for HEALTHCHECK",
              "  vrampool health --device gpu0\n", RunHealth, line);
   AddCommand(app, "version", "Versions of this program and of the daemons",
@@ -381,6 +406,12 @@ std::variant<CommandLine, ExitCode> ParseCommandLine(
   if (!raw.limit.empty()) change.limit = ParseBytes(raw.limit);
   if (!raw.limit_option.empty()) change.limit = ParseBytes(raw.limit_option);
   if (!raw.guarantee.empty()) change.guarantee = ParseBytes(raw.guarantee);
+  if (!raw.bytes_per_second.empty()) {
+    change.bytes_per_second = ParseBytes(raw.bytes_per_second);
+  }
+  if (!raw.bytes_burst.empty()) {
+    change.bytes_burst = ParseBytes(raw.bytes_burst);
+  }
   if (!raw.min_growth.empty()) {
     line.options.min_growth = *ParseBytes(raw.min_growth);
   }

@@ -25,6 +25,7 @@ absl::StatusOr<ExitCode> RunSnapshotDiff(const Context& context);
 absl::StatusOr<ExitCode> RunWatch(const Context& context);
 absl::StatusOr<ExitCode> RunQuotaGet(const Context& context);
 absl::StatusOr<ExitCode> RunQuotaSet(const Context& context);
+absl::StatusOr<ExitCode> RunReload(const Context& context);
 absl::StatusOr<ExitCode> RunDoctor(const Context& context);
 absl::StatusOr<ExitCode> RunHealth(const Context& context);
 absl::StatusOr<ExitCode> RunVersion(const Context& context);

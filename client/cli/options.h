@@ -24,6 +24,14 @@ struct QuotaChange {
   std::optional<bool> lend_unused;
   std::optional<bool> unreclaimable_burst;
   std::optional<bool> evict;
+  // Rates; 0 lifts one.
+  std::optional<uint64_t> leases_per_second;
+  std::optional<uint64_t> leases_burst;
+  std::optional<Bytes> bytes_per_second;
+  std::optional<Bytes> bytes_burst;
+  std::optional<uint64_t> rpcs_per_second;
+  std::optional<uint64_t> rpcs_burst;
+  bool operator==(const QuotaChange&) const = default;
 };
 
 struct Options {

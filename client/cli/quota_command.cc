@@ -21,6 +21,23 @@ absl::StatusOr<ExitCode> PrintQuota(const Context& context,
   return ExitCode::kOk;
 }
 
+void SetRates(const QuotaChange& change, v1::SetQuotaRequest& request) {
+  if (change.leases_per_second) {
+    request.set_leases_per_second(*change.leases_per_second);
+  }
+  if (change.leases_burst) request.set_leases_burst(*change.leases_burst);
+  if (change.bytes_per_second) {
+    request.set_bytes_per_second(change.bytes_per_second->count());
+  }
+  if (change.bytes_burst) {
+    request.set_bytes_burst(change.bytes_burst->count());
+  }
+  if (change.rpcs_per_second) {
+    request.set_rpcs_per_second(*change.rpcs_per_second);
+  }
+  if (change.rpcs_burst) request.set_rpcs_burst(*change.rpcs_burst);
+}
+
 }  // namespace
 
 absl::StatusOr<ExitCode> RunQuotaGet(const Context& context) {
@@ -46,6 +63,7 @@ absl::StatusOr<ExitCode> RunQuotaSet(const Context& context) {
     request.set_unreclaimable_burst(*change.unreclaimable_burst);
   }
   if (change.evict) request.set_evict(*change.evict);
+  SetRates(change, request);
   VRAMPOOL_ASSIGN_OR_RETURN(const v1::SetQuotaResponse reply,
                             client->SetQuota(request));
   if (reply.tenant().used_bytes() > reply.tenant().limit_bytes()) {

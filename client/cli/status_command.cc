@@ -88,7 +88,8 @@ void PrintOne(const Device& device, const v1::GetStatusResponse& status,
                            status.waiting(), " waiting")});
   facts.AddRow(
       {"refused", absl::StrCat(status.refused_quota(), " by quota, ",
-                               status.refused_pool(), " by a full pool")});
+                               status.refused_pool(), " by a full pool, ",
+                               status.refused_rate(), " by a rate")});
   if (status.has_device_use()) {
     facts.AddRow({"memory", DeviceUseText(status.device_use())});
   }

@@ -1,11 +1,39 @@
 // `vrampool tenants`: quotas and use, and the quota commands' one row of it.
 
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/bytes.h"
 #include "client/cli/commands.h"
 #include "client/cli/listing.h"
 #include "client/cli/tenant_table.h"
 #include "client/cli/text.h"
 
 namespace vrampool::cli {
+
+namespace {
+
+// "10 leases/s (20 at once), 4.0 GiB/s"; empty: none.
+std::string RatesText(const v1::TenantInfo& row) {
+  const auto count = [](uint64_t n) { return std::to_string(n); };
+  const auto size = [](uint64_t n) { return FormatBytes(Bytes(n)); };
+  std::vector<std::string> parts;
+  const auto add = [&parts](uint64_t rate, uint64_t burst, auto text,
+                            const char* unit) {
+    if (rate == 0) return;
+    parts.push_back(absl::StrCat(text(rate), unit, "/s"));
+    if (burst == rate) return;
+    absl::StrAppend(&parts.back(), " (", text(burst), " at once)");
+  };
+  add(row.leases_per_second(), row.leases_burst(), count, " leases");
+  add(row.bytes_per_second(), row.bytes_burst(), size, "");
+  add(row.rpcs_per_second(), row.rpcs_burst(), count, " calls");
+  return absl::StrJoin(parts, ", ");
+}
+
+}  // namespace
 
 TableOf<v1::TenantInfo> TenantTable() {
   using Row = v1::TenantInfo;
@@ -32,6 +60,8 @@ TableOf<v1::TenantInfo> TenantTable() {
        [](const Row& row) { return Number(row.weight()); }},
       {"SESSIONS", Align::kRight,
        [](const Row& row) { return Number(row.sessions()); }},
+      {"RATES", Align::kLeft,
+       [](const Row& row) { return Text(RatesText(row)); }},
   };
 }
 

@@ -15,6 +15,8 @@ static_assert(static_cast<int>(CallReason::kDescriptorBacklog) ==
               v1::REASON_DESCRIPTOR_BACKLOG);
 static_assert(static_cast<int>(CallReason::kUnreclaimableBurst) ==
               v1::REASON_UNRECLAIMABLE_BURST);
+static_assert(static_cast<int>(CallReason::kRateLimited) ==
+              v1::REASON_RATE_LIMITED);
 static_assert(static_cast<int>(CallReason::kSessionUnknown) ==
               v1::REASON_SESSION_UNKNOWN);
 static_assert(static_cast<int>(CallReason::kSessionForeign) ==

@@ -66,6 +66,7 @@ enum class CallReason : uint32_t {
   kWaitQueueFull = 4,
   kDescriptorBacklog = 5,
   kUnreclaimableBurst = 6,
+  kRateLimited = 7,
   kSessionUnknown = 10,
   kSessionForeign = 11,
   kNoPolicy = 20,

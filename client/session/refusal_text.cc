@@ -84,6 +84,9 @@ static std::optional<Status> OfScarcity(const CallOutcome& outcome,
           With(outcome, "use memory of kind VMM_FD beyond the guarantee"));
     case CallReason::kPoolExhausted:
       return Status(VRAMPOOL_OUT_OF_POOL, PoolText(outcome));
+    case CallReason::kRateLimited:
+      return Status(VRAMPOOL_RATE_LIMITED,
+                    With(outcome, "wait (VRAMPOOL_WAIT_MS), or ask again"));
     case CallReason::kLimitReached:
       return Status(VRAMPOOL_LIMIT, With(outcome, "use fewer of them"));
     case CallReason::kWaitQueueFull:
@@ -152,6 +155,7 @@ static Status OfReason(const CallOutcome& outcome, const std::string& tenant) {
     // Told above.
     case CallReason::kQuotaExceeded:
     case CallReason::kUnreclaimableBurst:
+    case CallReason::kRateLimited:
     case CallReason::kPoolExhausted:
     case CallReason::kLimitReached:
     case CallReason::kWaitQueueFull:

@@ -51,6 +51,7 @@ void Sessions::Admit(UniqueFd socket, Peer peer, const Labels& labels) {
   const absl::StatusOr<std::string> tenant =
       world_.policy.TenantOf(peer.identity);
   if (!tenant.ok()) {
+    world_.broker.NoteTurnedAway(peer.identity, tenant.status());
     RefuseAndClose(std::move(socket), attach::RefusedCode::kPolicy,
                    MessageOf(tenant.status()));
     return;

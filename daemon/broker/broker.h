@@ -128,6 +128,9 @@ class Broker {
   virtual absl::StatusOr<Admission> Attach(
       const PeerIdentity& peer, const Labels& labels, std::string_view tenant,
       std::shared_ptr<SessionLink> link) = 0;
+  // The policy admits no such process: for whoever watches.
+  virtual void NoteTurnedAway(const PeerIdentity& /*peer*/,
+                              const absl::Status& /*why*/) {}
   // No more grants for the session, ever; its socket stays open as a witness.
   // Sends Farewell. Unknown sessions are ignored, here and below.
   virtual void Condemn(SessionId session, std::string_view why) = 0;
@@ -146,6 +149,9 @@ class Broker {
   // `deadline` at most (InfinitePast: not at all for want of room or a name; a
   // slab that can be created is waited for). They also return early, with
   // SESSION_ENDED, when the session ends, or SHUTTING_DOWN.
+  // Before every call of a session by which it does not give back: may it call
+  // now? RATE_LIMITED; never blocks.
+  virtual absl::Status AdmitRpc(SessionId session) = 0;
   virtual absl::StatusOr<LeaseGrant> Lease(SessionId session,
                                            const LeaseRequest& request,
                                            absl::Time deadline) = 0;
@@ -176,9 +182,14 @@ class Broker {
 
   // Calls of operators.
   virtual Snapshot TakeSnapshot() = 0;
-  // Changes what is set in `change`. Errors: TENANT_UNKNOWN, BAD_ARGUMENT.
-  virtual absl::Status SetQuota(std::string_view tenant,
-                                const Quota& change) = 0;
+  // Changes what is set in `change`; `by` whom, for the log and the events.
+  // Errors: TENANT_UNKNOWN, BAD_ARGUMENT.
+  virtual absl::Status SetQuota(std::string_view tenant, const Quota& change,
+                                std::string_view by) = 0;
+  // All tenants' quotas, and what else can change, at once; also what SetQuota
+  // has set. Gives what has changed, in words. BAD_ARGUMENT: nothing has.
+  virtual absl::StatusOr<std::vector<std::string>> Reconfigure(
+      const LiveSettings& settings, std::string_view by) = 0;
   // Does what is due with time; gives the evictions of this call. Call it about
   // once a second. Victims get Farewell before the end.
   virtual std::vector<Eviction> Tick() = 0;

@@ -28,11 +28,29 @@ bool HasReason(const absl::Status& status, Reason reason) {
   return refusal.has_value() && refusal->reason == reason;
 }
 
+absl::Duration RetryAfter(const absl::Status& status) {
+  const std::optional<Refusal> refusal = RefusalOf(status);
+  return refusal.has_value() && refusal->retry_after.has_value()
+             ? *refusal->retry_after
+             : absl::InfiniteDuration();
+}
+
+const absl::Status& StatusOf(const absl::Status& status) { return status; }
+template <typename T>
+const absl::Status& StatusOf(const absl::StatusOr<T>& answer) {
+  return answer.status();
+}
+
 absl::Status SessionEnded() {
   return Refuse(Reason::kSessionEnded, "the session has ended; attach again");
 }
 
 }  // namespace
+
+absl::Status BrokerImpl::AdmitRpc(SessionId session) {
+  MutexLock lock(mu_);
+  return arbiter_.AdmitRpc(session, clock_.Now());
+}
 
 absl::StatusOr<LeaseGrant> BrokerImpl::Lease(SessionId session,
                                              const LeaseRequest& request,
@@ -103,17 +121,18 @@ void BrokerImpl::EndDelivery(SessionId session, LeaseId lease, bool is_sent) {
 absl::StatusOr<LeaseGrant> BrokerImpl::AwaitTicket(TicketId ticket,
                                                    absl::Time deadline) {
   const auto steady_deadline = SteadyAfter(deadline - clock_.Now());
-  Effects effects;
-  absl::StatusOr<LeaseGrant> result = absl::UnknownError("unsettled");
-  {
-    MutexLock lock(mu_);
-    bool is_certain = false;  // It will be settled soon, whatever the time.
-    while (!waiting_.at(ticket).outcome.has_value()) {
-      if (is_certain) {
-        settled_.Wait(lock);
-      } else if (!settled_.WaitUntil(lock, steady_deadline) &&
-                 !waiting_.at(ticket).outcome.has_value()) {
-        const absl::Status waited_out = arbiter_.WaitedOut(ticket);
+  std::optional<absl::StatusOr<LeaseGrant>> result;
+  bool is_certain = false;  // It will be settled soon, whatever the time.
+  while (!result.has_value()) {
+    Effects effects;
+    {
+      MutexLock lock(mu_);
+      const Wake wake = WaitFor(lock, ticket, is_certain, steady_deadline);
+      if (wake == Wake::kDue) {
+        arbiter_.ServeDue(clock_.Now(), effects);
+      } else if (wake == Wake::kLate) {
+        const absl::Status waited_out =
+            arbiter_.WaitedOut(ticket, clock_.Now());
         if (waiting_.at(ticket).callers > 1) {
           --waiting_.at(ticket).callers;
           return waited_out;
@@ -124,14 +143,37 @@ absl::StatusOr<LeaseGrant> BrokerImpl::AwaitTicket(TicketId ticket,
           is_certain = true;
         }
       }
+      Absorb(effects);
+      Waiting& waiting = waiting_.at(ticket);
+      if (waiting.outcome.has_value()) {
+        result = *waiting.outcome;
+        if (--waiting.callers == 0) waiting_.erase(ticket);
+      }
     }
-    Waiting& waiting = waiting_.at(ticket);
-    result = *waiting.outcome;
-    if (--waiting.callers == 0) waiting_.erase(ticket);
-    Absorb(effects);
+    Dispatch(std::move(effects));
   }
-  Dispatch(std::move(effects));
-  return result;
+  return *std::move(result);
+}
+
+// A rate lets a ticket through when its time has come; whoever waits for that
+// ticket wakes up then.
+BrokerImpl::Wake BrokerImpl::WaitFor(
+    MutexLock& lock, TicketId ticket, bool is_certain,
+    std::chrono::steady_clock::time_point deadline) {
+  while (!waiting_.at(ticket).outcome.has_value()) {
+    const auto due = dues_.find(ticket);
+    const bool has_due = due != dues_.end();
+    const auto wake_up =
+        has_due ? SteadyAfter(due->second - clock_.Now()) : deadline;
+    if (is_certain) {
+      settled_.Wait(lock);
+    } else if (!settled_.WaitUntil(lock, std::min(wake_up, deadline)) &&
+               !waiting_.at(ticket).outcome.has_value()) {
+      if (std::chrono::steady_clock::now() >= deadline) return Wake::kLate;
+      return Wake::kDue;
+    }
+  }
+  return Wake::kSettled;
 }
 
 absl::Status BrokerImpl::SendHandle(SessionId session, const SlabGrant& slab) {
@@ -224,9 +266,14 @@ auto BrokerImpl::WaitUntil(absl::Time deadline, uint64_t BrokerImpl::*version,
   bool is_late = false;
   while (!answer.second && !is_late) {
     const uint64_t seen = this->*version;
-    while (this->*version == seen && !is_late) {
-      is_late = !settled_.WaitUntil(lock, steady_deadline);
+    // Only time may be lacking: then it is known when to look again.
+    const auto look_again = std::min(
+        steady_deadline, SteadyAfter(RetryAfter(StatusOf(answer.first))));
+    bool is_time = false;
+    while (this->*version == seen && !is_time) {
+      is_time = !settled_.WaitUntil(lock, look_again);
     }
+    is_late = std::chrono::steady_clock::now() >= steady_deadline;
     answer = look();
   }
   --watchers_;
@@ -305,7 +352,7 @@ absl::Status BrokerImpl::WaitForRoom(SessionId session, Bytes size,
                                      absl::Time deadline) {
   return WaitUntil(
       deadline, &BrokerImpl::room_version_, [&]() VRAMPOOL_REQUIRES(mu_) {
-        const absl::Status fits = arbiter_.Fits(session, size);
+        const absl::Status fits = arbiter_.Fits(session, size, clock_.Now());
         return std::pair(fits, !HasReason(fits, Reason::kWaitedOut));
       });
 }

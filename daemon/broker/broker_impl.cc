@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "daemon/core/quota_text.h"
 #include "daemon/core/refusal.h"
 
 namespace vrampool {
@@ -87,6 +89,10 @@ void BrokerImpl::Absorb(Effects& effects) {
   if (effects.objects_changed) ++objects_version_;
   if (effects.room_changed) ++room_version_;
   if (!arbiter_.IsConserved()) ++breaches_;
+  dues_.clear();
+  for (const auto& [ticket, due] : arbiter_.Dues(clock_.Now())) {
+    dues_.emplace(ticket, due);
+  }
   settled_.NotifyAll();
 }
 
@@ -144,8 +150,8 @@ Snapshot BrokerImpl::TakeSnapshot() {
   return snapshot;
 }
 
-absl::Status BrokerImpl::SetQuota(std::string_view tenant,
-                                  const Quota& change) {
+absl::Status BrokerImpl::SetQuota(std::string_view tenant, const Quota& change,
+                                  std::string_view by) {
   Effects effects;
   {
     MutexLock lock(mu_);
@@ -154,7 +160,37 @@ absl::Status BrokerImpl::SetQuota(std::string_view tenant,
     Absorb(effects);
   }
   Dispatch(std::move(effects));
+  TellQuota(std::string(tenant), change.limit, TextOf(change), by);
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> BrokerImpl::Reconfigure(
+    const LiveSettings& settings, std::string_view by) {
+  Effects effects;
+  std::vector<QuotaChange> changes;
+  {
+    MutexLock lock(mu_);
+    VRAMPOOL_ASSIGN_OR_RETURN(
+        changes, arbiter_.Reconfigure(settings, clock_.Now(), effects));
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  std::vector<std::string> texts;
+  for (const QuotaChange& change : changes) {
+    const std::string text =
+        absl::StrJoin(Differences(change.before, change.after), ", ");
+    TellQuota(change.tenant, change.after.limit, text, by);
+    texts.push_back(absl::StrCat(change.tenant, ": ", text));
+  }
+  return texts;
+}
+
+void BrokerImpl::TellQuota(std::string tenant, std::optional<Bytes> limit,
+                           std::string_view text, std::string_view by) {
+  Tell({.kind = EventKind::kQuotaChanged,
+        .tenant = std::move(tenant),
+        .bytes = limit.value_or(Bytes()),
+        .text = absl::StrCat(std::string(text), ", by ", std::string(by))});
 }
 
 void BrokerImpl::BeginShutdown() {

@@ -10,6 +10,7 @@
 #ifndef VRAMPOOL_DAEMON_BROKER_BROKER_IMPL_H_
 #define VRAMPOOL_DAEMON_BROKER_BROKER_IMPL_H_
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,6 +45,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   void ProcessGone(SessionId session) override;
   void HoldReleased(SessionId session, ObjectId object) override;
 
+  absl::Status AdmitRpc(SessionId session) override;
   absl::StatusOr<LeaseGrant> Lease(SessionId session,
                                    const LeaseRequest& request,
                                    absl::Time deadline) override;
@@ -70,7 +72,10 @@ class BrokerImpl final : public Broker, private HoldOracle {
                                   ReservationId reservation) override;
 
   Snapshot TakeSnapshot() override;
-  absl::Status SetQuota(std::string_view tenant, const Quota& change) override;
+  absl::Status SetQuota(std::string_view tenant, const Quota& change,
+                        std::string_view by) override;
+  absl::StatusOr<std::vector<std::string>> Reconfigure(
+      const LiveSettings& settings, std::string_view by) override;
   std::vector<Eviction> Tick() override;
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
@@ -122,6 +127,10 @@ class BrokerImpl final : public Broker, private HoldOracle {
   void CompareDevice() VRAMPOOL_EXCLUDES(mu_);
   absl::StatusOr<LeaseGrant> AwaitTicket(TicketId ticket, absl::Time deadline)
       VRAMPOOL_EXCLUDES(mu_);
+  enum class Wake { kSettled, kDue, kLate };
+  Wake WaitFor(MutexLock& lock, TicketId ticket, bool is_certain,
+               std::chrono::steady_clock::time_point deadline)
+      VRAMPOOL_REQUIRES(mu_);
   absl::Status SendHandle(SessionId session, const SlabGrant& slab)
       VRAMPOOL_EXCLUDES(mu_);
   // Called with every grant of which the handle is to be sent.
@@ -143,6 +152,8 @@ class BrokerImpl final : public Broker, private HoldOracle {
                         size_t max_groups) const;
   void TakeSample() VRAMPOOL_EXCLUDES(mu_);
   void Tell(Event event);
+  void TellQuota(std::string tenant, std::optional<Bytes> limit,
+                 std::string_view text, std::string_view by);
   void Observe(Operation operation, absl::Duration took,
                const absl::Status& outcome);
   // Tells when it is not as it was told last.
@@ -163,6 +174,8 @@ class BrokerImpl final : public Broker, private HoldOracle {
   absl::flat_hash_map<SessionId, Companion> companions_
       VRAMPOOL_GUARDED_BY(mu_);
   std::map<TicketId, Waiting> waiting_ VRAMPOOL_GUARDED_BY(mu_);
+  // When rates let tickets through that wait for nothing else.
+  std::map<TicketId, absl::Time> dues_ VRAMPOOL_GUARDED_BY(mu_);
   std::map<LeaseId, Delivery> deliveries_ VRAMPOOL_GUARDED_BY(mu_);
   LeakBook leak_book_ VRAMPOOL_GUARDED_BY(mu_);
   GrowthBook growth_book_ VRAMPOOL_GUARDED_BY(mu_);

@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -37,6 +38,10 @@ enum class EventKind {
   kQuotaChanged = 11,
   kReclaimAsked = 12,
   kDeviceHealth = 13,
+  kCallRefused = 14,     // Other than a lease: by a quota, a bound, a rate, or
+                         // for want of a right. The text names the call.
+  kConfigReloaded = 15,  // Or not: then with why.
+  kRoomReserved = 16,
 };
 
 struct Event {
@@ -45,6 +50,7 @@ struct Event {
   std::string tenant = {};  // Empty: not of a tenant, or as the session's.
   SessionId session{};
   pid_t pid = 0;
+  std::optional<uid_t> uid = {};
   LeaseId lease{};
   SlabId slab{};
   ObjectId object{};
@@ -62,8 +68,9 @@ enum class Operation {
   kWait,     // For room or a name.
   kCreate,   // Of a slab, by the device.
   kDestroy,  // Likewise.
+  kCall,     // Any, refused before it began: not timed.
 };
-inline constexpr int kOperations = 8;
+inline constexpr int kOperations = 8;  // That are timed.
 
 class Observer {
  public:
@@ -71,6 +78,8 @@ class Observer {
   virtual void OnEvent(Event event) = 0;
   virtual void OnDone(Operation operation, absl::Duration took,
                       const absl::Status& outcome) = 0;
+  // What was refused before it was begun.
+  virtual void OnRefused(Operation operation, const absl::Status& refusal) = 0;
 };
 
 }  // namespace vrampool

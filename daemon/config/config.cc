@@ -78,6 +78,7 @@ class Validation {
     CheckSockets();
     CheckLogLevel();
     CheckMetrics();
+    CheckAuditLog();
     if (!problems_.empty()) {
       return absl::InvalidArgumentError(absl::StrJoin(problems_, "\n"));
     }
@@ -109,6 +110,7 @@ class Validation {
   void CheckSockets();
   void CheckLogLevel();
   void CheckMetrics();
+  void CheckAuditLog();
 
   const ConfigSource& source_;
   const v1::Config& proto_;
@@ -207,6 +209,21 @@ Quota Validation::ReadQuota(const v1::Tenant& tenant, int index) {
   if (tenant.has_sessions()) quota.sessions = tenant.sessions();
   if (tenant.has_objects()) quota.objects = tenant.objects();
   quota.metadata = size("metadata", tenant.metadata());
+  auto& [leases, bytes, rpcs] = quota.rates;
+  if (tenant.has_leases_per_second()) {
+    leases.per_second = tenant.leases_per_second();
+  }
+  if (tenant.has_leases_burst()) leases.burst = tenant.leases_burst();
+  if (tenant.has_rpcs_per_second()) rpcs.per_second = tenant.rpcs_per_second();
+  if (tenant.has_rpcs_burst()) rpcs.burst = tenant.rpcs_burst();
+  const auto count = [&](std::string_view key,
+                         const std::string& text) -> std::optional<uint64_t> {
+    const std::optional<Bytes> read = size(key, text);
+    if (!read.has_value()) return std::nullopt;
+    return read->count();
+  };
+  bytes.per_second = count("bytes_per_second", tenant.bytes_per_second());
+  bytes.burst = count("bytes_burst", tenant.bytes_burst());
   return quota;
 }
 
@@ -386,6 +403,18 @@ void Validation::CheckMetrics() {
     return;
   }
   config_.metrics_address = address;
+}
+
+void Validation::CheckAuditLog() {
+  const std::string& path = proto_.audit_log();
+  const bool is_path = path.size() > 1 && path[0] == '/' &&
+                       path.back() != '/' &&
+                       path.find('\0') == std::string::npos;
+  if (!path.empty() && path != "log" && !is_path) {
+    Problem({.name = "audit_log"}, "\"", path,
+            "\" is neither a file's whole path (\"/var/log/...\") nor \"log\"");
+  }
+  config_.audit_log = path;
 }
 
 }  // namespace

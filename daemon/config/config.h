@@ -28,16 +28,19 @@ struct DeviceChoice {
   // Those of the configuration that this backend can have, in their order;
   // ValidateConfig() complains about the others. Empty: all it has.
   std::vector<HandleKind> kinds = {};
+  bool operator==(const DeviceChoice&) const = default;
 };
 
 struct Config {
-  CoreSettings core;       // The epoch is left to main.cc.
+  DeviceChoice device;  // Left to main.cc, as is the core's epoch.
+  CoreSettings core;
   Bytes preallocate_slab;  // Zero: slabs are created on demand.
   Policy::Options policy;  // The daemon's uid is left to main.cc.
   std::string directory;
   mode_t socket_mode = 0666;
   std::string log_level = "info";
   std::string metrics_address;  // Empty: metrics are not served.
+  std::string audit_log;        // A path, "log", or empty: nowhere.
 };
 
 // InvalidArgument names the file, line and key (or the flag) of a device that

@@ -42,22 +42,36 @@ absl::Status NoPolicy(const PeerIdentity& peer) {
 
 }  // namespace
 
-Policy::Policy(Options options) : options_(std::move(options)) {}
+Policy::Policy(Options options)
+    : options_(std::make_shared<const Options>(std::move(options))) {}
+
+void Policy::Replace(Options options) {
+  auto replacement = std::make_shared<const Options>(std::move(options));
+  const MutexLock lock(mu_);
+  options_.swap(replacement);
+}
+
+std::shared_ptr<const Policy::Options> Policy::options() const {
+  const MutexLock lock(mu_);
+  return options_;
+}
 
 absl::StatusOr<std::string> Policy::TenantOf(const PeerIdentity& peer) const {
+  const std::shared_ptr<const Options> all = options();
   const auto rule =
-      std::find_if(options_.rules.begin(), options_.rules.end(),
+      std::find_if(all->rules.begin(), all->rules.end(),
                    [&](const Rule& r) { return Matches(r, peer); });
   const std::string& tenant =
-      rule != options_.rules.end() ? rule->tenant : options_.default_tenant;
+      rule != all->rules.end() ? rule->tenant : all->default_tenant;
   if (tenant.empty()) return NoPolicy(peer);
   return tenant;
 }
 
 bool Policy::IsAdmin(const PeerIdentity& peer) const {
-  return peer.uid == 0 || peer.uid == options_.daemon_uid ||
-         Contains(options_.admin_uids, peer.uid) ||
-         Contains(options_.admin_gids, peer.gid);
+  const std::shared_ptr<const Options> all = options();
+  return peer.uid == 0 || peer.uid == all->daemon_uid ||
+         Contains(all->admin_uids, peer.uid) ||
+         Contains(all->admin_gids, peer.gid);
 }
 
 }  // namespace vrampool

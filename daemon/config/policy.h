@@ -3,15 +3,17 @@
 // Rules look only at what the kernel says of a peer (uid, gid, cgroup), never
 // at what it says of itself. The first rule that matches decides.
 //
-// Threads: immutable.
+// Threads: thread-safe. Each answer is of one whole set of options.
 
 #ifndef VRAMPOOL_DAEMON_CONFIG_POLICY_H_
 #define VRAMPOOL_DAEMON_CONFIG_POLICY_H_
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/mutex.h"
 #include "daemon/core/peer.h"
 
 namespace vrampool {
@@ -24,6 +26,7 @@ class Policy {
     std::vector<gid_t> gids;
     std::string cgroup_prefix;  // Matches whole path components.
     std::string tenant;         // Empty: refuse.
+    bool operator==(const Rule&) const = default;
   };
   struct Options {
     std::vector<Rule> rules;
@@ -31,9 +34,15 @@ class Policy {
     std::vector<uid_t> admin_uids;
     std::vector<gid_t> admin_gids;
     uid_t daemon_uid = 0;
+    bool operator==(const Options&) const = default;
   };
 
   explicit Policy(Options options);
+  Policy(const Policy&) = delete;
+  Policy& operator=(const Policy&) = delete;
+
+  // From now on; who has been admitted stays where it is.
+  void Replace(Options options);
 
   // The tenant's path, or PermissionDenied (NO_POLICY).
   absl::StatusOr<std::string> TenantOf(const PeerIdentity& peer) const;
@@ -42,7 +51,11 @@ class Policy {
   bool IsAdmin(const PeerIdentity& peer) const;
 
  private:
-  const Options options_;
+  std::shared_ptr<const Options> options() const;
+
+  mutable Mutex mu_;
+  // Shared with answers under way.
+  std::shared_ptr<const Options> options_ VRAMPOOL_GUARDED_BY(mu_);
 };
 
 }  // namespace vrampool

@@ -28,15 +28,22 @@
 //   - one that a tenant's limit stops (its own, or that of one above), or what
 //     is kept for guarantees there, stops those that would make that tenant
 //     need more: a request that a guarantee below it covers does not
+//   - one that only a rate stops (rates.h) stops those under it, and keeps no
+//     room from others
 //   - one for which the pool lacks room stops all
 // And a request within a guarantee that would take from under a limit what an
 // earlier burst waits for there counts as a burst: else small requests within
-// the guarantee would starve a large one of the same tenant.
+// the guarantee would starve a large one of the same tenant. Likewise it leaves
+// the credit of a rate to an earlier burst that waits for nothing else.
 // A request that may not wait never overtakes: it is refused where a ticket in
-// its place would be stopped. (A parked slab is room for nobody else: taking it
-// passes nobody.) Of those with the same priority nobody starves; a tenant of
-// lower priority waits as long as those of higher priority ask for more than
-// there is.
+// its place would be stopped. (A parked slab and a reservation are room for
+// nobody else: who takes it passes those only that wait for a rate.) Of those
+// with the same priority nobody starves; a tenant of lower priority waits as
+// long as those of higher priority ask for more than there is.
+//
+// Rates. Every lease, of whatever slab, takes credit of all rates on its
+// tenant's path when its room is certain; what then fails gives it back. What
+// waits for credit only is served by time: see Dues().
 //
 // Reclaim. When a request begins to wait, those are asked once for idle memory
 // that could help. When it has waited for CoreSettings::reclaim_patience, and a
@@ -78,6 +85,7 @@
 #include <optional>
 #include <set>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -93,14 +101,18 @@
 #include "daemon/core/object_book.h"
 #include "daemon/core/peer.h"
 #include "daemon/core/pool.h"
+#include "daemon/core/rates.h"
 #include "daemon/core/requests.h"
 #include "daemon/core/settings.h"
 #include "daemon/core/snapshot.h"
+#include "daemon/core/standing.h"
+#include "daemon/core/ticket.h"
 #include "daemon/core/turns.h"
 
 namespace vrampool {
 
 struct CoreState;
+struct Refusal;
 
 enum class WaitMode { kFailFast, kMayWait };
 
@@ -142,7 +154,14 @@ class Arbiter {
   // device fails.
   bool CancelTicket(TicketId ticket, absl::Time now, Effects& effects);
   // What a ticket that ran out of time is told; REQUIRES: it still waits.
-  absl::Status WaitedOut(TicketId ticket) const;
+  absl::Status WaitedOut(TicketId ticket, absl::Time now) const;
+  // Those that wait for nothing but time, and when a rate lets each through;
+  // call ServeDue() then. Anything that happens may change this.
+  std::vector<std::pair<TicketId, absl::Time>> Dues(absl::Time now) const;
+  void ServeDue(absl::Time now, Effects& effects);
+  // Before any call of a session but those by which it gives back: takes credit
+  // of its tenants' rates. RATE_LIMITED: none is taken. OK of an unknown one.
+  absl::Status AdmitRpc(SessionId session, absl::Time now);
   // The handle of a fresh grant never reached the client: as if never granted.
   void UndoLease(SessionId session, LeaseId lease, absl::Time now,
                  Effects& effects);
@@ -151,8 +170,7 @@ class Arbiter {
   absl::StatusOr<uint32_t> ReportUnmapped(SessionId session,
                                           const std::vector<SlabId>& slabs,
                                           absl::Time now, Effects& effects);
-  // What is due with time: reservations end, sessions are evicted. Call it
-  // about once a second.
+  // Ends reservations, evicts sessions. Call it about once a second.
   void Tick(absl::Time now, Effects& effects);
   // Holds room; see above. Errors as for a lease that may not wait, and
   // LIMIT_REACHED (reservations of the session), BAD_ARGUMENT (the time).
@@ -162,8 +180,9 @@ class Arbiter {
   // RESERVATION_UNKNOWN if the session has none such (any more).
   absl::Status ReleaseReservation(SessionId session, ReservationId reservation,
                                   absl::Time now, Effects& effects);
-  // OK if a lease of `size` would be granted now; else why not.
-  absl::Status Fits(SessionId session, Bytes size) const;
+  // OK if a lease of `size` would be granted now; else why not. If only a rate
+  // is in the way, WAITED_OUT says when to ask again.
+  absl::Status Fits(SessionId session, Bytes size, absl::Time now) const;
   absl::StatusOr<Budget> GetBudget(SessionId session) const;
 
   // Objects.
@@ -214,6 +233,11 @@ class Arbiter {
   // TENANT_UNKNOWN, BAD_ARGUMENT (it does not fit the others' quotas).
   absl::Status SetQuota(std::string_view tenant, const Quota& change,
                         absl::Time now, Effects& effects);
+  // Sets all of it at once, also what SetQuota() has set: tenants that are not
+  // listed have no quota of their own any more. BAD_ARGUMENT: nothing has
+  // changed.
+  absl::StatusOr<std::vector<QuotaChange>> Reconfigure(
+      const LiveSettings& settings, absl::Time now, Effects& effects);
   void BeginShutdown(Effects& effects);
   Snapshot TakeSnapshot(absl::Time now) const;
   SessionView ViewOf(SessionId session) const;  // Empty id if unknown.
@@ -242,51 +266,13 @@ class Arbiter {
     std::set<ReservationId> reservations;
     std::string evicted_because;  // Empty: it was not.
   };
-  struct Reservation {
-    ReservationId id{};
-    SessionId session{};
-    HandleKind kind{};
-    Charge charge;  // What is left of it; never nothing.
-    absl::Time expires_at;
-  };
-  enum class TicketState { kWaiting, kAssured, kCreating };
-  struct Ticket {
-    TicketId id{};
-    SessionId session{};
-    TenantId tenant{};
-    LeaseRequest request;
-    HandleKind kind{};
-    Bytes size;  // Rounded up.
-    absl::Time since;
-    TicketState state = TicketState::kWaiting;
-    Charge charge;            // Taken unless kWaiting.
-    bool is_covered = false;  // By a guarantee, when the charge was taken.
-    bool is_overdue = false;  // Its time is up: it must not wait again.
-  };
-  // Where a request stands in the line: the least is served first.
-  struct Place {
-    bool is_burst = false;
-    int32_t rank = 0;  // The negative of the priority.
-    uint64_t account = 0;
-    TicketId arrival{};
-    auto operator<=>(const Place&) const = default;
-  };
-  // What a request lacks that cannot be served.
-  struct Stop {
-    TenantId tenant{};         // There its need would grow too far,
-    bool is_for_room = false;  // or the pool lacks the room.
-  };
-  struct Standing {
-    Place place;
-    Stop stop;
-  };
 
   // arbiter_snapshot.cc
   std::vector<TenantView> ViewOfTenants() const;
   std::vector<SlabView> ViewOfSlabs() const;
   std::vector<ObjectView> ViewOfObjects() const;
   std::vector<ReservationView> ViewOfReservations() const;
-  std::vector<WaitingView> ViewOfLine() const;
+  std::vector<WaitingView> ViewOfLine(absl::Time now) const;
   Bytes ChargedTo(const Session& session) const;  // Leased and parked.
   void CheckSlabs() const;
   void CheckTickets() const;
@@ -314,7 +300,8 @@ class Arbiter {
   void Forget(Session& session, absl::Time now, Effects& effects);
 
   // arbiter_leases.cc
-  absl::StatusOr<std::optional<std::variant<LeaseGrant, TicketId>>> FindRepeat(
+  using LeaseAnswer = std::variant<LeaseGrant, TicketId>;
+  absl::StatusOr<std::optional<LeaseAnswer>> FindRepeat(
       Session& session, const LeaseRequest& request);
   absl::Status CheckLeaseRequest(const Session& session,
                                  const LeaseRequest& request, HandleKind& kind,
@@ -322,10 +309,21 @@ class Arbiter {
   Slab* FindParked(const Session& session, HandleKind kind, Bytes size) const;
   // A clean slab that `session` may be charged for; null if there is none.
   Slab* FindClean(const Session& session, HandleKind kind, Bytes size) const;
-  std::optional<LeaseGrant> TryParked(Session& session,
-                                      const LeaseRequest& request,
-                                      HandleKind kind, Bytes size,
-                                      absl::Time now);
+  // The answer, a ticket whose room is certain, or why there is none yet.
+  absl::StatusOr<LeaseAnswer> ServeAtOnce(Session& session,
+                                          const LeaseRequest& request,
+                                          HandleKind kind, Bytes size,
+                                          absl::Time now, Effects& effects);
+  absl::Status WhyNotYet(const Session& session, const LeaseRequest& request,
+                         HandleKind kind, Bytes size,
+                         const std::optional<Stop>& overtaken, absl::Time now);
+  // There is room under the quotas and in the pool; somebody may be before it.
+  bool HasRoom(const Session& session, HandleKind kind, Bytes size) const;
+  // What the session has parked, or a clean slab that its reservation pays.
+  std::optional<LeaseGrant> TryKept(Session& session,
+                                    const LeaseRequest& request,
+                                    HandleKind kind, Bytes size,
+                                    absl::Time now);
   std::optional<LeaseGrant> TryClean(Session& session,
                                      const LeaseRequest& request,
                                      HandleKind kind, Bytes size,
@@ -351,7 +349,7 @@ class Arbiter {
   // the guarantees of others kept.
   Bytes RoomFor(TenantId tenant) const;
   bool LeavesGuarantees(const Ticket& ticket) const;
-  absl::Status RefuseForRoom(TenantId tenant, Bytes asked, Bytes size);
+  absl::Status RefuseForRoom(TenantId tenant, Bytes asked, Bytes size) const;
   absl::Status CountRefusal(absl::Status status);
   // The same refusal; if by quota, it also says who holds most of it.
   absl::Status NamingHolder(absl::Status refusal) const;
@@ -368,23 +366,49 @@ class Arbiter {
   // Serves tickets as far as possible; called after anything was given back.
   void Pump(absl::Time now, Effects& effects);
   void StartAssured(absl::Time now, Effects& effects);
-  void ServeParked(absl::Time now, Effects& effects);
   bool ServeNext(absl::Time now, Effects& effects);  // False: none can be.
   bool Serve(Ticket& ticket, absl::Time now, Effects& effects);
+  // Its credit is taken.
+  bool ServeRoom(Ticket& ticket, absl::Time now, Effects& effects);
   void SetState(Ticket& ticket, TicketState state);
   uint64_t CostOf(TenantId tenant, Bytes size) const;
   Place PlaceOf(TenantId tenant, Bytes size, TicketId arrival) const;
-  Stop StopOf(TenantId tenant, Bytes size) const;
-  bool IsStopped(TenantId tenant, Bytes size,
+  Takes TakesOf(const Session& session, HandleKind kind, Bytes size) const;
+  Takes TakesOf(const Ticket& ticket) const;
+  Stop StopOf(const Ticket& ticket, absl::Time now) const;
+  bool Stops(const Stop& stop, TenantId tenant, Bytes size, Takes takes) const;
+  bool IsStopped(TenantId tenant, Bytes size, Takes takes,
                  const std::vector<Stop>& stops) const;
+  bool IsStopped(const Ticket& ticket, const std::vector<Stop>& stops) const;
   void NoteLimit(const Place& place, const Stop& stop,
                  std::vector<Stop>& limits) const;
+  std::vector<Standing> CreditClaims(const std::vector<Standing>& line) const;
+  // Before which one within a guarantee takes no credit, or null.
+  const Standing* FindClaim(const Place& place, TenantId tenant,
+                            const std::vector<Standing>& claims) const;
   // All that wait, in their order. `limits`: see NoteLimit().
-  std::vector<Standing> LineUp(std::vector<Stop>& limits) const;
-  // True if a new request would overtake one that waits.
-  bool IsOvertaking(TenantId tenant, Bytes size) const;
+  std::vector<Standing> LineUp(std::vector<Stop>& limits, absl::Time now) const;
+  // Where a new request would overtake one that waits; nothing: nowhere.
+  std::optional<Stop> FindOvertaken(TenantId tenant, Bytes size, Takes takes,
+                                    absl::Time now) const;
   // The room of assured tickets that no longer comes is promised no more.
-  void TakeBackPromises(Effects& effects);
+  void TakeBackPromises(absl::Time now, Effects& effects);
+
+  // arbiter_rates.cc
+  bool MayWaitForCredit() const;  // Somebody.
+  std::optional<RateObstacle> CreditLacking(TenantId tenant, Bytes size,
+                                            absl::Time now) const;
+  // Likewise, when all that wait but `except` have been let through.
+  std::optional<RateObstacle> LackingAtTheEnd(TenantId tenant, Bytes size,
+                                              TicketId except,
+                                              absl::Time now) const;
+  Amounts Awaited(TenantId tenant, TicketId except) const;  // By those.
+  absl::Status RefuseForRate(TenantId tenant, Bytes asked, Bytes size,
+                             absl::Time now) const;
+  absl::Status RefuseForRate(const RateObstacle& obstacle,
+                             Refusal refusal) const;
+  absl::Status FitsLater(TenantId tenant, Bytes asked, Bytes size,
+                         TicketId except, absl::Time now) const;
 
   // arbiter_reservations.cc
   void EraseReservation(ReservationId id);
@@ -393,13 +417,13 @@ class Arbiter {
   // One that a lease can draw from: of these the one that ends first, or null.
   const Reservation* FindReservation(const Session& session, HandleKind kind,
                                      Bytes size) const;
-  std::optional<std::variant<LeaseGrant, TicketId>> TryReserved(
-      Session& session, const LeaseRequest& request, HandleKind kind,
-      Bytes size, absl::Time now, Effects& effects);
+  // Splits `size` off a reservation, if the session has one that fits.
+  std::optional<Charge> DrawReserved(Session& session, HandleKind kind,
+                                     Bytes size);
   Bytes reserved() const;
 
   // arbiter_reclaim.cc
-  void AskForMemory(const Ticket& ticket, Effects& effects);
+  void AskForMemory(const Ticket& ticket, absl::Time now, Effects& effects);
   // `session` may be evicted for `ticket`, which lacks what `stop` says.
   bool MayDisplace(const Ticket& ticket, const Stop& stop,
                    const Session& session) const;
@@ -432,8 +456,9 @@ class Arbiter {
   void TellKnown(ObjectId object, const std::set<SessionId>& expecting,
                  Effects& effects);
 
-  const CoreSettings settings_;
+  CoreSettings settings_;  // What is not in LiveSettings never changes.
   Ledger ledger_;
+  Rates rates_{ledger_};
   Pool pool_;
   ObjectBook objects_;
   std::map<SessionId, Session> sessions_;

@@ -11,8 +11,6 @@
 
 namespace vrampool {
 
-using LeaseAnswer = std::variant<LeaseGrant, TicketId>;
-
 absl::Status Arbiter::CheckLeaseRequest(const Session& session,
                                         const LeaseRequest& request,
                                         HandleKind& kind, Bytes& size) const {
@@ -54,7 +52,7 @@ absl::Status Arbiter::CheckLeaseRequest(const Session& session,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<LeaseAnswer>> Arbiter::FindRepeat(
+absl::StatusOr<std::optional<Arbiter::LeaseAnswer>> Arbiter::FindRepeat(
     Session& session, const LeaseRequest& request) {
   const auto differs = [&request](const LeaseRequest& earlier) {
     return earlier.size != request.size || earlier.kind != request.kind;
@@ -81,10 +79,9 @@ absl::StatusOr<std::optional<LeaseAnswer>> Arbiter::FindRepeat(
   return LeaseAnswer(grant);
 }
 
-absl::StatusOr<LeaseAnswer> Arbiter::RequestLease(SessionId id,
-                                                  const LeaseRequest& request,
-                                                  WaitMode mode, absl::Time now,
-                                                  Effects& effects) {
+absl::StatusOr<Arbiter::LeaseAnswer> Arbiter::RequestLease(
+    SessionId id, const LeaseRequest& request, WaitMode mode, absl::Time now,
+    Effects& effects) {
   VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
   VRAMPOOL_ASSIGN_OR_RETURN(const std::optional<LeaseAnswer> repeat,
                             FindRepeat(*session, request));
@@ -93,41 +90,24 @@ absl::StatusOr<LeaseAnswer> Arbiter::RequestLease(SessionId id,
   Bytes size;
   VRAMPOOL_RETURN_IF_ERROR(
       CountRefusal(CheckLeaseRequest(*session, request, kind, size)));
-  if (auto grant = TryParked(*session, request, kind, size, now)) {
-    return LeaseAnswer(*std::move(grant));
-  }
-  if (auto answer = TryReserved(*session, request, kind, size, now, effects)) {
-    return *std::move(answer);
-  }
+  // Time has passed: some may be due who are before this one.
+  if (MayWaitForCredit()) Pump(now, effects);
   const TenantId tenant = session->tenant;
-  const bool is_overtaking = IsOvertaking(tenant, size);
-  absl::Status refusal = absl::OkStatus();
-  if (BurstsUnreclaimably(tenant, kind, size)) {
+  const bool has_room = TakesOf(*session, kind, size) == Takes::kCredit;
+  if (!has_room && BurstsUnreclaimably(tenant, kind, size)) {
     return CountRefusal(RefuseBurst(tenant, request.size, size));
   }
-  if (!is_overtaking) {
-    if (auto grant = TryClean(*session, request, kind, size, now)) {
-      return LeaseAnswer(*std::move(grant));
-    }
-  }
-  if (QuotaInTheWay(tenant, size).has_value()) {
-    refusal = ledger_.Take(tenant, size, request.size).status();
-  } else if (is_overtaking || ledger_.FindObstacle(tenant, size).has_value()) {
-    refusal = RefuseForRoom(tenant, request.size, size);
-  } else {
-    Ticket& ticket = AddTicket(*session, request, kind, size, now);
-    ticket.is_covered = ledger_.IsCovered(tenant, size);
-    ticket.charge = *ledger_.Take(tenant, size, request.size);
-    if (TryRoom(ticket, now, effects)) return LeaseAnswer(ticket.id);
-    EraseTicket(ticket.id);
-    refusal = RefuseForRoom(tenant, request.size, size);
-  }
+  absl::StatusOr<LeaseAnswer> answer =
+      ServeAtOnce(*session, request, kind, size, now, effects);
+  if (answer.ok()) return answer;
   // No waiting for what the quotas can never admit.
-  if (!ledger_.CouldEverTake(tenant, size)) mode = WaitMode::kFailFast;
+  if (!has_room && !ledger_.CouldEverTake(tenant, size)) {
+    mode = WaitMode::kFailFast;
+  }
   // Perhaps the device has got over what it failed at.
   RetryDestroys(effects);
   if (mode == WaitMode::kFailFast) {
-    return CountRefusal(NamingHolder(std::move(refusal)));
+    return CountRefusal(NamingHolder(std::move(answer).status()));
   }
   if (tickets_.size() >= settings_.bounds.waiting ||
       session->tickets_by_key.size() >= settings_.bounds.waiting_per_session) {
@@ -137,8 +117,74 @@ absl::StatusOr<LeaseAnswer> Arbiter::RequestLease(SessionId id,
                   "too many requests wait already; try again later");
   }
   Ticket& ticket = AddTicket(*session, request, kind, size, now);
-  AskForMemory(ticket, effects);
+  AskForMemory(ticket, now, effects);
   return LeaseAnswer(ticket.id);
+}
+
+absl::StatusOr<Arbiter::LeaseAnswer> Arbiter::ServeAtOnce(
+    Session& session, const LeaseRequest& request, HandleKind kind, Bytes size,
+    absl::Time now, Effects& effects) {
+  const TenantId tenant = session.tenant;
+  const Amounts amounts = AmountsOfLease(size);
+  const std::optional<Stop> overtaken =
+      FindOvertaken(tenant, size, TakesOf(session, kind, size), now);
+  if (overtaken.has_value() || !rates_.TryTake(tenant, amounts, now)) {
+    return WhyNotYet(session, request, kind, size, overtaken, now);
+  }
+  if (auto grant = TryKept(session, request, kind, size, now)) {
+    return LeaseAnswer(*std::move(grant));
+  }
+  std::optional<Charge> charge = DrawReserved(session, kind, size);
+  const bool is_reserved = charge.has_value();
+  const bool is_covered = is_reserved || ledger_.IsCovered(tenant, size);
+  if (!is_reserved) {
+    if (auto grant = TryClean(session, request, kind, size, now)) {
+      return LeaseAnswer(*std::move(grant));
+    }
+    if (!ledger_.FindObstacle(tenant, size).has_value()) {
+      charge = *ledger_.Take(tenant, size, request.size);
+    }
+  }
+  if (charge.has_value()) {
+    Ticket& ticket = AddTicket(session, request, kind, size, now);
+    ticket.charge = *std::move(charge);
+    ticket.is_covered = is_covered;
+    if (TryRoom(ticket, now, effects)) return LeaseAnswer(ticket.id);
+    VRAMPOOL_CHECK(!is_reserved);
+    EraseTicket(ticket.id);
+  }
+  rates_.GiveBack(tenant, amounts);
+  return WhyNotYet(session, request, kind, size, overtaken, now);
+}
+
+absl::Status Arbiter::WhyNotYet(const Session& session,
+                                const LeaseRequest& request, HandleKind kind,
+                                Bytes size,
+                                const std::optional<Stop>& overtaken,
+                                absl::Time now) {
+  const TenantId tenant = session.tenant;
+  const bool is_behind_credit =
+      overtaken.has_value() && overtaken->lack == Lack::kCredit;
+  if (TakesOf(session, kind, size) == Takes::kCredit) {
+    return RefuseForRate(tenant, request.size, size, now);
+  }
+  if (QuotaInTheWay(tenant, size).has_value()) {
+    return ledger_.Take(tenant, size, request.size).status();
+  }
+  const bool lacks_room = (overtaken.has_value() && !is_behind_credit) ||
+                          !HasRoom(session, kind, size);
+  if (!lacks_room &&
+      (is_behind_credit || CreditLacking(tenant, size, now).has_value())) {
+    return RefuseForRate(tenant, request.size, size, now);
+  }
+  return RefuseForRoom(tenant, request.size, size);
+}
+
+bool Arbiter::HasRoom(const Session& session, HandleKind kind,
+                      Bytes size) const {
+  return FindClean(session, kind, size) != nullptr ||
+         (!ledger_.FindObstacle(session.tenant, size).has_value() &&
+          size <= RoomFor(session.tenant));
 }
 
 Slab* Arbiter::FindParked(const Session& session, HandleKind kind,
@@ -165,15 +211,24 @@ Slab* Arbiter::FindClean(const Session& session, HandleKind kind,
   return nullptr;
 }
 
-std::optional<LeaseGrant> Arbiter::TryParked(Session& session,
-                                             const LeaseRequest& request,
-                                             HandleKind kind, Bytes size,
-                                             absl::Time now) {
-  Slab* const slab = FindParked(session, kind, size);
-  if (slab == nullptr) return std::nullopt;
-  session.parked.erase(slab->id);
-  Charge charge = std::move(slab->charge);  // It was charged all the time.
-  return GrantSlab(session, *slab, std::move(charge), request, now);
+std::optional<LeaseGrant> Arbiter::TryKept(Session& session,
+                                           const LeaseRequest& request,
+                                           HandleKind kind, Bytes size,
+                                           absl::Time now) {
+  if (Slab* const slab = FindParked(session, kind, size)) {
+    session.parked.erase(slab->id);
+    Charge charge = std::move(slab->charge);  // It was charged all the time.
+    return GrantSlab(session, *slab, std::move(charge), request, now);
+  }
+  for (const auto& owner :
+       {std::optional<TenantId>(session.tenant), std::optional<TenantId>()}) {
+    Slab* const slab = pool_.FindClean(owner, kind, size);
+    if (slab == nullptr || slab->size != size) continue;
+    std::optional<Charge> charge = DrawReserved(session, kind, size);
+    if (!charge.has_value()) return std::nullopt;
+    return GrantSlab(session, *slab, *std::move(charge), request, now);
+  }
+  return std::nullopt;
 }
 
 std::optional<LeaseGrant> Arbiter::TryClean(Session& session,
@@ -310,7 +365,7 @@ void Arbiter::UndoLease(SessionId id, LeaseId lease, absl::Time now,
   Pump(now, effects);
 }
 
-absl::Status Arbiter::Fits(SessionId id, Bytes size) const {
+absl::Status Arbiter::Fits(SessionId id, Bytes size, absl::Time now) const {
   VRAMPOOL_ASSIGN_OR_RETURN(const Session* const session, FindLive(id));
   LeaseRequest request;
   request.size = size;
@@ -318,12 +373,10 @@ absl::Status Arbiter::Fits(SessionId id, Bytes size) const {
   Bytes rounded;
   VRAMPOOL_RETURN_IF_ERROR(CheckLeaseRequest(*session, request, kind, rounded));
   // As RequestLease() looks for room, in the same order.
-  if (FindParked(*session, kind, rounded) != nullptr) return absl::OkStatus();
-  if (FindReservation(*session, kind, rounded) != nullptr) {
-    return absl::OkStatus();
-  }
   const TenantId tenant = session->tenant;
-  if (!ledger_.CouldEverTake(tenant, rounded)) {
+  const Takes takes = TakesOf(*session, kind, rounded);
+  const bool has_room = takes == Takes::kCredit;
+  if (!has_room && !ledger_.CouldEverTake(tenant, rounded)) {
     return Refuse(
         {.reason = Reason::kBadArgument,
          .asked = size,
@@ -335,19 +388,22 @@ absl::Status Arbiter::Fits(SessionId id, Bytes size) const {
                      FormatBytes(ledger_.obtainable(tenant)),
                      " is the most that guarantees of others leave"));
   }
-  if (BurstsUnreclaimably(tenant, kind, rounded)) {
+  if (!has_room && BurstsUnreclaimably(tenant, kind, rounded)) {
     return RefuseBurst(tenant, size, rounded);
   }
-  if (!IsOvertaking(tenant, rounded)) {
-    if (FindClean(*session, kind, rounded) != nullptr) return absl::OkStatus();
-    if (!ledger_.FindObstacle(tenant, rounded).has_value() &&
-        rounded <= RoomFor(tenant)) {
-      return absl::OkStatus();
-    }
+  const std::optional<Stop> overtaken =
+      FindOvertaken(tenant, rounded, takes, now);
+  const bool is_behind_room =
+      overtaken.has_value() && overtaken->lack != Lack::kCredit;
+  if (is_behind_room || (!has_room && !HasRoom(*session, kind, rounded))) {
+    return Refuse(
+        {.reason = Reason::kWaitedOut, .asked = size},
+        absl::StrCat("there is no room for ", FormatBytes(size), " yet"));
   }
-  return Refuse(
-      {.reason = Reason::kWaitedOut, .asked = size},
-      absl::StrCat("there is no room for ", FormatBytes(size), " yet"));
+  if (overtaken.has_value() || CreditLacking(tenant, rounded, now)) {
+    return FitsLater(tenant, size, rounded, TicketId{}, now);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Budget> Arbiter::GetBudget(SessionId id) const {

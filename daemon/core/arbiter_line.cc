@@ -16,28 +16,68 @@ uint64_t Arbiter::CostOf(TenantId tenant, Bytes size) const {
   return (granules * kMaxWeight + weight - 1) / weight;
 }
 
-Arbiter::Place Arbiter::PlaceOf(TenantId tenant, Bytes size,
-                                TicketId arrival) const {
+Place Arbiter::PlaceOf(TenantId tenant, Bytes size, TicketId arrival) const {
   return {.is_burst = !ledger_.IsCovered(tenant, size),
           .rank = -ledger_.resolved(tenant).priority,
           .account = turns_.AccountOf(tenant),
           .arrival = arrival};
 }
 
-Arbiter::Stop Arbiter::StopOf(TenantId tenant, Bytes size) const {
-  const std::optional<Obstacle> obstacle = ledger_.FindObstacle(tenant, size);
-  if (!obstacle.has_value()) {
-    return {.tenant = Ledger::kRoot, .is_for_room = true};
-  }
-  return {.tenant = obstacle->tenant, .is_for_room = false};
+Takes Arbiter::TakesOf(const Session& session, HandleKind kind,
+                       Bytes size) const {
+  const bool has_room = FindParked(session, kind, size) != nullptr ||
+                        FindReservation(session, kind, size) != nullptr;
+  return has_room ? Takes::kCredit : Takes::kRoomAndCredit;
 }
 
-bool Arbiter::IsStopped(TenantId tenant, Bytes size,
+Takes Arbiter::TakesOf(const Ticket& ticket) const {
+  return TakesOf(sessions_.at(ticket.session), ticket.kind, ticket.size);
+}
+
+Stop Arbiter::StopOf(const Ticket& ticket, absl::Time now) const {
+  const TenantId tenant = ticket.tenant;
+  const Session& session = sessions_.at(ticket.session);
+  if (rates_.IsBounded(tenant) &&
+      (TakesOf(ticket) == Takes::kCredit ||
+       HasRoom(session, ticket.kind, ticket.size))) {
+    // Where it lacks credit; if it lacks none, wherever it will take some.
+    const auto credit = CreditLacking(tenant, ticket.size, now);
+    return {.tenant = credit ? credit->tenant : rates_.WidestBound(tenant),
+            .lack = Lack::kCredit};
+  }
+  const std::optional<Obstacle> obstacle =
+      ledger_.FindObstacle(tenant, ticket.size);
+  if (obstacle.has_value()) {
+    return {.tenant = obstacle->tenant, .lack = Lack::kQuota};
+  }
+  return {.tenant = Ledger::kRoot, .lack = Lack::kRoom};
+}
+
+bool Arbiter::Stops(const Stop& stop, TenantId tenant, Bytes size,
+                    Takes takes) const {
+  switch (stop.lack) {
+    case Lack::kRoom:
+      return takes != Takes::kCredit;
+    case Lack::kQuota:
+      return takes != Takes::kCredit &&
+             !ledger_.Growth(tenant, size, stop.tenant).is_zero();
+    case Lack::kCredit:
+      return takes != Takes::kRoom && ledger_.IsWithin(tenant, stop.tenant);
+  }
+  return true;
+}
+
+bool Arbiter::IsStopped(TenantId tenant, Bytes size, Takes takes,
                         const std::vector<Stop>& stops) const {
   return std::any_of(stops.begin(), stops.end(), [&](const Stop& stop) {
-    return stop.is_for_room ||
-           !ledger_.Growth(tenant, size, stop.tenant).is_zero();
+    return Stops(stop, tenant, size, takes);
   });
+}
+
+bool Arbiter::IsStopped(const Ticket& ticket,
+                        const std::vector<Stop>& stops) const {
+  return !stops.empty() &&
+         IsStopped(ticket.tenant, ticket.size, TakesOf(ticket), stops);
 }
 
 // A request within a guarantee comes before those that burst, except that it
@@ -46,23 +86,23 @@ bool Arbiter::IsStopped(TenantId tenant, Bytes size,
 // are the limits.
 void Arbiter::NoteLimit(const Place& place, const Stop& stop,
                         std::vector<Stop>& limits) const {
-  if (!place.is_burst || stop.is_for_room || stop.tenant == Ledger::kRoot) {
+  if (!place.is_burst || stop.lack != Lack::kQuota ||
+      stop.tenant == Ledger::kRoot) {
     return;
   }
-  for (const Stop& known : limits) {
-    if (known.tenant == stop.tenant) return;
+  if (std::find(limits.begin(), limits.end(), stop) == limits.end()) {
+    limits.push_back(stop);
   }
-  limits.push_back(stop);
 }
 
-std::vector<Arbiter::Standing> Arbiter::LineUp(
-    std::vector<Stop>& limits) const {
+std::vector<Standing> Arbiter::LineUp(std::vector<Stop>& limits,
+                                      absl::Time now) const {
   std::vector<Standing> line;
   for (const auto& [id, ticket] : tickets_) {
     if (ticket.state != TicketState::kWaiting) continue;
     Standing standing{.place = PlaceOf(ticket.tenant, ticket.size, id),
-                      .stop = StopOf(ticket.tenant, ticket.size)};
-    standing.place.is_burst |= IsStopped(ticket.tenant, ticket.size, limits);
+                      .stop = StopOf(ticket, now)};
+    standing.place.is_burst |= IsStopped(ticket, limits);
     NoteLimit(standing.place, standing.stop, limits);
     line.push_back(standing);
   }
@@ -72,26 +112,68 @@ std::vector<Arbiter::Standing> Arbiter::LineUp(
   return line;
 }
 
-bool Arbiter::IsOvertaking(TenantId tenant, Bytes size) const {
-  if (turns_.waiting() == 0) return false;
+// Likewise for the credit of a rate; but there only for the credit, or a burst
+// that waits for room would be in the way of a guarantee. These bursts wait for
+// nothing but credit, and are the next to have it.
+std::vector<Standing> Arbiter::CreditClaims(
+    const std::vector<Standing>& line) const {
+  std::vector<Standing> claims;
+  std::vector<Stop> stops;
+  for (const Standing& standing : line) {
+    if (IsStopped(tickets_.at(standing.place.arrival), stops)) continue;
+    const bool is_for_credit = standing.stop.lack == Lack::kCredit;
+    if (is_for_credit && !standing.place.is_burst) continue;
+    stops.push_back(standing.stop);
+    if (is_for_credit) claims.push_back(standing);
+  }
+  return claims;
+}
+
+const Standing* Arbiter::FindClaim(const Place& place, TenantId tenant,
+                                   const std::vector<Standing>& claims) const {
+  if (place.is_burst) return nullptr;  // Then the line's order is enough.
+  Place as_burst = place;
+  as_burst.is_burst = true;
+  for (const Standing& claim : claims) {
+    if (claim.place.arrival < place.arrival && claim.place < as_burst &&
+        ledger_.IsWithin(tenant, claim.stop.tenant)) {
+      return &claim;
+    }
+  }
+  return nullptr;
+}
+
+std::optional<Stop> Arbiter::FindOvertaken(TenantId tenant, Bytes size,
+                                           Takes takes, absl::Time now) const {
+  if (turns_.waiting() == 0) return std::nullopt;
   std::vector<Stop> limits;
-  const std::vector<Standing> line = LineUp(limits);
+  const std::vector<Standing> line = LineUp(limits, now);
   Place place = PlaceOf(tenant, size, TicketId{last_ticket_ + 1});
-  place.is_burst |= IsStopped(tenant, size, limits);
+  place.is_burst |= IsStopped(tenant, size, takes, limits);
   std::vector<Stop> stops;
   for (const Standing& standing : line) {
     if (place < standing.place) break;
     const Ticket& ticket = tickets_.at(standing.place.arrival);
     // One that is stopped itself adds nothing: it waits for the other.
-    if (IsStopped(ticket.tenant, ticket.size, stops)) continue;
+    if (IsStopped(ticket, stops)) continue;
     stops.push_back(standing.stop);
   }
-  return IsStopped(tenant, size, stops);
+  // Room is what to name if it lacks: credit comes with time.
+  std::optional<Stop> overtaken;
+  for (const Stop& stop : stops) {
+    if (!Stops(stop, tenant, size, takes)) continue;
+    if (!overtaken || stop.lack != Lack::kCredit) overtaken = stop;
+  }
+  if (!overtaken && takes != Takes::kRoom) {
+    const std::vector<Standing> claims = CreditClaims(line);
+    const Standing* const claim = FindClaim(place, tenant, claims);
+    if (claim != nullptr) overtaken = claim->stop;
+  }
+  return overtaken;
 }
 
 void Arbiter::Pump(absl::Time now, Effects& effects) {
   StartAssured(now, effects);
-  ServeParked(now, effects);
   // Whoever is served changes the order of the others.
   while (ServeNext(now, effects)) continue;
 }
@@ -106,29 +188,16 @@ void Arbiter::StartAssured(absl::Time now, Effects& effects) {
   }
 }
 
-// A parked slab is room for nobody else: no order is needed.
-void Arbiter::ServeParked(absl::Time now, Effects& effects) {
-  std::vector<TicketId> waiting;
-  for (const auto& [id, ticket] : tickets_) {
-    if (ticket.state == TicketState::kWaiting) waiting.push_back(id);
-  }
-  for (const TicketId id : waiting) {
-    Ticket& ticket = tickets_.at(id);
-    Session& session = *Find(ticket.session);
-    if (auto grant =
-            TryParked(session, ticket.request, ticket.kind, ticket.size, now)) {
-      Settle(ticket, *std::move(grant), effects);
-    }
-  }
-}
-
 bool Arbiter::ServeNext(absl::Time now, Effects& effects) {
   if (turns_.waiting() == 0) return false;
   std::vector<Stop> limits;
   std::vector<Stop> stops;
-  for (const Standing& standing : LineUp(limits)) {
+  const std::vector<Standing> line = LineUp(limits, now);
+  const std::vector<Standing> claims = CreditClaims(line);
+  for (const Standing& standing : line) {
     Ticket& ticket = tickets_.at(standing.place.arrival);
-    if (IsStopped(ticket.tenant, ticket.size, stops)) continue;
+    if (IsStopped(ticket, stops)) continue;
+    if (FindClaim(standing.place, ticket.tenant, claims) != nullptr) continue;
     if (Serve(ticket, now, effects)) return true;
     stops.push_back(standing.stop);
   }
@@ -136,10 +205,31 @@ bool Arbiter::ServeNext(absl::Time now, Effects& effects) {
 }
 
 bool Arbiter::Serve(Ticket& ticket, absl::Time now, Effects& effects) {
-  Session& session = *Find(ticket.session);
-  if (BurstsUnreclaimably(ticket.tenant, ticket.kind, ticket.size)) {
+  if (TakesOf(ticket) == Takes::kRoomAndCredit &&
+      BurstsUnreclaimably(ticket.tenant, ticket.kind, ticket.size)) {
     Settle(ticket, RefuseBurst(ticket.tenant, ticket.request.size, ticket.size),
            effects);
+    return true;
+  }
+  const TenantId tenant = ticket.tenant;
+  const Amounts amounts = AmountsOfLease(ticket.size);
+  if (!rates_.TryTake(tenant, amounts, now)) return false;
+  if (ServeRoom(ticket, now, effects)) return true;
+  rates_.GiveBack(tenant, amounts);
+  return false;
+}
+
+bool Arbiter::ServeRoom(Ticket& ticket, absl::Time now, Effects& effects) {
+  Session& session = *Find(ticket.session);
+  if (auto grant =
+          TryKept(session, ticket.request, ticket.kind, ticket.size, now)) {
+    Settle(ticket, *std::move(grant), effects);
+    return true;
+  }
+  if (auto drawn = DrawReserved(session, ticket.kind, ticket.size)) {
+    ticket.charge = *std::move(drawn);
+    ticket.is_covered = true;
+    VRAMPOOL_CHECK(TryRoom(ticket, now, effects));
     return true;
   }
   if (auto grant =
@@ -168,16 +258,17 @@ void Arbiter::SetState(Ticket& ticket, TicketState state) {
   if (!was_waiting && is_waiting) turns_.Join(ticket.tenant);
 }
 
-void Arbiter::TakeBackPromises(Effects& effects) {
+void Arbiter::TakeBackPromises(absl::Time now, Effects& effects) {
   while (SaturatingSub(pool_.free() + pool_.coming(), missing_) < assured()) {
     auto latest = tickets_.rbegin();
     while (latest->second.state != TicketState::kAssured) ++latest;
     Ticket& ticket = latest->second;
     SetState(ticket, TicketState::kWaiting);
     turns_.TakeBack(ticket.tenant, CostOf(ticket.tenant, ticket.size));
+    rates_.GiveBack(ticket.tenant, AmountsOfLease(ticket.size));
     ticket.charge = Charge();
     // Its caller was told that the answer comes soon.
-    if (ticket.is_overdue) Settle(ticket, WaitedOut(ticket.id), effects);
+    if (ticket.is_overdue) Settle(ticket, WaitedOut(ticket.id, now), effects);
   }
   while (room() < promised()) {
     EraseReservation(reservations_.rbegin()->first);

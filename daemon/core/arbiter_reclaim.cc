@@ -12,8 +12,11 @@ namespace vrampool {
 
 // Asks those for memory who could help: the tenants under the limit that is in
 // the way; or, when the pool is what lacks, those that burst.
-void Arbiter::AskForMemory(const Ticket& ticket, Effects& effects) {
-  const TenantId scope = StopOf(ticket.tenant, ticket.size).tenant;
+void Arbiter::AskForMemory(const Ticket& ticket, absl::Time now,
+                           Effects& effects) {
+  const Stop stop = StopOf(ticket, now);
+  if (stop.lack == Lack::kCredit) return;  // That nobody can give back.
+  const TenantId scope = stop.tenant;
   for (auto& [id, session] : sessions_) {
     if (session.state != SessionState::kLive || session.is_asked) continue;
     if (id == ticket.session || session.leases.empty()) continue;
@@ -95,10 +98,11 @@ void Arbiter::Tick(absl::Time now, Effects& effects) {
   if (is_under_way || turns_.waiting() == 0) return;
   std::vector<Stop> limits;
   std::vector<Stop> stops;
-  for (const Standing& standing : LineUp(limits)) {
+  for (const Standing& standing : LineUp(limits, now)) {
     const Ticket& ticket = tickets_.at(standing.place.arrival);
-    if (IsStopped(ticket.tenant, ticket.size, stops)) continue;
+    if (IsStopped(ticket, stops)) continue;
     stops.push_back(standing.stop);
+    if (standing.stop.lack == Lack::kCredit) continue;
     if (now < ticket.since + settings_.reclaim_patience) continue;
     Session* const victim = FindVictim(ticket, standing.stop);
     if (victim == nullptr) continue;

@@ -43,7 +43,7 @@ absl::StatusOr<ReservationGrant> Arbiter::Reserve(SessionId id,
     return CountRefusal(
         NamingHolder(ledger_.Take(tenant, size, request.size).status()));
   }
-  if (IsOvertaking(tenant, size) ||
+  if (FindOvertaken(tenant, size, Takes::kRoom, now).has_value() ||
       ledger_.FindObstacle(tenant, size).has_value() ||
       RoomFor(tenant) < size) {
     RetryDestroys(effects);
@@ -105,9 +105,8 @@ bool Arbiter::ExpireReservations(absl::Time now) {
   return !expired.empty();
 }
 
-const Arbiter::Reservation* Arbiter::FindReservation(const Session& session,
-                                                     HandleKind kind,
-                                                     Bytes size) const {
+const Reservation* Arbiter::FindReservation(const Session& session,
+                                            HandleKind kind, Bytes size) const {
   const Reservation* soonest = nullptr;
   for (const ReservationId id : session.reservations) {
     const Reservation& held = reservations_.at(id);
@@ -120,25 +119,14 @@ const Arbiter::Reservation* Arbiter::FindReservation(const Session& session,
 }
 
 // The room is there: it was kept free for this. So nobody is overtaken.
-std::optional<std::variant<LeaseGrant, TicketId>> Arbiter::TryReserved(
-    Session& session, const LeaseRequest& request, HandleKind kind, Bytes size,
-    absl::Time now, Effects& effects) {
+std::optional<Charge> Arbiter::DrawReserved(Session& session, HandleKind kind,
+                                            Bytes size) {
   const Reservation* const found = FindReservation(session, kind, size);
   if (found == nullptr) return std::nullopt;
   Reservation& held = reservations_.at(found->id);
   Charge charge = held.charge.Split(size);
   if (held.charge.size().is_zero()) EraseReservation(held.id);
-  for (const auto& owner :
-       {std::optional<TenantId>(session.tenant), std::optional<TenantId>()}) {
-    Slab* const slab = pool_.FindClean(owner, kind, size);
-    if (slab == nullptr || slab->size != size) continue;
-    return GrantSlab(session, *slab, std::move(charge), request, now);
-  }
-  Ticket& ticket = AddTicket(session, request, kind, size, now);
-  ticket.charge = std::move(charge);
-  ticket.is_covered = true;
-  VRAMPOOL_CHECK(TryRoom(ticket, now, effects));
-  return ticket.id;
+  return charge;
 }
 
 Bytes Arbiter::reserved() const {

@@ -138,7 +138,7 @@ void Arbiter::OnDestroyed(SlabId id, const absl::Status& outcome,
     // The slab stays as it is, accounted for, until a later attempt succeeds.
     slab->is_stuck = true;
     failed_destroys_.push_back(id);
-    TakeBackPromises(effects);
+    TakeBackPromises(now, effects);
     Pump(now, effects);
     return;
   }
@@ -175,7 +175,7 @@ void Arbiter::OnDeviceRoom(Bytes ceiling, absl::Time now, Effects& effects) {
   const bool is_less = missing < missing_;
   missing_ = missing;
   if (!is_less) {
-    TakeBackPromises(effects);
+    TakeBackPromises(now, effects);
     return;
   }
   effects.room_changed = true;
@@ -256,21 +256,6 @@ absl::StatusOr<uint32_t> Arbiter::ReportUnmapped(
   Pump(now, effects);
   Refill(now, effects);
   return kept;
-}
-
-absl::Status Arbiter::SetQuota(std::string_view tenant, const Quota& change,
-                               absl::Time now, Effects& effects) {
-  const std::optional<TenantId> id = ledger_.Find(tenant);
-  if (!id.has_value()) {
-    return Refuse(Reason::kTenantUnknown,
-                  absl::StrCat("there is no tenant '", std::string(tenant),
-                               "'; see the list of tenants"));
-  }
-  VRAMPOOL_RETURN_IF_ERROR(
-      ledger_.SetQuota(*id, Changed(ledger_.quota(*id), change)));
-  effects.room_changed = true;
-  Pump(now, effects);
-  return absl::OkStatus();
 }
 
 void Arbiter::BeginShutdown(Effects& effects) {

@@ -41,10 +41,10 @@ SessionView Arbiter::ViewOf(SessionId id) const {
   return view;
 }
 
-std::vector<WaitingView> Arbiter::ViewOfLine() const {
+std::vector<WaitingView> Arbiter::ViewOfLine(absl::Time now) const {
   std::vector<WaitingView> views;
   std::vector<Stop> limits;
-  for (const Standing& standing : LineUp(limits)) {
+  for (const Standing& standing : LineUp(limits, now)) {
     const Ticket& ticket = tickets_.at(standing.place.arrival);
     views.push_back({.ticket = ticket.id,
                      .session = ticket.session,
@@ -100,7 +100,8 @@ std::vector<TenantView> Arbiter::ViewOfTenants() const {
                      .priority = quota.priority,
                      .weight = quota.weight,
                      .lends = quota.lends,
-                     .evictable = quota.evictable});
+                     .evictable = quota.evictable,
+                     .rates = quota.rates});
   }
   return views;
 }
@@ -159,7 +160,7 @@ Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
   snapshot.objects = ViewOfObjects();
   snapshot.reservations = ViewOfReservations();
   snapshot.waiting = tickets_.size();
-  snapshot.line = ViewOfLine();
+  snapshot.line = ViewOfLine(now);
   snapshot.counters = counters_;
   return snapshot;
 }

@@ -10,10 +10,8 @@
 
 namespace vrampool {
 
-Arbiter::Ticket& Arbiter::AddTicket(Session& session,
-                                    const LeaseRequest& request,
-                                    HandleKind kind, Bytes size,
-                                    absl::Time now) {
+Ticket& Arbiter::AddTicket(Session& session, const LeaseRequest& request,
+                           HandleKind kind, Bytes size, absl::Time now) {
   const TicketId id{++last_ticket_};
   Ticket ticket;
   ticket.id = id;
@@ -41,6 +39,9 @@ void Arbiter::EraseTicket(TicketId id) {
 void Arbiter::Settle(Ticket& ticket, absl::StatusOr<LeaseGrant> outcome,
                      Effects& effects) {
   if (!outcome.ok()) outcome = CountRefusal(outcome.status());
+  if (!outcome.ok() && ticket.state != TicketState::kWaiting) {
+    rates_.GiveBack(ticket.tenant, AmountsOfLease(ticket.size));
+  }
   if (ticket.state == TicketState::kCreating) {
     // A slab that is being made for it becomes clean instead; see OnCreated().
     for (auto at = creating_.begin(); at != creating_.end(); ++at) {
@@ -69,8 +70,11 @@ bool Arbiter::CancelTicket(TicketId id, absl::Time now, Effects& effects) {
   return true;
 }
 
-absl::Status Arbiter::WaitedOut(TicketId id) const {
+absl::Status Arbiter::WaitedOut(TicketId id, absl::Time now) const {
   const Ticket& ticket = tickets_.at(id);
+  if (StopOf(ticket, now).lack == Lack::kCredit) {
+    return FitsLater(ticket.tenant, ticket.request.size, ticket.size, id, now);
+  }
   const TenantId tenant =
       QuotaInTheWay(ticket.tenant, ticket.size).value_or(ticket.tenant);
   return Refuse(
@@ -117,7 +121,8 @@ absl::Status Arbiter::NamingHolder(absl::Status refusal) const {
   return Refuse(*std::move(details), text);
 }
 
-absl::Status Arbiter::RefuseForRoom(TenantId tenant, Bytes asked, Bytes size) {
+absl::Status Arbiter::RefuseForRoom(TenantId tenant, Bytes asked,
+                                    Bytes size) const {
   const Bytes largest = std::min(to_give(), RoomFor(tenant));
   const std::string lacking =
       missing_.is_zero()
@@ -152,6 +157,7 @@ absl::Status Arbiter::CountRefusal(absl::Status status) {
   if (!refusal.has_value()) return status;
   if (refusal->reason == Reason::kQuotaExceeded) ++counters_.refused_quota;
   if (refusal->reason == Reason::kPoolExhausted) ++counters_.refused_pool;
+  if (refusal->reason == Reason::kRateLimited) ++counters_.refused_rate;
   return status;
 }
 

@@ -76,6 +76,7 @@ absl::StatusOr<TenantId> Ledger::FindOrMake(std::string_view path) {
   resolved.guarantee = Bytes();
   resolved.weight = 1;
   resolved.lends = false;
+  resolved.rates = {};
   nodes_.push_back(
       {.path = std::string(path), .parent = parent, .resolved = resolved});
   by_path_.emplace(path, id);

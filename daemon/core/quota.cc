@@ -84,7 +84,26 @@ class Resolver {
       Problem(path, "weight", resolved.weight, " is not between 1 and ",
               kMaxWeight);
     }
+    for (size_t i = 0; i < kRateKinds; ++i) {
+      resolved.rates[i] =
+          Resolve(path, static_cast<RateKind>(i), quota.rates[i]);
+    }
     tree_.tenants[path] = resolved;
+  }
+
+  Rate Resolve(const std::string& path, RateKind kind,
+               const RateSetting& setting) {
+    if (setting.burst.has_value() && !setting.per_second.has_value()) {
+      Problem(path, BurstName(kind), "says nothing without ", RateName(kind));
+    }
+    Rate rate{.per_second = setting.per_second.value_or(0)};
+    if (!rate.is_bound()) return rate;
+    rate.burst = setting.burst.value_or(rate.per_second);
+    if (rate.burst == 0) {
+      Problem(path, BurstName(kind),
+              "0 would let nothing through; give at least 1");
+    }
+    return rate;
   }
 
   // Called children first: their sum is complete.
@@ -129,6 +148,30 @@ class Resolver {
 
 }  // namespace
 
+const char* RateName(RateKind kind) {
+  switch (kind) {
+    case RateKind::kLeases:
+      return "leases_per_second";
+    case RateKind::kBytes:
+      return "bytes_per_second";
+    case RateKind::kRpcs:
+      return "rpcs_per_second";
+  }
+  return "";
+}
+
+const char* BurstName(RateKind kind) {
+  switch (kind) {
+    case RateKind::kLeases:
+      return "leases_burst";
+    case RateKind::kBytes:
+      return "bytes_burst";
+    case RateKind::kRpcs:
+      return "rpcs_burst";
+  }
+  return "";
+}
+
 bool IsTenantPath(std::string_view path) {
   size_t depth = 0;
   for (size_t begin = 0; begin <= path.size(); ++depth) {
@@ -157,6 +200,10 @@ Quota Changed(const Quota& quota, const Quota& change) {
   take(changed.sessions, change.sessions);
   take(changed.objects, change.objects);
   take(changed.metadata, change.metadata);
+  for (size_t i = 0; i < kRateKinds; ++i) {
+    take(changed.rates[i].per_second, change.rates[i].per_second);
+    take(changed.rates[i].burst, change.rates[i].burst);
+  }
   return changed;
 }
 

@@ -10,6 +10,8 @@
 #ifndef VRAMPOOL_DAEMON_CORE_QUOTA_H_
 #define VRAMPOOL_DAEMON_CORE_QUOTA_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -27,6 +29,26 @@ inline constexpr uint32_t kMaxWeight = 1000;
 // True if `path` names a tenant: "root" or "root/...", at most 8 components of
 // at most 64 characters out of letters, digits, '.', '_' and '-'.
 bool IsTenantPath(std::string_view path);
+
+// What a rate bounds: leases, the bytes in them, calls.
+enum class RateKind { kLeases, kBytes, kRpcs };
+inline constexpr size_t kRateKinds = 3;
+// As the configuration names it: "leases_per_second"; "leases_burst".
+const char* RateName(RateKind kind);
+const char* BurstName(RateKind kind);
+
+// So much in each second on average, and so much at once; see rate_bucket.h.
+struct Rate {
+  uint64_t per_second = 0;  // 0: nothing is bounded.
+  uint64_t burst = 0;       // Else at least 1.
+  bool is_bound() const { return per_second > 0; }
+  bool operator==(const Rate&) const = default;
+};
+struct RateSetting {
+  std::optional<uint64_t> per_second = {};  // Else nothing is bounded.
+  std::optional<uint64_t> burst = {};       // Else what one second gives.
+  bool operator==(const RateSetting&) const = default;
+};
 
 // Of one tenant. What is not set is taken from elsewhere.
 struct Quota {
@@ -48,6 +70,8 @@ struct Quota {
   std::optional<uint32_t> sessions = {};
   std::optional<uint32_t> objects = {};
   std::optional<Bytes> metadata = {};  // Of its objects.
+  // By RateKind; each counts for all tenants below, so it is not inherited.
+  std::array<RateSetting, kRateKinds> rates = {};
   bool operator==(const Quota&) const = default;
 };
 
@@ -68,6 +92,7 @@ struct ResolvedQuota {
   bool lends = false;
   bool unreclaimable_burst = false;
   bool evictable = false;
+  std::array<Rate, kRateKinds> rates = {};  // By RateKind.
 };
 
 // Why quotas do not fit together.
@@ -88,6 +113,7 @@ struct QuotaTree {
 //     the pool's `capacity`
 //   - the root's limit is at most `capacity`
 //   - priorities and weights lie within their bounds
+//   - a burst belongs to a rate, and lets something through
 // REQUIRES: all paths are tenant paths, each is there once.
 QuotaTree ResolveQuotas(const std::vector<TenantSetting>& tenants,
                         Bytes default_limit, Bytes capacity);

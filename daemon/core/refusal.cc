@@ -38,6 +38,7 @@ absl::StatusCode CodeOf(Reason reason) {
     case Reason::kWaitQueueFull:
     case Reason::kDescriptorBacklog:
     case Reason::kUnreclaimableBurst:
+    case Reason::kRateLimited:
       return absl::StatusCode::kResourceExhausted;
     case Reason::kSessionUnknown:
     case Reason::kSessionForeign:
@@ -80,7 +81,8 @@ absl::Status Refuse(Refusal refusal, std::string_view message) {
                       absl::string_view(message.data(), message.size()));
   const std::string retry_ms =
       refusal.retry_after.has_value()
-          ? absl::StrCat(absl::ToInt64Milliseconds(*refusal.retry_after))
+          ? absl::StrCat(absl::ToInt64Milliseconds(
+                absl::Ceil(*refusal.retry_after, absl::Milliseconds(1))))
           : "";
   status.SetPayload(
       kPayloadUrl,

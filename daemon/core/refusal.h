@@ -28,6 +28,7 @@ enum class Reason : int {
   kWaitQueueFull = 4,
   kDescriptorBacklog = 5,
   kUnreclaimableBurst = 6,
+  kRateLimited = 7,
   kSessionUnknown = 10,
   kSessionForeign = 11,
   kNoPolicy = 20,

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "daemon/core/quota.h"
 
 namespace vrampool {
 
@@ -117,6 +118,13 @@ struct OpenGrant {
   std::string metadata;
   bool is_pending = false;  // The session is told when it no longer is.
   bool is_sealed = false;
+};
+
+// A tenant's quota that was set anew.
+struct QuotaChange {
+  std::string tenant;
+  Quota before;
+  Quota after;
 };
 
 struct Budget {

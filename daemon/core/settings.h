@@ -32,6 +32,13 @@ struct Bounds {
   uint32_t open_rpcs = 512;
 };
 
+// Of these, what can change while running.
+struct LiveSettings {
+  std::vector<TenantSetting> tenants;  // All there are: fit together.
+  Bytes default_limit;
+  absl::Duration reclaim_patience;
+};
+
 struct CoreSettings {
   Epoch epoch{1};
   Bytes capacity;  // A multiple of the granule, > 0.

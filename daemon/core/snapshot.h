@@ -6,6 +6,7 @@
 #ifndef VRAMPOOL_DAEMON_CORE_SNAPSHOT_H_
 #define VRAMPOOL_DAEMON_CORE_SNAPSHOT_H_
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "daemon/core/peer.h"
+#include "daemon/core/quota.h"
 #include "daemon/core/requests.h"
 
 namespace vrampool {
@@ -76,6 +78,7 @@ struct TenantView {
   uint32_t weight = 1;
   bool lends = false;
   bool evictable = false;
+  std::array<Rate, kRateKinds> rates = {};  // Its own; by RateKind.
 };
 
 struct SlabView {
@@ -134,6 +137,7 @@ struct Counters {
   uint64_t leases_granted = 0;
   uint64_t refused_quota = 0;
   uint64_t refused_pool = 0;
+  uint64_t refused_rate = 0;
   uint64_t sessions_attached = 0;
   uint64_t conservation_breaches = 0;
   uint64_t evictions = 0;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_join.h"
 #include "base/stopwatch.h"
+#include "daemon/core/quota_text.h"
 #include "daemon/observe/logging.h"
 
 namespace vrampool {
@@ -29,32 +30,6 @@ Bytes SizeOf(const ShareRequest& request) {
     size = SaturatingAdd(size, buffer.size);
   }
   return size;
-}
-
-// What changes: "limit 40.0 GiB, priority 2".
-std::string TextOf(const Quota& change) {
-  std::vector<std::string> parts;
-  if (change.limit) parts.push_back("limit " + FormatBytes(*change.limit));
-  if (change.guarantee) {
-    parts.push_back("guarantee " + FormatBytes(*change.guarantee));
-  }
-  if (change.priority) {
-    parts.push_back("priority " + std::to_string(*change.priority));
-  }
-  if (change.weight) {
-    parts.push_back("weight " + std::to_string(*change.weight));
-  }
-  if (change.lends) {
-    parts.push_back(*change.lends ? "lends unused" : "lends nothing");
-  }
-  if (change.unreclaimable_burst) {
-    parts.push_back(*change.unreclaimable_burst ? "unreclaimable burst"
-                                                : "no unreclaimable burst");
-  }
-  if (change.evict) {
-    parts.push_back(*change.evict ? "evictable" : "not evictable");
-  }
-  return absl::StrJoin(parts, ", ");
 }
 
 }  // namespace
@@ -86,6 +61,7 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
     Tell({.kind = EventKind::kSessionRefused,
           .tenant = std::string(tenant),
           .pid = peer.pid,
+          .uid = peer.uid,
           .text = peer.command_line,
           .refusal = admission.status()});
     return admission;
@@ -108,8 +84,20 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
         .tenant = admission->tenant,
         .session = admission->session,
         .pid = peer.pid,
+        .uid = peer.uid,
         .text = peer.command_line});
   return admission;
+}
+
+void LoggedBroker::NoteTurnedAway(const PeerIdentity& peer,
+                                  const absl::Status& why) {
+  Log(LogLevel::kWarn, "process turned away",
+      {{"pid", peer.pid}, {"uid", peer.uid}, {"why", MessageOf(why)}});
+  Tell({.kind = EventKind::kSessionRefused,
+        .pid = peer.pid,
+        .uid = peer.uid,
+        .text = peer.command_line,
+        .refusal = why});
 }
 
 void LoggedBroker::Condemn(SessionId session, std::string_view why) {
@@ -135,7 +123,8 @@ bool LoggedBroker::SocketClosed(SessionId session) {
       {{"session", Raw(session)},
        {"tenant", std::string_view(known.tenant)},
        {"pid", known.pid},
-       {"refused_leases", known.refused_leases}});
+       {"refused_leases", known.refused_leases},
+       {"refused_calls", known.refused_rpcs}});
   Tell({.kind = EventKind::kSessionEnded,
         .tenant = known.tenant,
         .session = session,
@@ -166,6 +155,43 @@ void LoggedBroker::NoteRefusal(SessionId session, const LeaseRequest& request,
   Log(LogLevel::kInfo, "lease refused",
       {{"session", Raw(session)},
        {"size_bytes", request.size.count()},
+       {"why", MessageOf(status)},
+       {"note", "further refusals of this session are only counted"}});
+}
+
+// Only what a quota, a bound, a rate or a right has refused: a name that is not
+// there, or time that was too short, is an answer.
+void LoggedBroker::TellRefused(SessionId session, std::string_view call,
+                               const absl::Status& outcome, Bytes bytes) {
+  if (!absl::IsResourceExhausted(outcome) &&
+      !absl::IsPermissionDenied(outcome)) {
+    return;
+  }
+  Tell({.kind = EventKind::kCallRefused,
+        .session = session,
+        .bytes = bytes,
+        .text = std::string(call),
+        .refusal = outcome});
+}
+
+absl::Status LoggedBroker::AdmitRpc(SessionId session) {
+  absl::Status admitted = inner_.AdmitRpc(session);
+  if (!admitted.ok()) NoteRefusedRpc(session, admitted);
+  return admitted;
+}
+
+// A flood of them must not become a flood of lines and events.
+void LoggedBroker::NoteRefusedRpc(SessionId session,
+                                  const absl::Status& status) {
+  observer_.OnRefused(Operation::kCall, status);
+  TellRefused(session, "call", status);
+  {
+    const MutexLock lock(mu_);
+    const auto found = known_.find(session);
+    if (found == known_.end() || ++found->second.refused_rpcs > 1) return;
+  }
+  Log(LogLevel::kInfo, "call refused",
+      {{"session", Raw(session)},
        {"why", MessageOf(status)},
        {"note", "further refusals of this session are only counted"}});
 }
@@ -219,6 +245,7 @@ absl::StatusOr<ShareGrant> LoggedBroker::Share(SessionId session,
   absl::StatusOr<ShareGrant> grant = Timed(Operation::kShare, [&] {
     return inner_.Share(session, std::move(request));
   });
+  TellRefused(session, "share", grant.status(), size);
   if (grant.ok()) {
     Tell({.kind = EventKind::kObjectShared,
           .session = session,
@@ -237,8 +264,11 @@ absl::Status LoggedBroker::Ready(SessionId session, ObjectId object,
 absl::StatusOr<OpenGrant> LoggedBroker::Open(SessionId session,
                                              const OpenRequest& request,
                                              absl::Time deadline) {
-  return Timed(Operation::kOpen,
-               [&] { return inner_.Open(session, request, deadline); });
+  absl::StatusOr<OpenGrant> grant = Timed(Operation::kOpen, [&] {
+    return inner_.Open(session, request, deadline);
+  });
+  TellRefused(session, "open", grant.status());
+  return grant;
 }
 
 absl::Status LoggedBroker::Close(SessionId session, ObjectId object) {
@@ -269,7 +299,12 @@ absl::StatusOr<Budget> LoggedBroker::GetBudget(SessionId session) {
 absl::StatusOr<ReservationGrant> LoggedBroker::Reserve(
     SessionId session, const ReserveRequest& request) {
   absl::StatusOr<ReservationGrant> grant = inner_.Reserve(session, request);
+  TellRefused(session, "reserve", grant.status(), request.size);
   if (grant.ok()) {
+    Tell({.kind = EventKind::kRoomReserved,
+          .session = session,
+          .bytes = grant->reserved,
+          .text = "for " + absl::FormatDuration(request.hold)});
     Log(LogLevel::kInfo, "room reserved",
         {{"session", Raw(session)},
          {"reservation", static_cast<uint64_t>(grant->reservation)},
@@ -287,15 +322,20 @@ absl::Status LoggedBroker::ReleaseReservation(SessionId session,
 Snapshot LoggedBroker::TakeSnapshot() { return inner_.TakeSnapshot(); }
 
 absl::Status LoggedBroker::SetQuota(std::string_view tenant,
-                                    const Quota& change) {
-  absl::Status status = inner_.SetQuota(tenant, change);
-  if (status.ok()) {
-    Tell({.kind = EventKind::kQuotaChanged,
-          .tenant = std::string(tenant),
-          .bytes = change.limit.value_or(Bytes()),
-          .text = TextOf(change)});
-  }
+                                    const Quota& change, std::string_view by) {
+  absl::Status status = inner_.SetQuota(tenant, change, by);
+  const std::string text = TextOf(change);
+  Log(LogLevel::kInfo, status.ok() ? "quota set" : "quota not set",
+      {{"tenant", tenant},
+       {"change", std::string_view(text)},
+       {"why", MessageOf(status)},
+       {"by", by}});
   return status;
+}
+
+absl::StatusOr<std::vector<std::string>> LoggedBroker::Reconfigure(
+    const LiveSettings& settings, std::string_view by) {
+  return inner_.Reconfigure(settings, by);  // Whoever asks logs the whole.
 }
 
 std::vector<Eviction> LoggedBroker::Tick() {

@@ -32,11 +32,14 @@ class LoggedBroker final : public Broker {
                                    const Labels& labels,
                                    std::string_view tenant,
                                    std::shared_ptr<SessionLink> link) override;
+  void NoteTurnedAway(const PeerIdentity& peer,
+                      const absl::Status& why) override;
   void Condemn(SessionId session, std::string_view why) override;
   bool SocketClosed(SessionId session) override;
   void ProcessGone(SessionId session) override;
   void HoldReleased(SessionId session, ObjectId object) override;
 
+  absl::Status AdmitRpc(SessionId session) override;
   absl::StatusOr<LeaseGrant> Lease(SessionId session,
                                    const LeaseRequest& request,
                                    absl::Time deadline) override;
@@ -63,7 +66,10 @@ class LoggedBroker final : public Broker {
                                   ReservationId reservation) override;
 
   Snapshot TakeSnapshot() override;
-  absl::Status SetQuota(std::string_view tenant, const Quota& change) override;
+  absl::Status SetQuota(std::string_view tenant, const Quota& change,
+                        std::string_view by) override;
+  absl::StatusOr<std::vector<std::string>> Reconfigure(
+      const LiveSettings& settings, std::string_view by) override;
   std::vector<Eviction> Tick() override;
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
@@ -83,6 +89,7 @@ class LoggedBroker final : public Broker {
     std::string tenant;
     pid_t pid = 0;
     uint64_t refused_leases = 0;
+    uint64_t refused_rpcs = 0;
   };
 
   void Tell(Event event);
@@ -92,6 +99,9 @@ class LoggedBroker final : public Broker {
   auto Timed(Operation operation, Call call);
   void NoteRefusal(SessionId session, const LeaseRequest& request,
                    const absl::Status& status);
+  void NoteRefusedRpc(SessionId session, const absl::Status& status);
+  void TellRefused(SessionId session, std::string_view call,
+                   const absl::Status& outcome, Bytes bytes = Bytes());
 
   Broker& inner_;
   Observer& observer_;

@@ -57,6 +57,12 @@ spdlog::level::level_enum SpdlogLevel(LogLevel level) {
   return spdlog::level::info;
 }
 
+spdlog::level::level_enum ThresholdOf(std::string_view level) {
+  const auto threshold = spdlog::level::from_str(std::string(level));
+  // from_str says "off" for what it does not know: never be silent by mistake.
+  return threshold == spdlog::level::off ? spdlog::level::info : threshold;
+}
+
 // "%*": the syslog priority in angle brackets, which the journal reads.
 class Priority final : public spdlog::custom_flag_formatter {
  public:
@@ -89,13 +95,13 @@ void StartLogging(std::string_view level) {
                              ? "%*level=%l %v"
                              : "%Y-%m-%dT%H:%M:%S.%e%z level=%l %v");
   logger->set_formatter(std::move(formatter));
-  spdlog::level::level_enum threshold =
-      spdlog::level::from_str(std::string(level));
-  // from_str says "off" for what it does not know: never be silent by mistake.
-  if (threshold == spdlog::level::off) threshold = spdlog::level::info;
-  logger->set_level(threshold);
+  logger->set_level(ThresholdOf(level));
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));
+}
+
+void SetLogLevel(std::string_view level) {
+  spdlog::default_logger()->set_level(ThresholdOf(level));
 }
 
 std::string LogLine(std::string_view event,
@@ -116,6 +122,10 @@ void Log(LogLevel level, std::string_view event,
   const spdlog::level::level_enum wanted = SpdlogLevel(level);
   if (!spdlog::should_log(wanted)) return;
   spdlog::log(wanted, "{}", LogLine(event, fields));
+}
+
+void LogReady(LogLevel level, const std::string& line) {
+  spdlog::log(SpdlogLevel(level), "{}", line);
 }
 
 }  // namespace vrampool

@@ -46,8 +46,14 @@ class LogField {
 // a priority in place of the time.
 void StartLogging(std::string_view level);
 
+// From now on; as StartLogging() reads it.
+void SetLogLevel(std::string_view level);
+
 void Log(LogLevel level, std::string_view event,
          std::initializer_list<LogField> fields = {});
+
+// A line of pairs that is made already: quoted as LogField quotes.
+void LogReady(LogLevel level, const std::string& line);
 
 // The line without time and level. For tests.
 std::string LogLine(std::string_view event,

@@ -229,6 +229,9 @@ void AddTelemetry(const MetricSources& sources, Families& families) {
                  uint64_t{sources.hub.watchers()});
   families.Counter("vrampool_events_dropped_total",
                    "Events that slow watchers missed.", sources.hub.dropped());
+  families.Counter("vrampool_audit_lost_lines_total",
+                   "Lines that the audit log could not take.",
+                   sources.audit == nullptr ? 0 : sources.audit->lost());
 }
 
 }  // namespace

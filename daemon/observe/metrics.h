@@ -15,6 +15,7 @@
 
 #include "absl/time/time.h"
 #include "daemon/broker/broker.h"
+#include "daemon/observe/audit_log.h"
 #include "daemon/observe/event_hub.h"
 #include "daemon/observe/telemetry.h"
 #include "prometheus/metric_family.h"
@@ -25,6 +26,7 @@ struct MetricSources {
   Broker& broker;
   const Telemetry& telemetry;
   const EventHub& hub;
+  const AuditLog* audit = nullptr;  // Null: there is none.
   absl::Time started_at;
 };
 

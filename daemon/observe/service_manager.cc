@@ -3,6 +3,8 @@
 #include <systemd/sd-daemon.h>
 
 #include <cstdint>
+#include <ctime>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -23,6 +25,16 @@ ServiceManager::ServiceManager(std::function<absl::Status()> alive)
 
 void ServiceManager::Ready(const std::string& status) const {
   (void)sd_notify(0, ("READY=1\nSTATUS=" + status).c_str());
+}
+
+void ServiceManager::Reloading() const {
+  timespec now = {};
+  // Of this clock, as a manager with Type=notify-reload compares it.
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  const int64_t us = int64_t{now.tv_sec} * 1000000 + now.tv_nsec / 1000;
+  (void)sd_notify(0, ("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(us) +
+                      "\nSTATUS=Reloading")
+                         .c_str());
 }
 
 void ServiceManager::Stopping() const {

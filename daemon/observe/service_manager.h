@@ -27,6 +27,7 @@ class ServiceManager {
   explicit ServiceManager(std::function<absl::Status()> alive);
 
   void Ready(const std::string& status) const;
+  void Reloading() const;  // Until Ready().
   void Stopping() const;
 
   // Every half of the watchdog's time asks `alive` and beats if it says Ok; if

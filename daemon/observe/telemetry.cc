@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "absl/strings/strip.h"
-#include "vrampool/v1/errors.pb.h"
+#include "daemon/observe/reason_name.h"
 
 namespace vrampool {
 
@@ -25,16 +24,10 @@ const char* OperationName(Operation operation) {
       return "create";
     case Operation::kDestroy:
       return "destroy";
+    case Operation::kCall:
+      return "call";
   }
   return "unknown";
-}
-
-std::string ReasonNameOf(const absl::Status& error) {
-  const std::optional<Refusal> refusal = RefusalOf(error);
-  if (!refusal.has_value()) return "OTHER";
-  const std::string name =
-      v1::Reason_Name(static_cast<v1::Reason>(refusal->reason));
-  return std::string(absl::StripPrefix(name, "REASON_"));
 }
 
 void Telemetry::OnEvent(Event event) {
@@ -42,13 +35,16 @@ void Telemetry::OnEvent(Event event) {
     const MutexLock lock(mu_);
     const auto known = sessions_.find(event.session);
     if (event.kind == EventKind::kSessionAttached) {
-      sessions_[event.session] = {.tenant = event.tenant, .pid = event.pid};
+      sessions_[event.session] = {
+          .tenant = event.tenant, .pid = event.pid, .uid = event.uid};
     } else if (known != sessions_.end()) {
       event.tenant = known->second.tenant;
       event.pid = known->second.pid;
+      event.uid = known->second.uid;
       if (event.kind == EventKind::kSessionEnded) sessions_.erase(known);
     }
   }
+  if (audit_ != nullptr) audit_->Write(event);
   hub_.Publish(event);
 }
 
@@ -64,6 +60,12 @@ void Telemetry::OnDone(Operation operation, absl::Duration took,
   ++durations.counts[bucket];
   durations.sum_seconds += seconds;
   if (!outcome.ok()) ++figures_.refusals[{operation, reason}];
+}
+
+void Telemetry::OnRefused(Operation operation, const absl::Status& refusal) {
+  const std::string reason = ReasonNameOf(refusal);
+  const MutexLock lock(mu_);
+  ++figures_.refusals[{operation, reason}];
 }
 
 Telemetry::Figures Telemetry::figures() const {

@@ -1,7 +1,7 @@
-// telemetry.h - the daemon's Observer: passes events to the watchers and counts
-// what metrics tell.
+// telemetry.h - the daemon's Observer: passes events to the watchers and to the
+// audit log, and counts what metrics tell.
 //
-// Threads: thread-safe. The hub outlives it.
+// Threads: thread-safe. The hub and the audit log outlive it.
 
 #ifndef VRAMPOOL_DAEMON_OBSERVE_TELEMETRY_H_
 #define VRAMPOOL_DAEMON_OBSERVE_TELEMETRY_H_
@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -16,14 +17,13 @@
 #include "base/mutex.h"
 #include "daemon/broker/observer.h"
 #include "daemon/core/refusal.h"
+#include "daemon/observe/audit_log.h"
 #include "daemon/observe/event_hub.h"
 
 namespace vrampool {
 
 // "lease", "return", ...
 const char* OperationName(Operation operation);
-// As errors.proto has it; "OTHER" for an error without a refusal.
-std::string ReasonNameOf(const absl::Status& error);
 
 class Telemetry final : public Observer {
  public:
@@ -41,12 +41,15 @@ class Telemetry final : public Observer {
     std::map<std::pair<Operation, std::string>, uint64_t> refusals;
   };
 
-  explicit Telemetry(EventHub& hub) : hub_(hub) {}
+  // `audit` may be null: there is none.
+  explicit Telemetry(EventHub& hub, AuditLog* audit = nullptr)
+      : hub_(hub), audit_(audit) {}
 
   // Completes the event by what is known of its session: its tenant, its pid.
   void OnEvent(Event event) override;
   void OnDone(Operation operation, absl::Duration took,
               const absl::Status& outcome) override;
+  void OnRefused(Operation operation, const absl::Status& refusal) override;
 
   Figures figures() const;
 
@@ -54,9 +57,11 @@ class Telemetry final : public Observer {
   struct Known {
     std::string tenant;
     pid_t pid = 0;
+    std::optional<uid_t> uid;
   };
 
   EventHub& hub_;
+  AuditLog* const audit_;
   mutable Mutex mu_;
   Figures figures_ VRAMPOOL_GUARDED_BY(mu_);
   absl::flat_hash_map<SessionId, Known> sessions_ VRAMPOOL_GUARDED_BY(mu_);

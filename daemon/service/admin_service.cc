@@ -30,6 +30,11 @@ absl::Status TenantUnknown(std::string_view tenant) {
                              "\"; `vrampool tenants` lists them"));
 }
 
+// Who asked, for the log: "uid 0, pid 12".
+std::string NameOf(const PeerIdentity& admin) {
+  return absl::StrCat("uid ", admin.uid, ", pid ", admin.pid);
+}
+
 }  // namespace
 
 AdminService::AdminService(Facts facts, vrampool::Broker& broker,
@@ -96,6 +101,7 @@ void AdminService::FillStatus(const Snapshot& snapshot,
   status.set_serving(is_serving_);
   status.set_refused_quota(snapshot.counters.refused_quota);
   status.set_refused_pool(snapshot.counters.refused_pool);
+  status.set_refused_rate(snapshot.counters.refused_rate);
   status.set_preallocated(facts_.is_preallocated);
 }
 
@@ -272,17 +278,25 @@ grpc::Status AdminService::SetQuota(grpc::ServerContext* context,
                                     v1::SetQuotaResponse* response) {
   return ServeAdmin(*context, [&](const PeerIdentity& admin) -> absl::Status {
     VRAMPOOL_ASSIGN_OR_RETURN(const Quota change, FromProto(*request));
-    const absl::Status set = broker_.SetQuota(request->tenant(), change);
-    const std::string asked = request->ShortDebugString();
-    Log(LogLevel::kInfo, set.ok() ? "quota set" : "quota not set",
-        {{"tenant", request->tenant()},
-         {"change", std::string_view(asked)},
-         {"why", std::string_view(set.message().data(), set.message().size())},
-         {"by_uid", admin.uid},
-         {"by_pid", admin.pid}});
+    const absl::Status set =
+        broker_.SetQuota(request->tenant(), change, NameOf(admin));
     VRAMPOOL_RETURN_IF_ERROR(set);
     VRAMPOOL_ASSIGN_OR_RETURN(*response->mutable_tenant(),
                               QuotaOf(request->tenant()));
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status AdminService::Reload(grpc::ServerContext* context,
+                                  const v1::ReloadRequest*,
+                                  v1::ReloadResponse* response) {
+  return ServeAdmin(*context, [&](const PeerIdentity& admin) -> absl::Status {
+    if (facts_.reload == nullptr) {
+      return Refuse(Reason::kBadArgument, "there is nothing to read again");
+    }
+    VRAMPOOL_ASSIGN_OR_RETURN(const std::vector<std::string> changes,
+                              facts_.reload(NameOf(admin)));
+    for (const std::string& change : changes) response->add_changes(change);
     return absl::OkStatus();
   });
 }

@@ -6,7 +6,12 @@
 #define VRAMPOOL_DAEMON_SERVICE_ADMIN_SERVICE_H_
 
 #include <atomic>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "daemon/broker/broker.h"
@@ -19,9 +24,13 @@ namespace vrampool {
 
 class AdminService final : public v1::Admin::Service {
  public:
+  // Reads the configuration again; gives what has changed, in words.
+  using Reloading = std::function<absl::StatusOr<std::vector<std::string>>(
+      std::string_view by)>;
   struct Facts {
     absl::Time started_at;
     bool is_preallocated = false;
+    Reloading reload;  // Null: there is nothing to read again.
   };
   AdminService(Facts facts, Broker& broker, EventHub& events, const Auth& auth,
                CallGate& gate);
@@ -62,6 +71,9 @@ class AdminService final : public v1::Admin::Service {
   grpc::Status SetQuota(grpc::ServerContext* context,
                         const v1::SetQuotaRequest* request,
                         v1::SetQuotaResponse* response) override;
+  grpc::Status Reload(grpc::ServerContext* context,
+                      const v1::ReloadRequest* request,
+                      v1::ReloadResponse* response) override;
 
  private:
   // Runs `method(admin's identity)`, which gives an absl::Status.

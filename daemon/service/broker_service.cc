@@ -21,12 +21,15 @@ BrokerService::BrokerService(vrampool::Broker& broker, const Auth& auth,
 
 template <typename Method>
 grpc::Status BrokerService::Serve(const grpc::ServerContext& context,
-                                  Method method) {
+                                  Counted counted, Method method) {
   const CallGate::Visit visit(gate_, context);
   const auto run = [&]() -> absl::Status {
     VRAMPOOL_RETURN_IF_ERROR(visit.verdict());
     VRAMPOOL_ASSIGN_OR_RETURN(const SessionId session,
                               auth_.SessionOf(context));
+    if (counted == Counted::kYes) {
+      VRAMPOOL_RETURN_IF_ERROR(broker_.AdmitRpc(session));
+    }
     return method(session);
   };
   return ToGrpcStatus(run(), broker_.device_info().uuid);
@@ -48,7 +51,7 @@ absl::Time BrokerService::DeadlineOf(const grpc::ServerContext& context,
 grpc::Status BrokerService::Lease(grpc::ServerContext* context,
                                   const v1::LeaseRequest* request,
                                   v1::LeaseResponse* response) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kYes, [&](SessionId session) -> absl::Status {
     VRAMPOOL_ASSIGN_OR_RETURN(const LeaseRequest lease, FromProto(*request));
     VRAMPOOL_ASSIGN_OR_RETURN(
         const LeaseGrant grant,
@@ -62,7 +65,7 @@ grpc::Status BrokerService::Lease(grpc::ServerContext* context,
 grpc::Status BrokerService::Return(grpc::ServerContext* context,
                                    const v1::ReturnRequest* request,
                                    v1::ReturnResponse*) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kNo, [&](SessionId session) -> absl::Status {
     VRAMPOOL_RETURN_IF_ERROR(CheckEpoch(request->epoch(), broker_.epoch()));
     VRAMPOOL_ASSIGN_OR_RETURN(const ReturnMode mode,
                               FromProto(request->mapping()));
@@ -73,7 +76,7 @@ grpc::Status BrokerService::Return(grpc::ServerContext* context,
 grpc::Status BrokerService::ReportUnmapped(
     grpc::ServerContext* context, const v1::ReportUnmappedRequest* request,
     v1::ReportUnmappedResponse* response) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kNo, [&](SessionId session) -> absl::Status {
     VRAMPOOL_RETURN_IF_ERROR(CheckEpoch(request->epoch(), broker_.epoch()));
     VRAMPOOL_ASSIGN_OR_RETURN(const std::vector<SlabId> slabs,
                               FromProto(*request));
@@ -87,7 +90,7 @@ grpc::Status BrokerService::ReportUnmapped(
 grpc::Status BrokerService::Share(grpc::ServerContext* context,
                                   const v1::ShareRequest* request,
                                   v1::ShareResponse* response) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kYes, [&](SessionId session) -> absl::Status {
     VRAMPOOL_ASSIGN_OR_RETURN(ShareRequest share, FromProto(*request));
     VRAMPOOL_ASSIGN_OR_RETURN(const ShareGrant grant,
                               broker_.Share(session, std::move(share)));
@@ -99,7 +102,7 @@ grpc::Status BrokerService::Share(grpc::ServerContext* context,
 grpc::Status BrokerService::Ready(grpc::ServerContext* context,
                                   const v1::ReadyRequest* request,
                                   v1::ReadyResponse*) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kNo, [&](SessionId session) -> absl::Status {
     VRAMPOOL_RETURN_IF_ERROR(CheckEpoch(request->epoch(), broker_.epoch()));
     VRAMPOOL_ASSIGN_OR_RETURN(const ReadyOutcome outcome,
                               FromProto(request->outcome()));
@@ -110,7 +113,7 @@ grpc::Status BrokerService::Ready(grpc::ServerContext* context,
 grpc::Status BrokerService::Open(grpc::ServerContext* context,
                                  const v1::OpenRequest* request,
                                  v1::OpenResponse* response) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kYes, [&](SessionId session) -> absl::Status {
     if (request->has_token()) {
       VRAMPOOL_RETURN_IF_ERROR(
           CheckEpoch(request->token().epoch(), broker_.epoch()));
@@ -127,7 +130,7 @@ grpc::Status BrokerService::Open(grpc::ServerContext* context,
 grpc::Status BrokerService::Close(grpc::ServerContext* context,
                                   const v1::CloseRequest* request,
                                   v1::CloseResponse*) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kNo, [&](SessionId session) -> absl::Status {
     VRAMPOOL_RETURN_IF_ERROR(CheckEpoch(request->epoch(), broker_.epoch()));
     return broker_.Close(session, ObjectId{request->object_id()});
   });
@@ -136,7 +139,7 @@ grpc::Status BrokerService::Close(grpc::ServerContext* context,
 grpc::Status BrokerService::Unlink(grpc::ServerContext* context,
                                    const v1::UnlinkRequest* request,
                                    v1::UnlinkResponse*) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kNo, [&](SessionId session) -> absl::Status {
     return broker_.Unlink(session, request->name());
   });
 }
@@ -144,7 +147,7 @@ grpc::Status BrokerService::Unlink(grpc::ServerContext* context,
 grpc::Status BrokerService::Wait(grpc::ServerContext* context,
                                  const v1::WaitRequest* request,
                                  v1::WaitResponse*) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kYes, [&](SessionId session) -> absl::Status {
     VRAMPOOL_RETURN_IF_ERROR(CheckWait(*request));
     const absl::Time deadline = DeadlineOf(*context, request->wait_ms());
     if (request->name().empty()) {
@@ -158,7 +161,7 @@ grpc::Status BrokerService::Wait(grpc::ServerContext* context,
 grpc::Status BrokerService::Reserve(grpc::ServerContext* context,
                                     const v1::ReserveRequest* request,
                                     v1::ReserveResponse* response) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kYes, [&](SessionId session) -> absl::Status {
     VRAMPOOL_ASSIGN_OR_RETURN(const vrampool::ReserveRequest reserve,
                               FromProto(*request));
     VRAMPOOL_ASSIGN_OR_RETURN(const ReservationGrant grant,
@@ -172,7 +175,7 @@ grpc::Status BrokerService::Reserve(grpc::ServerContext* context,
 grpc::Status BrokerService::ReleaseReservation(
     grpc::ServerContext* context, const v1::ReleaseReservationRequest* request,
     v1::ReleaseReservationResponse*) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kNo, [&](SessionId session) -> absl::Status {
     VRAMPOOL_RETURN_IF_ERROR(CheckEpoch(request->epoch(), broker_.epoch()));
     return broker_.ReleaseReservation(session,
                                       ReservationId{request->reservation_id()});
@@ -182,7 +185,7 @@ grpc::Status BrokerService::ReleaseReservation(
 grpc::Status BrokerService::Budget(grpc::ServerContext* context,
                                    const v1::BudgetRequest*,
                                    v1::BudgetResponse* response) {
-  return Serve(*context, [&](SessionId session) -> absl::Status {
+  return Serve(*context, Counted::kYes, [&](SessionId session) -> absl::Status {
     VRAMPOOL_ASSIGN_OR_RETURN(const vrampool::Budget budget,
                               broker_.GetBudget(session));
     *response = ToProto(budget);

@@ -61,10 +61,15 @@ class BrokerService final : public v1::Broker::Service {
                       v1::BudgetResponse* response) override;
 
  private:
+  // Whether a rate of calls may refuse it. Not so calls by which a session
+  // gives back: refusing them would keep what others wait for. Nor Ready, which
+  // openers wait for.
+  enum class Counted { kNo, kYes };
   // Runs `method(session)`, which gives an absl::Status, for the call's
   // session.
   template <typename Method>
-  grpc::Status Serve(const grpc::ServerContext& context, Method method);
+  grpc::Status Serve(const grpc::ServerContext& context, Counted counted,
+                     Method method);
 
   // When a call that may wait for `wait_ms` must be answered: within the hour
   // and before its own deadline. InfinitePast for a call that does not wait.

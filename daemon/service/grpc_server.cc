@@ -71,7 +71,8 @@ class GrpcServerImpl final : public GrpcServer {
               connections_, clock),
         broker_service_(broker, auth_, gate_, clock),
         admin_service_({.started_at = clock.Now(),
-                        .is_preallocated = options.is_preallocated},
+                        .is_preallocated = options.is_preallocated,
+                        .reload = options.reload},
                        broker, events, auth_, gate_) {}
 
   ~GrpcServerImpl() override { Drain(absl::ZeroDuration()); }

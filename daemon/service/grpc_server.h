@@ -10,7 +10,11 @@
 #ifndef VRAMPOOL_DAEMON_SERVICE_GRPC_SERVER_H_
 #define VRAMPOOL_DAEMON_SERVICE_GRPC_SERVER_H_
 
+#include <functional>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -30,6 +34,9 @@ class GrpcServer {
   struct Options {
     Bounds bounds;
     bool is_preallocated = false;  // What GetStatus says.
+    // Reads the configuration again, asked for `by` whom; see admin.proto.
+    std::function<absl::StatusOr<std::vector<std::string>>(std::string_view by)>
+        reload = nullptr;
     // How long an answer may stay unread before its call counts as stuck.
     absl::Duration patience = absl::Seconds(5);
   };

@@ -102,6 +102,8 @@ std::optional<std::string> QuotaSubject(const Refusal& refusal,
       return absl::StrCat("pool:", View(device_uuid));
     case Reason::kLimitReached:
       return absl::StrCat("bound:", refusal.subject);
+    case Reason::kRateLimited:
+      return absl::StrCat("rate:", refusal.subject);
     default:
       return std::nullopt;
   }

@@ -5,7 +5,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "daemon/core/refusal.h"
-#include "daemon/observe/telemetry.h"
+#include "daemon/observe/reason_name.h"
 #include "daemon/service/layout.h"
 #include "daemon/service/translate.h"
 
@@ -126,7 +126,30 @@ v1::TenantInfo ToProto(const TenantView& tenant) {
   info.set_weight(tenant.weight);
   info.set_lends_unused(tenant.lends);
   info.set_evictable(tenant.evictable);
+  const auto& [leases, bytes, rpcs] = tenant.rates;
+  info.set_leases_per_second(leases.per_second);
+  info.set_leases_burst(leases.burst);
+  info.set_bytes_per_second(bytes.per_second);
+  info.set_bytes_burst(bytes.burst);
+  info.set_rpcs_per_second(rpcs.per_second);
+  info.set_rpcs_burst(rpcs.burst);
   return info;
+}
+
+static void FillRates(const v1::SetQuotaRequest& request, Quota& change) {
+  auto& [leases, bytes, rpcs] = change.rates;
+  if (request.has_leases_per_second()) {
+    leases.per_second = request.leases_per_second();
+  }
+  if (request.has_leases_burst()) leases.burst = request.leases_burst();
+  if (request.has_bytes_per_second()) {
+    bytes.per_second = request.bytes_per_second();
+  }
+  if (request.has_bytes_burst()) bytes.burst = request.bytes_burst();
+  if (request.has_rpcs_per_second()) {
+    rpcs.per_second = request.rpcs_per_second();
+  }
+  if (request.has_rpcs_burst()) rpcs.burst = request.rpcs_burst();
 }
 
 absl::StatusOr<Quota> FromProto(const v1::SetQuotaRequest& request) {
@@ -145,6 +168,7 @@ absl::StatusOr<Quota> FromProto(const v1::SetQuotaRequest& request) {
     change.unreclaimable_burst = request.unreclaimable_burst();
   }
   if (request.has_evict()) change.evict = request.evict();
+  FillRates(request, change);
   if (change == Quota()) {
     return Refuse(Reason::kBadArgument,
                   "nothing to set: give a limit, a guarantee or another part "

@@ -118,6 +118,11 @@ class FakeAdmin final : public v1::Admin::Service {
     requests.set_quota = *request;
     return AnswerQuota(replies.set_quota, reply);
   }
+  grpc::Status Reload(grpc::ServerContext*, const v1::ReloadRequest*,
+                      v1::ReloadResponse* reply) override {
+    const MutexLock lock(FakeDaemonMutex());
+    return AnswerQuota(replies.reload, reply);
+  }
 
  private:
   template <typename Reply>

@@ -35,9 +35,10 @@ class FakeDaemon {
     bool watch_stays = false;       // It does not end, but waits for its end.
     v1::GetQuotaResponse get_quota;
     v1::SetQuotaResponse set_quota;
+    v1::ReloadResponse reload;
     // Every call but GetStatus is refused NOT_ADMIN.
     bool is_caller_admin = true;
-    // GetQuota and SetQuota fail with this gRPC code, unless it is 0.
+    // GetQuota, SetQuota and Reload fail with this gRPC code, unless it is 0.
     int quota_error = 0;
     std::string quota_error_message;
     // Sent to whoever greets the attach socket; empty: hang up.

@@ -191,11 +191,11 @@ TEST_F(ListingsTest, TenantsAreATableOfOneSubtree) {
   EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
   EXPECT_EQ(outcome.out,
             "TENANT    GUARANTEE    LIMIT     USED  BURST  AVAILABLE  PEAK  "
-            "CLEAN  PRIORITY  WEIGHT  SESSIONS\n"
+            "CLEAN  PRIORITY  WEIGHT  SESSIONS  RATES\n"
             "root/a          0 B  4.0 GiB  1.0 GiB    0 B    3.0 GiB   0 B  "
-            "  0 B         0       0         0\n"
+            "  0 B         0       0         0  -\n"
             "root/a/x        0 B  4.0 GiB  1.0 GiB    0 B    3.0 GiB   0 B  "
-            "  0 B         0       0         0\n");
+            "  0 B         0       0         0  -\n");
 }
 
 TEST_F(ListingsTest, TenantsAsJsonAreFilteredAlike) {

@@ -28,6 +28,10 @@ class QuotaTest : public CliTest {
     tenant->set_burst_bytes(1ull << 20);
     tenant->set_priority(-5);
     tenant->set_weight(2);
+    tenant->set_leases_per_second(10);
+    tenant->set_leases_burst(20);
+    tenant->set_bytes_per_second(1ull << 30);
+    tenant->set_bytes_burst(1ull << 30);
   }
 
   FakeDaemon daemon_;
@@ -38,9 +42,10 @@ TEST_F(QuotaTest, GetPrintsTheTenantsRow) {
   EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
   EXPECT_EQ(outcome.out,
             "TENANT  GUARANTEE    LIMIT     USED    BURST  AVAILABLE  PEAK  "
-            "CLEAN  PRIORITY  WEIGHT  SESSIONS\n"
+            "CLEAN  PRIORITY  WEIGHT  SESSIONS  RATES\n"
             "root/a    2.0 GiB  4.0 GiB  1.0 GiB  1.0 MiB        0 B   0 B  "
-            "  0 B        -5       2         0\n");
+            "  0 B        -5       2         0  10 leases/s (20 at once), "
+            "1.0 GiB/s\n");
   EXPECT_EQ(daemon_.requests().get_quota.tenant(), "root/a");
 }
 
@@ -74,6 +79,25 @@ TEST_F(QuotaTest, SetSendsOnlyWhatIsGiven) {
   EXPECT_EQ(Run({"quota", "set", "root/a", "--limit", "3G"}).code,
             ExitCode::kOk);
   EXPECT_EQ(daemon_.requests().set_quota.limit_bytes(), 3ull << 30);
+}
+
+TEST_F(QuotaTest, SetSendsRates) {
+  const Outcome outcome = Run({"quota", "set", "root/a", "--leases-per-second",
+                               "7", "--leases-burst", "9", "--bytes-per-second",
+                               "2G", "--rpcs-per-second", "0"});
+  EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
+  const v1::SetQuotaRequest& request = daemon_.requests().set_quota;
+  EXPECT_EQ(request.leases_per_second(), 7u);
+  EXPECT_EQ(request.leases_burst(), 9u);
+  EXPECT_EQ(request.bytes_per_second(), 2ull << 30);
+  EXPECT_FALSE(request.has_bytes_burst());
+  EXPECT_TRUE(request.has_rpcs_per_second());
+  EXPECT_FALSE(request.has_rpcs_burst());
+  EXPECT_FALSE(request.has_limit_bytes());
+  EXPECT_EQ(Run({"quota", "set", "root/a", "--bytes-burst", "1G"}).code,
+            ExitCode::kOk);
+  EXPECT_EQ(Run({"quota", "set", "root/a", "--leases-burst", "-1"}).code,
+            ExitCode::kUsage);
 }
 
 TEST_F(QuotaTest, SetWithNothingToSetIsAUsageError) {

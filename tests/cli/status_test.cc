@@ -48,7 +48,7 @@ TEST_F(StatusTest, ShowsThePoolByStateInHumanUnits) {
             "health   ok\n"
             "slabs    granule 2.0 MiB, kinds HOST_FD\n"
             "use      4 sessions, 0 leases, 0 objects, 0 waiting\n"
-            "refused  5 by quota, 0 by a full pool\n"
+            "refused  5 by quota, 0 by a full pool, 0 by a rate\n"
             "ghosts   0 B\n"
             "ledger   adds up to the capacity\n"
             "\n"

@@ -37,6 +37,15 @@ CallOutcome Refuse(CallCode code, CallReason reason, const char* message) {
   return outcome;
 }
 
+CallOutcome RefuseByRate(FakeDaemon::Ledger& ledger) {
+  --ledger.too_fast;
+  ++ledger.refused_by_rate;
+  CallOutcome outcome = Refuse(CallCode::kResourceExhausted,
+                               CallReason::kRateLimited, "too fast");
+  outcome.retry_after_ms = ledger.retry_after_ms;
+  return outcome;
+}
+
 CallOutcome Away() {
   CallOutcome outcome;
   outcome.code = CallCode::kUnavailable;
@@ -75,6 +84,7 @@ class FakeChannel final : public ControlChannel {
     MutexLock lock(daemon_.mu_);
     if (daemon_.on_lease_) daemon_.on_lease_();
     FakeDaemon::Ledger& ledger = daemon_.ledger_;
+    if (ledger.too_fast > 0) return RefuseByRate(ledger);
     const std::string key(reinterpret_cast<const char*>(call.key.data()), 16);
     const uint64_t size =
         (call.size_bytes + kGranule - 1) / kGranule * kGranule;
@@ -156,6 +166,7 @@ class FakeChannel final : public ControlChannel {
     const std::lock_guard living(life_->mu);
     if (!life_->is_alive) return Away();
     MutexLock lock(daemon_.mu_);
+    if (daemon_.ledger_.too_fast > 0) return RefuseByRate(daemon_.ledger_);
     const uint64_t slot = daemon_.next_id_++ % FakeDaemon::kSlots;
     const ObjectId object = MakeObjectId(slot, 1);
     daemon_.ledger_.objects[static_cast<uint64_t>(object)].assign(

@@ -85,6 +85,11 @@ class FakeDaemon {
     std::vector<uint64_t> lease_sizes;       // Asked for, in order.
     std::vector<uint64_t> unmapped;          // Slabs reported.
     std::vector<uint64_t> mapped;            // Slabs sent, less those returned.
+    // So many calls of Lease and Share are refused by a rate, each saying when
+    // it would not be; and how many there were.
+    uint64_t too_fast = 0;
+    uint64_t retry_after_ms = 1;
+    uint64_t refused_by_rate = 0;
     uint64_t lost_replies = 0;  // So many leases are granted without a reply.
     uint64_t lost_readies = 0;  // So many calls of Ready are heard, likewise.
     uint64_t unheard_readies = 0;  // Before that: so many are not even heard.

@@ -238,6 +238,16 @@ TEST(RefusalTextTest, QuotaRefusalHasTheNumbersAndSaysWhatToDo) {
                         "512.0 MiB; free memory"));
 }
 
+TEST(RefusalTextTest, ARefusalByARateIsTheDaemonsSentence) {
+  CallOutcome outcome;
+  outcome.code = CallCode::kResourceExhausted;
+  outcome.reason = CallReason::kRateLimited;
+  EXPECT_EQ(StatusOf(outcome, "").code(), VRAMPOOL_RATE_LIMITED);
+  std::strcpy(outcome.message, "tenant root/a may have 5 calls per second");
+  EXPECT_EQ(StatusOf(outcome, "").message(),
+            "tenant root/a may have 5 calls per second");
+}
+
 TEST(RefusalTextTest, DaemonAwayIsUnavailableAndBrokenIsBroken) {
   CallOutcome outcome;
   outcome.code = CallCode::kUnavailable;

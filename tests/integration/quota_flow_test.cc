@@ -95,6 +95,61 @@ TEST_P(QuotaFlow, ALimitSetBelowUseAndRestoredBreaksNothing) {
   EXPECT_EQ(client->Quit(), 0);
 }
 
+// Who may wait gets it when the rate lets it through, also one that is set
+// meanwhile; who may not is told so.
+TEST_P(QuotaFlow, ARateIsWaitedForOrRefused) {
+  StartDaemon("64MiB",
+              "tenants { path: \"root/default\" bytes_per_second: \"1KiB\" "
+              "bytes_burst: \"2MiB\" }");
+  const auto hasty = StartClient();
+  const auto patient = StartClient("60000");
+  ASSERT_TRUE(hasty->Do("allocate a 2097152").ok());
+  const Answer refused = hasty->Do("allocate b 2097152");
+  EXPECT_EQ(refused.status, "RATE_LIMITED") << refused;
+  patient->Begin("allocate a 2097152");
+  AwaitWaiters(1);
+  v1::SetQuotaRequest faster;
+  faster.set_bytes_per_second(10 * kMiB);
+  SetTenant("root/default", faster);
+  const Answer first = patient->Finish();
+  EXPECT_TRUE(first.ok()) << first;
+  for (const char* const name : {"b", "c"}) {
+    const Answer answer =
+        patient->Do("allocate " + std::string(name) + " 2097152");
+    EXPECT_TRUE(answer.ok()) << answer;
+  }
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto status, daemon_->status());
+  EXPECT_GT(status.refused_rate(), 0u);
+  EXPECT_EQ(hasty->Quit(), 0);
+  EXPECT_EQ(patient->Quit(), 0);
+}
+
+// Calls beyond the rate are made again when the daemon says so, within the
+// caller's time; giving back is never held up.
+TEST_P(QuotaFlow, CallsBeyondTheirRateAreMadeAgain) {
+  StartDaemon("64MiB",
+              "tenants { path: \"root/default\" rpcs_per_second: 5 "
+              "rpcs_burst: 1 }");
+  const auto hasty = StartClient();
+  const auto patient = StartClient("60000");
+  for (int i = 0; i < 4; ++i) {
+    const Answer answer =
+        patient->Do("allocate b" + std::to_string(i) + " 2097152");
+    EXPECT_TRUE(answer.ok()) << answer;
+  }
+  Answer last = hasty->Do("allocate a 2097152");
+  for (int i = 1; i < 100 && last.ok(); ++i) {
+    last = hasty->Do("allocate a" + std::to_string(i) + " 2097152");
+  }
+  EXPECT_EQ(last.status, "RATE_LIMITED") << last;
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_TRUE(patient->Do("free b" + std::to_string(i)).ok());
+  }
+  EXPECT_TRUE(patient->Do("trim").ok());
+  EXPECT_EQ(hasty->Quit(), 0);
+  EXPECT_EQ(patient->Quit(), 0);
+}
+
 // A guarantee that others have keeps its room free of burst, and a refusal says
 // so; what nobody is guaranteed can be had.
 TEST_P(QuotaFlow, WhatOthersAreGuaranteedIsNotThere) {

@@ -35,7 +35,8 @@ typedef enum vrampool_status {
   VRAMPOOL_VERSION_MISMATCH = 14, /* Daemon, library or module do not match. */
   VRAMPOOL_DEVICE_LOST = 15,      /* The device failed; see the daemon's log. */
   VRAMPOOL_ENDED = 16,            /* The daemon ended this session by force. */
-  VRAMPOOL_INTERNAL = 17          /* A defect of vrampool, or a failed call. */
+  VRAMPOOL_INTERNAL = 17,         /* A defect of vrampool, or a failed call. */
+  VRAMPOOL_RATE_LIMITED = 18      /* The tenant's rate: wait, or ask later. */
 } vrampool_status;
 
 /* "OVER_QUOTA" for VRAMPOOL_OVER_QUOTA; "UNKNOWN" for a number that is none. */

@@ -33,7 +33,7 @@ typedef struct vrampool_reservation {
  * hour). It is charged at once; what this process leases from now on draws from
  * it. What is left comes back at the end of that time, on release, or when the
  * session ends. Never waits (see vrampool_wait_for_room). OVER_QUOTA,
- * OUT_OF_POOL or LIMIT if it cannot be had. */
+ * OUT_OF_POOL, LIMIT or RATE_LIMITED if it cannot be had. */
 VRAMPOOL_API vrampool_status vrampool_reserve(vrampool_client* client,
                                               size_t bytes, uint64_t hold_ms,
                                               vrampool_reservation* out);

@@ -80,8 +80,8 @@ typedef struct vrampool_options {
                             at least; a twelfth of what is leased, from 4 to
                             64 MiB */
   int64_t wait_ms;     /* VRAMPOOL_WAIT_MS: how long an allocation may wait for
-                          room, or for a daemon that restarts; 0, fail at
-                          once */
+                          room, for its tenant's rate (sharing, too), or for a
+                          daemon that restarts; 0, fail at once */
   int64_t idle_ms;     /* VRAMPOOL_IDLE_MS: after how long a slab without
                           blocks goes back to the daemon; 1000 */
   vrampool_kind kind;  /* VRAMPOOL_KIND ("CUDA_IPC", "VMM_FD", "HOST_FD"): what

@@ -29,14 +29,14 @@ from .dtypes import DType, dtype
 from .errors import (AlreadyExists, Broken, Closed, DeviceLost, Ended, Error,
                      Forked, Internal, InvalidArgument, LibraryNotFound,
                      LimitReached, NotFound, NotShareable, OutOfPool,
-                     OverQuota, PermissionDenied, Stale, Timeout, Unavailable,
-                     VersionMismatch)
+                     OverQuota, PermissionDenied, RateLimited, Stale, Timeout,
+                     Unavailable, VersionMismatch)
 
 __all__ = [
     "AlreadyExists", "BlockInfo", "Broken", "Budget", "Buffer", "Client",
     "Closed", "DType", "DeviceLost", "Ended", "Error", "Forked", "Info",
     "Internal", "InvalidArgument", "Kind", "LibraryNotFound", "LimitReached",
     "NotFound", "NotShareable", "Object", "OutOfPool", "OverQuota",
-    "PermissionDenied", "Reservation", "Stale", "Table", "Tensor", "Timeout", "Unavailable",
-    "Usage", "VersionMismatch", "__version__", "connect", "default_client",
-    "dtype", "table_of", "tag", "view_of"]
+    "PermissionDenied", "RateLimited", "Reservation", "Stale", "Table", "Tensor",
+    "Timeout", "Unavailable", "Usage", "VersionMismatch", "__version__",
+    "connect", "default_client", "dtype", "table_of", "tag", "view_of"]

@@ -119,6 +119,12 @@ class Internal(Error, RuntimeError):
     status = 17
 
 
+class RateLimited(Error, RuntimeError):
+    """The tenant's rate lets no more through now: wait, or ask later."""
+
+    status = 18
+
+
 class Closed(InvalidArgument):
     """The client or object was closed by this process."""
 
@@ -132,7 +138,7 @@ BY_STATUS: Dict[int, Type[Error]] = {
     for kind in (InvalidArgument, OverQuota, OutOfPool, LimitReached,
                  Unavailable, PermissionDenied, NotFound, AlreadyExists, Broken,
                  Stale, NotShareable, Timeout, Forked, VersionMismatch,
-                 DeviceLost, Ended, Internal)}
+                 DeviceLost, Ended, Internal, RateLimited)}
 """The class of each status but OK."""
 
 

@@ -59,6 +59,7 @@ class FakeBroker final : public Broker {
   const DeviceInfo& device_info() const override { return info_; }
   Epoch epoch() const override { return Epoch{1}; }
 
+  absl::Status AdmitRpc(SessionId) override { return NotHere(); }
   absl::StatusOr<LeaseGrant> Lease(SessionId, const LeaseRequest&,
                                    absl::Time) override {
     return NotHere();
@@ -92,7 +93,12 @@ class FakeBroker final : public Broker {
   }
   absl::StatusOr<Budget> GetBudget(SessionId) override { return NotHere(); }
   Snapshot TakeSnapshot() override { return {}; }
-  absl::Status SetQuota(std::string_view, const Quota&) override {
+  absl::Status SetQuota(std::string_view, const Quota&,
+                        std::string_view) override {
+    return NotHere();
+  }
+  absl::StatusOr<std::vector<std::string>> Reconfigure(
+      const LiveSettings&, std::string_view) override {
     return NotHere();
   }
   std::vector<Eviction> Tick() override { return {}; }

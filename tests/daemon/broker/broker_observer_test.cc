@@ -18,6 +18,7 @@ class Notebook final : public Observer {
     const MutexLock lock(mu_);
     done_.emplace_back(operation, outcome.ok());
   }
+  void OnRefused(Operation, const absl::Status&) override {}
   std::vector<Event> Of(EventKind kind) const {
     const MutexLock lock(mu_);
     std::vector<Event> found;
@@ -82,6 +83,32 @@ TEST_F(ObserverTest, TheDevicesWorkIsTimed) {
   EXPECT_EQ(notebook_.Count(Operation::kCreate, true), 1u);
   End(client);
   Await([&] { return notebook_.Count(Operation::kDestroy, true) == 1; });
+}
+
+TEST_F(ObserverTest, QuotasThatChangeAreToldWithWhoAskedForIt) {
+  const TestClient client = Attach("root/a");
+  ASSERT_THAT(broker_->SetQuota("root/a", {.limit = MiB(4), .priority = 2},
+                                "uid 0, pid 1"),
+              IsOk());
+  EXPECT_FALSE(broker_->SetQuota("root/none", {.limit = MiB(4)}, "x").ok());
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(
+      const std::vector<std::string> changes,
+      broker_->Reconfigure(
+          {.tenants = {{.path = "root/a", .quota = {.limit = MiB(8)}}},
+           .default_limit = kPool,
+           .reclaim_patience = absl::Seconds(5)},
+          "SIGHUP"));
+  EXPECT_THAT(changes, ::testing::Contains(
+                           "root/a: limit 8.0 MiB (was 4.0 MiB), priority not "
+                           "set (was 2)"));
+  std::vector<Event> told = notebook_.Of(EventKind::kQuotaChanged);
+  // Those of the fixture are not in that list, and told of, too.
+  std::erase_if(told, [](const Event& e) { return e.tenant != "root/a"; });
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0].text, "limit 4.0 MiB, priority 2, by uid 0, pid 1");
+  EXPECT_EQ(told[0].bytes, MiB(4));
+  EXPECT_EQ(told[1].text,
+            "limit 8.0 MiB (was 4.0 MiB), priority not set (was 2), by SIGHUP");
 }
 
 TEST_F(ObserverTest, ALostDeviceIsToldOnce) {

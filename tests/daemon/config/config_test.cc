@@ -161,6 +161,42 @@ TEST_F(ConfigTest, AQuotaIsReadWhole) {
                    .metadata = KiB(1)}));
 }
 
+TEST_F(ConfigTest, TheAuditLogIsAWholePathOrTheLog) {
+  EXPECT_EQ(MustValidate("").audit_log, "");
+  EXPECT_EQ(MustValidate("audit_log: \"log\"").audit_log, "log");
+  EXPECT_EQ(MustValidate("audit_log: \"/var/log/a\"").audit_log, "/var/log/a");
+  for (const char* const text : {"audit", "./a", "/", "/var/log/"}) {
+    EXPECT_THAT(ProblemsOf(absl::StrCat("audit_log: \"", text, "\"")),
+                HasSubstr("v.conf:1: audit_log: "));
+  }
+}
+
+TEST_F(ConfigTest, RatesAreRead) {
+  const Config config = MustValidate(
+      "tenants { path: \"root/a\" leases_per_second: 10 leases_burst: 20\n"
+      "  bytes_per_second: \"1GiB\" rpcs_per_second: 0 }");
+  const auto& rates = config.core.tenants.at(0).quota.rates;
+  EXPECT_EQ(rates[0], (RateSetting{.per_second = 10, .burst = 20}));
+  EXPECT_EQ(rates[1], (RateSetting{.per_second = GiB(1).count()}));
+  EXPECT_EQ(rates[2], (RateSetting{.per_second = 0}));
+}
+
+TEST_F(ConfigTest, RatesThatMakeNoSenseAreRefusedWhereTheyStand) {
+  EXPECT_THAT(ProblemsOf("tenants { path: \"root/a\"\n"
+                         "  leases_per_second: 1\n"
+                         "  leases_burst: 0 }"),
+              HasSubstr("v.conf:3: tenants.leases_burst: root/a: 0 would let "
+                        "nothing through"));
+  EXPECT_THAT(ProblemsOf("tenants { path: \"root/a\"\n"
+                         "  bytes_burst: \"2MiB\" }"),
+              HasSubstr("v.conf:2: tenants.bytes_burst: root/a: says nothing "
+                        "without bytes_per_second"));
+  EXPECT_THAT(ProblemsOf("tenants { path: \"root/a\"\n"
+                         "  bytes_per_second: \"fast\" }"),
+              HasSubstr("v.conf:2: tenants.bytes_per_second: \"fast\" is no "
+                        "size"));
+}
+
 TEST_F(ConfigTest, GuaranteesThatDoNotFitAreRefused) {
   EXPECT_THAT(
       ProblemsOf("tenants { path: \"root/a\"\n"

@@ -106,6 +106,19 @@ TEST(PolicyTest, ARuleWithoutTenantRefusesBeforeTheDefault) {
   EXPECT_THAT(policy.TenantOf(Peer(67, 1, "/")), IsOk());
 }
 
+TEST(PolicyTest, AReplacementIsWhole) {
+  Policy::Options options;
+  options.default_tenant = "root/before";
+  options.admin_uids = {10};
+  Policy policy(options);
+  options.default_tenant = "root/after";
+  options.admin_uids = {11};
+  policy.Replace(options);
+  EXPECT_EQ(*policy.TenantOf(Peer(1, 1, "/")), "root/after");
+  EXPECT_FALSE(policy.IsAdmin(Peer(10, 1, "")));
+  EXPECT_TRUE(policy.IsAdmin(Peer(11, 1, "")));
+}
+
 TEST(PolicyTest, TheRefusalNamesWhatWasSeen) {
   const Policy policy{Policy::Options{}};
   const std::string text(

@@ -337,6 +337,25 @@ absl::Status ArbiterTest::Release(SessionId session,
   return status;
 }
 
+void ArbiterTest::ServeDue() {
+  Effects effects;
+  arbiter().ServeDue(world_->now, effects);
+  world_->Absorb(std::move(effects));
+}
+
+std::optional<absl::Time> ArbiterTest::DueOf(TicketId ticket) {
+  for (const auto& [id, due] : arbiter().Dues(world_->now)) {
+    if (id == ticket) return due;
+  }
+  return std::nullopt;
+}
+
+absl::Status ArbiterTest::AdmitRpc(SessionId session) {
+  absl::Status status = arbiter().AdmitRpc(session, world_->now);
+  arbiter().CheckInvariants();
+  return status;
+}
+
 void ArbiterTest::Tick() {
   Effects effects;
   arbiter().Tick(world_->now, effects);
@@ -356,7 +375,7 @@ void ArbiterTest::BeginShutdown() {
 }
 
 absl::Status ArbiterTest::Fits(SessionId session, Bytes size) {
-  return arbiter().Fits(session, size);
+  return arbiter().Fits(session, size, world_->now);
 }
 
 std::optional<SlabView> ArbiterTest::Find(SlabId slab) {

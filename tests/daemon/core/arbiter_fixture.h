@@ -92,6 +92,11 @@ class ArbiterTest : public ::testing::Test {
                                               absl::Duration hold);
   absl::Status Release(SessionId session, ReservationId reservation);
   void Tick();
+  void ServeDue();
+  // When a rate alone lets the ticket through; nothing: it does not wait for
+  // one.
+  std::optional<absl::Time> DueOf(TicketId ticket);
+  absl::Status AdmitRpc(SessionId session);
   void LoseDevice();
   // The device has room for so many bytes of slabs in all.
   void SetDeviceRoom(Bytes ceiling);

@@ -65,6 +65,7 @@ void ArbiterProgram::Coverage::Add(const Coverage& other) {
   reservations += other.reservations;
   quotas += other.quotas;
   promises += other.promises;
+  dues += other.dues;
 }
 
 ArbiterProgram::Coverage ArbiterProgram::Run(std::span<const uint8_t> bytes) {
@@ -118,6 +119,45 @@ void ArbiterProgram::Absorb(Effects effects) {
   }
   world_->Absorb(std::move(effects));
   CheckSettled();
+}
+
+void ArbiterProgram::Do(const RestartDaemon& action) {
+  ++coverage_.restarts;
+  // The callers of tickets are gone with the daemon.
+  tickets_.clear();
+  promised_.clear();
+  world_->Restart(action.under_way % 2 == 0 ? CoreWorld::Underway::kDone
+                                            : CoreWorld::Underway::kNotDone);
+  CheckSettled();
+  if (preallocated_.is_zero()) return;
+  Effects effects;
+  arbiter().Preallocate(preallocated_, world_->now, effects);
+  Absorb(std::move(effects));
+}
+
+void ArbiterProgram::Do(const DeviceRoomChanges& action) {
+  // Mostly enough, or little would be granted.
+  const Bytes capacity = world_->settings().capacity;
+  const Bytes ceiling = action.ceiling % 4 == 0
+                            ? Slabs(uint64_t{action.ceiling} / 4 % 8)
+                            : capacity + capacity;
+  Effects effects;
+  arbiter().OnDeviceRoom(ceiling, world_->now, effects);
+  if (!arbiter().TakeSnapshot(world_->now).missing.is_zero()) {
+    ++coverage_.shortages;
+  }
+  Absorb(std::move(effects));
+}
+
+// Whoever could go on does, and whoever waits for time alone waits for some.
+void ArbiterProgram::ServeDue() {
+  Effects effects;
+  arbiter().ServeDue(world_->now, effects);
+  Absorb(std::move(effects));
+  for (const auto& [ticket, when] : arbiter().Dues(world_->now)) {
+    VRAMPOOL_CHECK(tickets_.contains(ticket) && when > world_->now);
+    ++coverage_.dues;
+  }
 }
 
 void ArbiterProgram::CheckSettled() {

@@ -51,6 +51,7 @@ class ArbiterProgram {
     uint64_t evictions = 0;
     uint64_t reservations = 0;
     uint64_t quotas = 0;    // Quotas that were changed.
+    uint64_t dues = 0;      // Times that one waited for a rate alone.
     uint64_t promises = 0;  // Requests that a guarantee had to serve at once.
     void Add(const Coverage& other);
   };
@@ -113,6 +114,7 @@ class ArbiterProgram {
   void EndSocket(SessionId id);
   void EndProcess(SessionId id);
   void Absorb(Effects effects);
+  void ServeDue();
   void CheckSettled();
   // True if a guarantee and the state of things promise that a request of a
   // live session succeeds.

@@ -26,6 +26,18 @@ bool IsOkOrRefused(const absl::Status& status) {
   return status.ok() || RefusalOf(status).has_value();
 }
 
+std::array<RateSetting, kRateKinds> RatesOf(uint8_t choice) {
+  std::array<RateSetting, kRateKinds> rates;
+  auto& [leases, bytes, rpcs] = rates;
+  const bool is_lifted = choice % 4 == 0;
+  leases.per_second = is_lifted ? 0u : choice % 3u;
+  leases.burst = 1u + choice % 2u;
+  bytes.per_second = is_lifted ? 0u : Slabs(choice % 5u).count();
+  bytes.burst = Slabs(1u + choice % 6u).count();
+  rpcs.per_second = choice % 2u;
+  return rates;
+}
+
 absl::Status OutcomeOf(uint8_t choice) {
   if (choice < 208) return absl::OkStatus();
   if (choice < 232) return absl::ResourceExhaustedError("no room");
@@ -63,7 +75,8 @@ void ArbiterProgram::Do(const AskForLease& action) {
     std::memcpy(request.key.data(), &last_key_, sizeof(last_key_));
     requests_.push_back(request);
   }
-  const absl::Status fits = arbiter().Fits(session, request.size);
+  ServeDue();
+  const absl::Status fits = arbiter().Fits(session, request.size, world_->now);
   const bool is_promised = IsPromised(session, request);
   Effects effects;
   const auto answer = arbiter().RequestLease(
@@ -103,9 +116,11 @@ void ArbiterProgram::Do(const ReserveRoom& action) {
   VRAMPOOL_CHECK(IsOkOrRefused(grant));
   if (grant.ok()) {
     ++coverage_.reservations;
-    // What is reserved can be leased.
-    VRAMPOOL_CHECK(arbiter().Fits(session, request.size).ok() ||
-                   arbiter().ViewOf(session).leases >= 6);
+    // What is reserved can be leased, as fast as the rates let it through.
+    const absl::Status fits =
+        arbiter().Fits(session, request.size, world_->now);
+    VRAMPOOL_CHECK(fits.ok() || arbiter().ViewOf(session).leases >= 6 ||
+                   RefusalOf(fits)->retry_after.has_value());
   }
   Absorb(std::move(effects));
 }
@@ -127,7 +142,7 @@ void ArbiterProgram::Do(const GiveUpWaiting& action) {
   auto at = tickets_.begin();
   std::advance(at, action.ticket % tickets_.size());
   const TicketId ticket = at->first;
-  VRAMPOOL_CHECK(IsOkOrRefused(arbiter().WaitedOut(ticket)));
+  VRAMPOOL_CHECK(IsOkOrRefused(arbiter().WaitedOut(ticket, world_->now)));
   Effects effects;
   if (arbiter().CancelTicket(ticket, world_->now, effects)) {
     cancelled_.insert(ticket);
@@ -410,6 +425,9 @@ void ArbiterProgram::Do(const ChangeQuota& action) {
     case 5:
       change.evict = action.value % 4 != 0;
       break;
+    case 6:
+      change.rates = RatesOf(action.value);
+      break;
     case 4:
       change.lends = action.value % 4 == 0;
       break;
@@ -424,36 +442,9 @@ void ArbiterProgram::Do(const ChangeQuota& action) {
   Absorb(std::move(effects));
 }
 
-void ArbiterProgram::Do(const RestartDaemon& action) {
-  ++coverage_.restarts;
-  // The callers of tickets are gone with the daemon.
-  tickets_.clear();
-  promised_.clear();
-  world_->Restart(action.under_way % 2 == 0 ? CoreWorld::Underway::kDone
-                                            : CoreWorld::Underway::kNotDone);
-  CheckSettled();
-  if (preallocated_.is_zero()) return;
-  Effects effects;
-  arbiter().Preallocate(preallocated_, world_->now, effects);
-  Absorb(std::move(effects));
-}
-
-void ArbiterProgram::Do(const DeviceRoomChanges& action) {
-  // Mostly enough, or little would be granted.
-  const Bytes capacity = world_->settings().capacity;
-  const Bytes ceiling = action.ceiling % 4 == 0
-                            ? Slabs(uint64_t{action.ceiling} / 4 % 8)
-                            : capacity + capacity;
-  Effects effects;
-  arbiter().OnDeviceRoom(ceiling, world_->now, effects);
-  if (!arbiter().TakeSnapshot(world_->now).missing.is_zero()) {
-    ++coverage_.shortages;
-  }
-  Absorb(std::move(effects));
-}
-
 void ArbiterProgram::Do(const TimePasses& action) {
   world_->now += absl::Seconds(action.seconds % 16);
+  ServeDue();
   Effects effects;
   arbiter().Tick(world_->now, effects);
   std::vector<SessionId> killed;

@@ -26,6 +26,7 @@ TEST(ArbiterProgramTest, NoProgramBreaksAnInvariantOrLosesAByte) {
   EXPECT_GT(coverage.evictions, 20u);
   EXPECT_GT(coverage.reservations, 500u);
   EXPECT_GT(coverage.promises, 400u);
+  EXPECT_GT(coverage.dues, 40u);
 }
 
 }  // namespace

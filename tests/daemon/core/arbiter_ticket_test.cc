@@ -259,7 +259,7 @@ TEST_F(ArbiterTicketTest, WaitedOutCarriesTheNumbersOfWhatWasInTheWay) {
   SetLimit("root/a", Slabs(2));
   Lease(a_, Slabs(2));
   const TicketId ticket = Wait(a_, Slabs(1) - Bytes(1));
-  const absl::Status late = arbiter().WaitedOut(ticket);
+  const absl::Status late = arbiter().WaitedOut(ticket, world().now);
   ASSERT_THAT(late, IsRefused(Reason::kWaitedOut));
   const Refusal refusal = *RefusalOf(late);
   EXPECT_EQ(refusal.subject, "root/a");

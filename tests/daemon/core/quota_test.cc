@@ -112,6 +112,47 @@ TEST(QuotaTest, PrioritiesAndWeightsHaveBounds) {
               IsEmpty());
 }
 
+std::array<RateSetting, kRateKinds> Leases(RateSetting setting) {
+  return {setting, RateSetting{}, RateSetting{}};
+}
+
+TEST(QuotaTest, ABurstIsWhatOneSecondGivesUnlessItIsSet) {
+  const QuotaTree tree = ResolveQuotas(
+      {{.path = "root/a", .quota = {.rates = Leases({.per_second = 5})}},
+       {.path = "root/a/x", .quota = {}},
+       {.path = "root/b",
+        .quota = {.rates = Leases({.per_second = 5, .burst = 2})}}},
+      GiB(1), GiB(1));
+  EXPECT_THAT(tree.problems, IsEmpty());
+  EXPECT_EQ(tree.tenants.at("root/a").rates[0],
+            (Rate{.per_second = 5, .burst = 5}));
+  // It counts above already.
+  EXPECT_EQ(tree.tenants.at("root/a/x").rates[0], Rate{});
+  EXPECT_EQ(tree.tenants.at("root/b").rates[0],
+            (Rate{.per_second = 5, .burst = 2}));
+}
+
+TEST(QuotaTest, ABurstBelongsToARateAndLetsSomethingThrough) {
+  EXPECT_THAT(
+      ProblemOf({{.path = "root/a", .quota = {.rates = Leases({.burst = 2})}}}),
+      HasSubstr("root/a leases_burst: says nothing without "
+                "leases_per_second"));
+  EXPECT_THAT(
+      ProblemOf({{.path = "root/a",
+                  .quota = {.rates = Leases({.per_second = 1, .burst = 0})}}}),
+      HasSubstr("root/a leases_burst: 0 would let nothing through"));
+  EXPECT_THAT(
+      ProblemOf({{.path = "root/a",
+                  .quota = {.rates = Leases({.per_second = 0, .burst = 0})}}}),
+      IsEmpty());
+}
+
+TEST(QuotaTest, AChangeOfRatesSetsOnlyWhatIsInIt) {
+  const Quota before{.rates = Leases({.per_second = 5, .burst = 7})};
+  EXPECT_EQ(Changed(before, {.rates = Leases({.per_second = 6})}),
+            (Quota{.rates = Leases({.per_second = 6, .burst = 7})}));
+}
+
 TEST(QuotaTest, AChangeSetsOnlyWhatIsInIt) {
   const Quota before{.limit = Bytes(5), .priority = 2, .lends = true};
   EXPECT_EQ(Changed(before, {.limit = Bytes(6), .lends = false}),

@@ -90,6 +90,22 @@ TEST_F(LoggedBrokerTest, FirstRefusalIsALineAndTheRestAreCounted) {
               HasSubstr("refused_leases=3"));
 }
 
+TEST_F(LoggedBrokerTest, OfRefusedCallsTheFirstIsALineAndAllAreCounted) {
+  Attach();
+  fake_.on_admit_rpc = [](SessionId) {
+    return Refuse(Reason::kRateLimited, "too many calls");
+  };
+  const auto call = [&] {
+    EXPECT_THAT(broker_.AdmitRpc(kSession), IsRefused(Reason::kRateLimited));
+  };
+  EXPECT_THAT(LinesOf(call), HasSubstr("why=\"too many calls\""));
+  EXPECT_EQ(LinesOf(call), "");
+  const std::pair<Operation, std::string> key(Operation::kCall, "RATE_LIMITED");
+  EXPECT_EQ(telemetry_.figures().refusals.at(key), 2u);
+  EXPECT_THAT(LinesOf([&] { broker_.SocketClosed(kSession); }),
+              HasSubstr("refused_calls=2"));
+}
+
 TEST_F(LoggedBrokerTest, UnknownSessionEndsSilently) {
   EXPECT_EQ(LinesOf([&] { broker_.SocketClosed(SessionId{99}); }), "");
 }
@@ -125,7 +141,7 @@ TEST_F(LoggedBrokerTest, WatchersAreToldWhoComesAndWhatIsRefused) {
   EXPECT_EQ(Told().kind, EventKind::kSessionEnded);
 }
 
-TEST_F(LoggedBrokerTest, WatchersAreToldOfLeasesObjectsAndLimits) {
+TEST_F(LoggedBrokerTest, WatchersAreToldOfLeasesAndObjects) {
   Attach();
   Told();
   fake_.on_lease = [](SessionId, LeaseRequest, absl::Time) {
@@ -162,13 +178,72 @@ TEST_F(LoggedBrokerTest, WatchersAreToldOfLeasesObjectsAndLimits) {
   EXPECT_THAT(broker_.Return(kSession, LeaseId{3}, ReturnMode::kUnmapped),
               IsOk());
   EXPECT_EQ(Told().kind, EventKind::kLeaseReturned);
-  EXPECT_THAT(broker_.SetQuota("root/a",
-                               {.limit = GiB(1), .priority = 2, .evict = true}),
+}
+
+TEST_F(LoggedBrokerTest, ASetQuotaIsALineWithWhoAskedForIt) {
+  fake_.on_set_quota = [](std::string_view, const Quota&) {
+    return absl::OkStatus();
+  };
+  const auto set = [&] {
+    EXPECT_THAT(broker_.SetQuota("root/a", {.limit = GiB(1)}, "uid 7, pid 9"),
+                IsOk());
+  };
+  EXPECT_THAT(LinesOf(set),
+              HasSubstr("event=\"quota set\" tenant=root/a change=\"limit 1.0 "
+                        "GiB\" why=\"\" by=\"uid 7, pid 9\""));
+}
+
+TEST_F(LoggedBrokerTest, RefusedCallsAndReservationsAreTold) {
+  Attach();
+  Told();
+  fake_.on_open = [](SessionId, const OpenRequest&, absl::Time) {
+    return absl::StatusOr<OpenGrant>(
+        Refuse(Reason::kOtherTenant, "it is another tenant's"));
+  };
+  (void)broker_.Open(kSession, {}, absl::InfinitePast());
+  const Event refused = Told();
+  EXPECT_EQ(refused.kind, EventKind::kCallRefused);
+  EXPECT_EQ(refused.tenant, "root/a");
+  EXPECT_EQ(refused.text, "open");
+  EXPECT_THAT(refused.refusal, IsRefused(Reason::kOtherTenant));
+  // An answer is no refusal.
+  fake_.on_open = [](SessionId, const OpenRequest&, absl::Time) {
+    return absl::StatusOr<OpenGrant>(
+        Refuse(Reason::kObjectUnknown, "there is none"));
+  };
+  (void)broker_.Open(kSession, {}, absl::InfinitePast());
+  fake_.on_reserve = [](SessionId, const ReserveRequest&) {
+    return absl::StatusOr<ReservationGrant>(
+        ReservationGrant{.reservation = ReservationId{1},
+                         .asked = MiB(1),
+                         .reserved = MiB(2),
+                         .used = MiB(2),
+                         .limit = MiB(4),
+                         .guarantee = {},
+                         .expires_at = {}});
+  };
+  ASSERT_THAT(broker_.Reserve(kSession, {.size = MiB(1),
+                                         .kind = HandleKind::kNone,
+                                         .hold = absl::Seconds(3)}),
               IsOk());
-  const Event changed = Told();
-  EXPECT_EQ(changed.kind, EventKind::kQuotaChanged);
-  EXPECT_EQ(changed.bytes, GiB(1));
-  EXPECT_EQ(changed.text, "limit 1.0 GiB, priority 2, evictable");
+  const Event reserved = Told();
+  EXPECT_EQ(reserved.kind, EventKind::kRoomReserved);
+  EXPECT_EQ(reserved.bytes, MiB(2));
+  EXPECT_EQ(reserved.text, "for 3s");
+}
+
+TEST_F(LoggedBrokerTest, WhoIsTurnedAwayIsALineAndTold) {
+  PeerIdentity peer;
+  peer.pid = 100;
+  peer.uid = 66;
+  EXPECT_THAT(LinesOf([&] {
+                broker_.NoteTurnedAway(peer,
+                                       Refuse(Reason::kNoPolicy, "no rule"));
+              }),
+              HasSubstr("event=\"process turned away\" pid=100 uid=66"));
+  const Event told = Told();
+  EXPECT_EQ(told.kind, EventKind::kSessionRefused);
+  EXPECT_EQ(told.uid, 66u);
 }
 
 TEST_F(LoggedBrokerTest, EvictionIsALineAndTold) {

@@ -72,10 +72,13 @@ TEST_F(TelemetryTest, ErrorsAreCountedByOperationAndReason) {
   fail(Operation::kLease, Refuse(Reason::kQuotaExceeded, "full"));
   fail(Operation::kOpen, Refuse(Reason::kObjectUnknown, "none"));
   fail(Operation::kCreate, absl::InternalError("no refusal"));
+  telemetry_.OnRefused(Operation::kCall,
+                       Refuse(Reason::kRateLimited, "too fast"));
   EXPECT_THAT(telemetry_.figures().refusals,
               ElementsAre(Pair(Pair(Operation::kLease, "QUOTA_EXCEEDED"), 2),
                           Pair(Pair(Operation::kOpen, "OBJECT_UNKNOWN"), 1),
-                          Pair(Pair(Operation::kCreate, "OTHER"), 1)));
+                          Pair(Pair(Operation::kCreate, "OTHER"), 1),
+                          Pair(Pair(Operation::kCall, "RATE_LIMITED"), 1)));
 }
 
 }  // namespace

@@ -55,6 +55,10 @@ class FakeBroker final : public Broker {
  public:
   static constexpr Epoch kEpoch{77};
 
+  FakeBroker() {
+    on_admit_rpc = [](SessionId) { return absl::OkStatus(); };
+  }
+
   absl::StatusOr<Admission> Attach(const PeerIdentity& peer,
                                    const Labels& labels,
                                    std::string_view tenant,
@@ -66,6 +70,9 @@ class FakeBroker final : public Broker {
   void ProcessGone(SessionId) override {}
   void HoldReleased(SessionId, ObjectId) override {}
 
+  absl::Status AdmitRpc(SessionId session) override {
+    return on_admit_rpc(session);
+  }
   absl::StatusOr<LeaseGrant> Lease(SessionId session,
                                    const LeaseRequest& request,
                                    absl::Time deadline) override {
@@ -113,8 +120,13 @@ class FakeBroker final : public Broker {
     const MutexLock lock(mu_);
     return snapshot_;
   }
-  absl::Status SetQuota(std::string_view tenant, const Quota& change) override {
+  absl::Status SetQuota(std::string_view tenant, const Quota& change,
+                        std::string_view) override {
     return on_set_quota(tenant, change);
+  }
+  absl::StatusOr<std::vector<std::string>> Reconfigure(
+      const LiveSettings& settings, std::string_view by) override {
+    return on_reconfigure(settings, by);
   }
   std::vector<Eviction> Tick() override {
     const MutexLock lock(mu_);
@@ -197,6 +209,7 @@ class FakeBroker final : public Broker {
       on_attach{order_};
   Answer<absl::StatusOr<LeaseGrant>(SessionId, LeaseRequest, absl::Time)>
       on_lease{order_};
+  Answer<absl::Status(SessionId)> on_admit_rpc{order_};
   Answer<absl::Status(SessionId, LeaseId, ReturnMode)> on_return{order_};
   Answer<absl::StatusOr<uint32_t>(SessionId, std::vector<SlabId>)>
       on_report_unmapped{order_};
@@ -211,6 +224,9 @@ class FakeBroker final : public Broker {
       on_wait_for_name{order_};
   Answer<absl::StatusOr<Budget>(SessionId)> on_get_budget{order_};
   Answer<absl::Status(std::string_view, const Quota&)> on_set_quota{order_};
+  Answer<absl::StatusOr<std::vector<std::string>>(const LiveSettings&,
+                                                  std::string_view)>
+      on_reconfigure{order_};
   Answer<absl::StatusOr<ReservationGrant>(SessionId, const ReserveRequest&)>
       on_reserve{order_};
   Answer<absl::Status(SessionId, ReservationId)> on_release_reservation{order_};

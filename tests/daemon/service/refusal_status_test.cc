@@ -28,6 +28,8 @@ std::string CoreName(Reason reason) {
       return "DESCRIPTOR_BACKLOG";
     case Reason::kUnreclaimableBurst:
       return "UNRECLAIMABLE_BURST";
+    case Reason::kRateLimited:
+      return "RATE_LIMITED";
     case Reason::kSessionUnknown:
       return "SESSION_UNKNOWN";
     case Reason::kSessionForeign:
