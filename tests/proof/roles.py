@@ -1,0 +1,173 @@
+"""What the client processes of the proofs do. Each function is a process: it is
+given its end of a connection to the test, and ends when that does."""
+
+import ctypes
+import pathlib
+import random
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] /
+                       "client" / "python"))
+import vrampool  # noqa: E402  Found by the line above.
+import vrampool._cuda  # noqa: E402,F401  Loaded once for all processes.
+import vrampool._library  # noqa: E402
+
+MIB = 1 << 20
+NEVER = 3600  # Seconds after which nothing idle goes back by itself.
+
+
+class Reservation(ctypes.Structure):
+    _fields_ = [("epoch", ctypes.c_uint64), ("id", ctypes.c_uint64)]
+
+
+def load():
+    """All that the roles need, so that their processes load nothing."""
+    c = vrampool._library.get().c
+    c.vrampool_reserve.argtypes = [
+        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64,
+        ctypes.POINTER(Reservation)]
+    c.vrampool_reservation_release.argtypes = [ctypes.c_void_p, Reservation]
+
+
+class Bench:
+    """A client whose blocks are slabs of their own: what it has of the library
+    is what it has of the daemon."""
+
+    def __init__(self, wait=0.0, slab_bytes=2 * MIB):
+        self.client = vrampool.connect(slab_bytes=slab_bytes, wait=wait,
+                                       idle=NEVER)
+        self.library = vrampool._library.get()
+
+    def take(self, nbytes):
+        """A block; None if there is no room, which is then said by `refused`:
+        "OverQuota", "OutOfPool" or "Timeout"."""
+        self.refused = None
+        try:
+            return self.client.allocate(nbytes)
+        except (vrampool.OverQuota, vrampool.OutOfPool,
+                vrampool.Timeout) as error:
+            self.refused = type(error).__name__
+            return None
+
+    def give_back(self, block):
+        block.close()
+        self.client.quiesce()
+
+    def reserve(self, nbytes):
+        """Its number, or None."""
+        self.refused = None
+        made = Reservation()
+        status = self.library.c.vrampool_reserve(
+            self.client._session.handle, nbytes, NEVER * 1000,
+            ctypes.byref(made))
+        if status != 0:
+            self.refused = type(vrampool.errors.of(
+                status, self.library.message())).__name__
+            return None
+        return made
+
+    def release(self, reservation):
+        self.library.check(self.library.c.vrampool_reservation_release(
+            self.client._session.handle, reservation))
+
+
+class Ledger:
+    """A process's own book of what it has had, by the machine's clock. Each
+    entry is [asked, got, giving, given, bytes] in nanoseconds: it certainly had
+    the bytes from `got` to `giving`, and may have had them from `asked` to
+    `given`. Refusals are [asked, answered, bytes, why]."""
+
+    def __init__(self):
+        self.grants = []
+        self.refusals = []
+
+    def had(self, asked, nbytes):
+        self.grants.append([asked, time.monotonic_ns(), 0, 0, nbytes])
+        return self.grants[-1]
+
+    def refused(self, asked, nbytes, why):
+        self.refusals.append([asked, time.monotonic_ns(), nbytes, why])
+
+
+class Racer:
+    """Takes and gives back at random, and writes it down."""
+
+    SIZES = (2 * MIB, 2 * MIB, 4 * MIB, 6 * MIB)
+
+    def __init__(self, seed, wait):
+        self.bench = Bench(wait)
+        self.book = Ledger()
+        self.random = random.Random(seed)
+        self.held = []  # (entry of the book, how to give it back)
+
+    def take(self, nbytes):
+        asked = time.monotonic_ns()
+        block = self.bench.take(nbytes)
+        if block is None:
+            self.book.refused(asked, nbytes, self.bench.refused)
+            return False
+        entry = self.book.had(asked, nbytes)
+        self.held.append((entry, lambda: self.bench.give_back(block)))
+        return True
+
+    def reserve(self, nbytes):
+        """Room held for a moment, and then mostly used."""
+        asked = time.monotonic_ns()
+        reservation = self.bench.reserve(nbytes)
+        if reservation is None:
+            self.book.refused(asked, nbytes, self.bench.refused)
+            return
+        entry = self.book.had(asked, nbytes)
+        if self.random.random() < 0.5:
+            self.held.append((entry, lambda: self.bench.release(reservation)))
+            return
+        block = self.bench.take(nbytes)
+        if block is None:
+            raise AssertionError(f"reserved, and then {self.bench.refused}")
+        self.held.append((entry, lambda: self.bench.give_back(block)))
+
+    def give_one(self):
+        entry, give_back = self.held.pop(self.random.randrange(len(self.held)))
+        entry[2] = time.monotonic_ns()
+        give_back()
+        entry[3] = time.monotonic_ns()
+
+    def give_all(self):
+        while self.held:
+            self.give_one()
+
+    def step(self):
+        # A reservation that is not used up serves whatever is taken next, so
+        # one that has any takes nothing else.
+        choice = self.random.random()
+        if self.held and (choice < 0.45 or len(self.held) > 4):
+            self.give_one()
+        elif choice < 0.9 or self.held:
+            self.take(self.random.choice(self.SIZES))
+        else:
+            self.reserve(self.random.choice(self.SIZES))
+            self.give_all()
+
+
+def racer(line, seed, wait, operations, seconds):
+    """Takes all it can get, then races. Says how much it had, and its book."""
+    me = Racer(seed, wait)
+    line.say("ready")
+    line.hear()
+    while me.take(2 * MIB):
+        pass
+    line.say(sum(entry[4] for entry, _ in me.held))
+    line.hear()
+    end = time.monotonic() + seconds
+    count = 0
+    while count < operations or time.monotonic() < end:
+        me.step()
+        count += 1
+    me.give_all()
+    line.say({"grants": me.book.grants, "refusals": me.book.refusals,
+              "operations": count})
+    line.hear()
+
+
+from victims import bystander, sweeper, victim  # noqa: E402,F401  They use this.
