@@ -114,6 +114,11 @@ class Worker:
     def say(self, value):
         self._line.say(value)
 
+    def ask(self, *order):
+        """What a servant answers to an order."""
+        self.say(order)
+        return self.hear()
+
     def kill(self):
         """SIGKILL; returns when nothing of it is left."""
         signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)

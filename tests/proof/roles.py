@@ -170,4 +170,111 @@ def racer(line, seed, wait, operations, seconds):
     line.hear()
 
 
+class Servant:
+    """Does what it is told, one order after the other; an order is the name of
+    a method and its arguments, and the answer what that returns."""
+
+    def __init__(self, wait):
+        self.wait = wait
+        self.blocks = []
+
+    def attach(self):
+        self.bench = Bench(self.wait)
+        return self.bench.client.info.tenant
+
+    def take(self, nbytes):
+        """"", or why not."""
+        block = self.bench.take(nbytes)
+        if block is not None:
+            self.blocks.append(block)
+        return self.bench.refused or ""
+
+    def take_timed(self, nbytes):
+        """The same, and how many milliseconds it took."""
+        began = time.monotonic()
+        return self.take(nbytes), (time.monotonic() - began) * 1000
+
+    def fill(self, nbytes):
+        """Takes blocks of so much until there is no more; the sum."""
+        count = 0
+        while not self.take(nbytes):
+            count += 1
+        return count * nbytes
+
+    def start_at(self, moment, pieces):
+        """At a moment of the machine's clock: attaches, asks what it is
+        guaranteed and takes that, in so many pieces; why not, for each."""
+        while time.monotonic_ns() < moment:
+            pass
+        self.attach()
+        share = self.bench.client.budget().guaranteed // pieces
+        return share * pieces, [self.take(share) for _ in range(pieces)]
+
+    def free(self):
+        """Frees its blocks; their slabs stay here, idle."""
+        while self.blocks:
+            self.blocks.pop().close()
+
+    def give(self):
+        self.free()
+        self.bench.client.quiesce()
+
+    def budget(self):
+        return self.bench.client.budget()._asdict()
+
+    def write(self, byte):
+        """Into all its blocks; memory of the host only."""
+        for block in self.blocks:
+            block.memoryview()[:] = bytes([byte]) * block.nbytes
+
+    def reads(self, byte):
+        """Whether that is what is in all of them."""
+        return all(bytes(block.memoryview()) == bytes([byte]) * block.nbytes
+                   for block in self.blocks)
+
+
+def servant(line, wait):
+    me = Servant(wait)
+    while True:
+        order, *arguments = line.hear()
+        line.say(getattr(me, order)(*arguments))
+
+
+def stream(line, wait):
+    """Asks for a slab, gives it back and asks again, until it is told to stop;
+    how many it was given. Without `wait` it asks again when it was refused."""
+    bench = Bench(wait)
+    count = 0
+    line.say("ready")
+    while not line.has_word():
+        block = bench.take(2 * MIB)
+        if block is not None:
+            bench.give_back(block)
+            count += 1
+        elif wait:
+            raise AssertionError(f"refused: {bench.refused}")
+    line.say(count)
+    line.hear()
+
+
+def glutton(line):
+    """Takes all it can get, and a little more room whenever there is some,
+    until it is told to stop; how often it was refused."""
+    bench = Bench()
+    held, refused = [], 0
+    line.say("ready")
+    while not line.has_word():
+        block = bench.take(2 * MIB)
+        if block is not None:
+            held.append(block)
+            continue
+        refused += 1
+        if held:
+            bench.give_back(held.pop())
+    while held:
+        bench.give_back(held.pop())
+    line.say(refused)
+    line.hear()
+
+
 from victims import bystander, sweeper, victim  # noqa: E402,F401  They use this.

@@ -13,6 +13,7 @@ and then does what roles.py has under that name.
 import ctypes
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -31,6 +32,10 @@ class Line:
 
     def say(self, value):
         self._connection.sendall(json.dumps(value).encode() + b"\n")
+
+    def has_word(self):
+        """Whether something waits to be heard, now."""
+        return bool(select.select([self._connection], [], [], 0)[0])
 
     def hear(self):
         """EOFError when the other side has gone."""
@@ -55,7 +60,7 @@ def work(order, connection):
         become(order["uid"])
     try:
         getattr(roles, order["role"])(line, **order["arguments"])
-    except EOFError:
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # The test is over.
     except BaseException:
         line.say({"failed": traceback.format_exc()})
