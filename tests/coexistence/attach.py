@@ -1,6 +1,7 @@
 """A session, begun by what proto/attach/messages.h says and nothing else."""
 
 import mmap
+import select
 import socket
 import struct
 
@@ -34,6 +35,15 @@ class Session:
             SLAB_HANDLE, _SLAB_HANDLE, 1)
         with memory:
             return slab, mmap.mmap(memory.fileno(), size)
+
+    def drop_slabs(self):
+        """Closes the handles that have come, unused; how many there were."""
+        count = 0
+        while select.select([self._socket], [], [], 0)[0]:
+            _, [memory] = self._receive(SLAB_HANDLE, _SLAB_HANDLE, 1)
+            memory.close()
+            count += 1
+        return count
 
     def close(self):
         self._socket.close()
