@@ -277,4 +277,5 @@ def glutton(line):
     line.hear()
 
 
+from liars import flooder, forger, liar  # noqa: E402,F401
 from victims import bystander, sweeper, victim  # noqa: E402,F401  They use this.
