@@ -85,6 +85,8 @@ class FakeDaemon {
     std::vector<uint64_t> lease_sizes;       // Asked for, in order.
     std::vector<uint64_t> unmapped;          // Slabs reported.
     std::vector<uint64_t> mapped;            // Slabs sent, less those returned.
+    uint64_t refused_as_busy = 0;    // So many leases are turned away before,
+    uint64_t cancelled_as_busy = 0;  // and so many more without details.
     uint64_t lost_replies = 0;  // So many leases are granted without a reply.
     uint64_t lost_readies = 0;  // So many calls of Ready are heard, likewise.
     uint64_t unheard_readies = 0;  // Before that: so many are not even heard.

@@ -5,6 +5,7 @@
         worker.hear()
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -132,9 +133,14 @@ class Worker:
     def is_running(self):
         return not select.select([self._pidfd], [], [], 0)[0]
 
-    def close(self):
+    def dismiss(self):
         """It sees that, and ends."""
-        self._line = None
+        self._connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        """Dismisses it and returns when it has ended."""
+        with contextlib.suppress(OSError):  # It may have gone already.
+            self.dismiss()
         self._connection.close()
         self.await_end()
         os.close(self._pidfd)
@@ -163,8 +169,9 @@ class Fleet:
     def __exit__(self, kind, value, trace):
         self._orders.close()
         for worker in self.workers:
-            if kind is not None and worker.is_running():
-                worker.kill()
+            with contextlib.suppress(OSError):  # Some have gone.
+                worker.dismiss() if kind is None else worker.kill()
+        for worker in self.workers:
             worker.close()
         self._process.wait(PATIENCE_SECONDS)
 

@@ -240,6 +240,18 @@ def servant(line, wait):
         line.say(getattr(me, order)(*arguments))
 
 
+def comer(line, nbytes):
+    """At a moment of the machine's clock it attaches and takes a block; why it
+    was refused, or "", and when it was attached and when it was served."""
+    moment = line.hear()
+    time.sleep(max(0, moment - time.monotonic_ns()) / 1e9)
+    servant = Servant(wait=0)
+    servant.attach()
+    attached = time.monotonic_ns()
+    line.say((servant.take(nbytes), attached, time.monotonic_ns()))
+    line.hear()
+
+
 def stream(line, wait):
     """Asks for a slab, gives it back and asks again, until it is told to stop;
     how many it was given. Without `wait` it asks again when it was refused."""
