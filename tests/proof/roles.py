@@ -289,5 +289,6 @@ def glutton(line):
     line.hear()
 
 
+from abuses import abuser  # noqa: E402,F401  These use the above.
 from liars import flooder, forger, liar  # noqa: E402,F401
-from victims import bystander, sweeper, victim  # noqa: E402,F401  They use this.
+from victims import bystander, sweeper, victim  # noqa: E402,F401
