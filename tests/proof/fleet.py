@@ -112,6 +112,9 @@ class Worker:
             raise RuntimeError(f"a worker failed:\n{said['failed']}")
         return said
 
+    def has_word(self):
+        return self._line.has_word()
+
     def say(self, value):
         self._line.say(value)
 

@@ -6,7 +6,10 @@ nobody else out. Users are changed, so this needs root.
     identity_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL RPC FAILPOINTS FAKE_DRIVER
 """
 
+import dataclasses
 import os
+import pathlib
+import tempfile
 import time
 import unittest
 
@@ -24,7 +27,7 @@ default_tenant: "root/poor"
 tenants {{ path: "root/poor" limit: "{LIMIT}" }}
 """
 ATTEMPTS = 10000
-BOUND = 1024  # Of sessions of one user, unless the configuration says more.
+BOUND = 200  # Of sessions of one user.
 
 
 class IdentityTest(unittest.TestCase):
@@ -33,9 +36,10 @@ class IdentityTest(unittest.TestCase):
     def setUp(self):
         self.assertEqual(os.geteuid(), 0, "run this as root")
 
-    def serve(self, kind, text):
+    def serve(self, kind, text, **places):
         self.served = self.enterContext(
-            Served(self.places, kind, text, pool_size="64MiB"))
+            Served(dataclasses.replace(self.places, **places), kind, text,
+                   pool_size="64MiB"))
         self.fleet = self.enterContext(
             Fleet(self.places, self.served.environment))
         self.operator = admin.Admin(self.served.broker)
@@ -87,10 +91,10 @@ class IdentityTest(unittest.TestCase):
             time.sleep(0.001)
 
     def test_ten_thousand_sessions_of_one_user(self):
-        self.serve("HOST_FD", "")
+        self.serve("HOST_FD", f"bounds {{ sessions_per_uid: {BOUND} }}")
         flooder = self.fleet.start("flooder", uid=POOR, path=self.attach_path,
                                    attempts=ATTEMPTS)
-        while self.operator.call("GetStatus").sessions < BOUND:
+        while not flooder.has_word():
             self.check_served()
         told = flooder.hear()
         self.assertEqual(told["sessions"], BOUND)
@@ -105,6 +109,25 @@ class IdentityTest(unittest.TestCase):
         # The same user comes in again, from a process of its own.
         again = self.fleet.start("servant", uid=POOR, wait=0)
         self.assertEqual(again.ask("attach"), "root/default")
+
+    def test_a_user_who_wants_all_descriptors_of_the_daemon(self):
+        """The bounds of the configuration are far above what it can carry."""
+        few = 1024
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        program = pathlib.Path(folder) / "vrampoold"
+        program.write_text(f"#!/bin/sh\nulimit -n {few}\n"
+                           f"exec {self.places.vrampoold} \"$@\"\n")
+        program.chmod(0o755)
+        self.serve("HOST_FD", "", vrampoold=str(program))
+        flooder = self.fleet.start("flooder", uid=POOR, path=self.attach_path,
+                                   attempts=few)
+        told = flooder.hear()
+        self.assertLess(told["sessions"], few // 8)
+        self.assertGreater(told["sessions"], few // 32)
+        for _ in range(10):
+            self.check_served()
+        self.assertIn("fewer sessions than bounds.sessions",
+                      self.served.broker.log())
 
     def check_served(self):
         """Another user, as ever."""
