@@ -216,6 +216,9 @@ class Client final : private LinkEvents {
                                    const StreamUse& use, bool is_eager)
       VRAMPOOL_REQUIRES(mu_);
   void ReleasePutAside() VRAMPOOL_REQUIRES(mu_);
+  // This thread's large blocks of the stream join their free neighbours: none
+  // of them was what is wanted.
+  void JoinLargeOnes(const StreamUse& use) VRAMPOOL_REQUIRES(mu_);
   void CloseCaches() VRAMPOOL_REQUIRES(mu_);
   std::chrono::milliseconds ScavengePeriod() const;
   void Scavenge();

@@ -161,6 +161,15 @@ void Client::Scavenge() {
   scavenged_at_ = steady_clock::now();
 }
 
+void Client::JoinLargeOnes(const StreamUse& use) {
+  if (thread_head.client != serial_ || !IsForCaches(use)) return;
+  const BlockList large = thread_head.cache->TakeLargeOnes(use.key);
+  if (large.count == 0) return;
+  StreamUse freed;  // No event: the next that is due covers them.
+  freed.key = use.key;
+  (void)ReleaseShed(large, freed, false);
+}
+
 // This thread has a cache from here on, if it can have one.
 bool Client::JoinThread() {
   ThreadHead& head = thread_head;

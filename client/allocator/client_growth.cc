@@ -138,9 +138,13 @@ Result<Block*> Client::CutSettled(const BlockRequest& request) {
 
 Result<Block*> Client::CutLocked(const BlockRequest& request) {
   MutexLock lock(mu_);
+  if (request.bytes > kMaxSmall) JoinLargeOnes(request.use);
   Result<Block*> cut = slabs_.Cut(request);
-  if (slabs_.TakeAheadUsed()) [[unlikely]]
+  if (slabs_.TakeAheadUsed() &&
+      IsOfManyInAStep(request.bytes, slabs_.totals().leased_bytes,
+                      settings_.slab.count())) [[unlikely]] {
     NoteStep();
+  }
   const bool is_found =
       cut.ok() ? *cut != nullptr : cut.status().code() != VRAMPOOL_LIMIT;
   if (is_found || !DrainCaches(ThreadCaches::Which::kAll)) return cut;
@@ -197,7 +201,7 @@ Result<void*> Client::GrowIn(const SessionPtr& session,
   uint64_t gone_before = CountGone();
   Result<void*> grown =
       LeaseAndCut(session, *preferred, steady_clock::now(), request);
-  if (grown.ok() && needed <= GrowthStep(leased, chosen)) {
+  if (grown.ok() && IsOfManyInAStep(needed, leased, chosen)) {
     MutexLock lock(mu_);
     NoteStep();
   }

@@ -33,7 +33,7 @@ Result<StreamUse> Client::Identify(cudaStream_t stream, bool is_careful,
 StreamUse Client::UseOf(StreamKey key) {
   if (key == kNoStream) return {};
   return {.key = key,
-          .id = static_cast<uint64_t>(key) - 1,
+          .id = key == kLegacyStreamKey ? 0 : static_cast<uint64_t>(key) - 1,
           .is_capturing = false,
           .takes_events = true};
 }

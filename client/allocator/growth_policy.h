@@ -4,17 +4,19 @@
 // A slab that is large costs few calls and joins freed neighbours well; one
 // that is small leaves little unused. What a client leases next is therefore a
 // part of what it has: the unused end of its newest slab stays a small part of
-// all, and the number of calls grows with the logarithm of its size. A block
-// that is larger than that gets a slab of its own, rounded up to the granule.
+// all, and the number of calls grows with the logarithm of its size. While it
+// has little, it doubles that. A block that is larger than a step gets a slab
+// of its own, a little larger than it needs.
 //
 // A slab is leased *ahead*, by the library's own thread, so that a client that
 // grows does not wait for the daemon. The rule:
 //
 //   - only one at a time, and only for a client that has just grown twice
-//     within kGrowing, both times by a step: a client that is idle, has reached
-//     its size, or leases slabs for single large blocks gets none
-//   - as large as the step: what a client that stops growing has too much is a
-//     twelfth of what it has, and goes back as every idle slab does
+//     within kGrowing, both times for a block of which a step holds many: a
+//     client that is idle, has reached its size, or grows for large blocks gets
+//     none
+//   - as large as the step: what a client that stops growing has too much goes
+//     back as every idle slab does
 //   - never while anybody waits for room here, nor for kShy after the daemon
 //     asked for memory back
 //   - a refusal is no error: the next try comes after kLeastBackOff, and each
@@ -29,6 +31,7 @@
 #define VRAMPOOL_CLIENT_ALLOCATOR_GROWTH_POLICY_H_
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -40,20 +43,41 @@ namespace vrampool::client {
 inline constexpr uint64_t kLeastGrowth = uint64_t{4} << 20;
 inline constexpr uint64_t kMostGrowth = uint64_t{64} << 20;
 inline constexpr uint64_t kGrowthPart = 12;  // A twelfth.
+inline constexpr uint64_t kDoubledGrowth = uint64_t{32} << 20;
+inline constexpr uint64_t kSizesInADoubling = 4;
+inline constexpr uint64_t kManyInAStep = 8;
 
-// The step by which a client grows that has `leased` now. `chosen` is the
-// application's own, or zero.
+// The step by which a client grows that has `leased` now: it doubles what it
+// has up to kDoubledGrowth. `chosen` is the application's own, or zero.
 constexpr uint64_t GrowthStep(uint64_t leased, uint64_t chosen) {
   if (chosen != 0) return chosen;
-  return std::clamp(leased / kGrowthPart, kLeastGrowth, kMostGrowth);
+  const uint64_t doubled = std::min(leased, kDoubledGrowth);
+  return std::clamp(std::max(leased / kGrowthPart, doubled), kLeastGrowth,
+                    kMostGrowth);
 }
 
-// The size of a slab for blocks that need `needed` bytes of it. Nothing if no
-// slab can be that large. REQUIRES: granule > 0.
+// Whether a block that made a client grow is small beside the step, so that the
+// next step holds many like it. A slab leased ahead for larger ones is more
+// often in the way than of use: the next of them does not fit.
+constexpr bool IsOfManyInAStep(uint64_t needed, uint64_t leased,
+                               uint64_t chosen) {
+  return needed <= GrowthStep(leased, chosen) / kManyInAStep;
+}
+
+// The size of a slab for blocks that need `needed` bytes of it. One that is
+// larger than a step is one of a few sizes, four to a doubling, but at most a
+// step larger than needed: the next block of about that size fits, too. Nothing
+// if no slab can be that large. REQUIRES: granule > 0.
 constexpr std::optional<uint64_t> GrowthFor(uint64_t needed, uint64_t leased,
                                             uint64_t chosen, uint64_t granule) {
-  const auto size = CheckedRoundUp(
-      Bytes(std::max(needed, GrowthStep(leased, chosen))), Bytes(granule));
+  const uint64_t step = GrowthStep(leased, chosen);
+  uint64_t unit = granule;
+  if (chosen == 0 && needed > step) {
+    unit = std::clamp(std::bit_floor(needed) / kSizesInADoubling, granule,
+                      std::max(step / granule * granule, granule));
+  }
+  auto size = CheckedRoundUp(Bytes(std::max(needed, step)), Bytes(unit));
+  if (size) size = CheckedRoundUp(*size, Bytes(granule));
   if (!size) return std::nullopt;
   return size->count();
 }

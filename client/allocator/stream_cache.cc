@@ -63,6 +63,12 @@ BlockList StreamCache::TakeAll() {
   return out;
 }
 
+BlockList StreamCache::TakeLargeOnes() {
+  BlockList out;
+  DropLarge(large_count_, out);
+  return out;
+}
+
 void StreamCache::Drop(Bin& bin, uint32_t count, BlockList& out) {
   if (count == 0) return;
   Block** end = &bin.blocks.first;

@@ -83,6 +83,8 @@ class StreamCache {
   // What has not been needed since the last call.
   BlockList TakeUnused();
   BlockList TakeAll();
+  // All large ones.
+  BlockList TakeLargeOnes();
 
  private:
   struct Bin {

@@ -81,6 +81,18 @@ ThreadCache::Freed ThreadCache::FreeInside(uint64_t address, uint64_t bytes,
   return freed;
 }
 
+BlockList ThreadCache::TakeLargeOnes(StreamKey stream) {
+  if (!lock_.TryEnter()) return {};
+  StreamCache* const cache = Find(stream);
+  BlockList out;
+  if (cache != nullptr) {
+    out = cache->TakeLargeOnes();
+    NoteTaken(out);
+  }
+  lock_.Leave();
+  return out;
+}
+
 // The record is taken back before the memory can be used again.
 void ThreadCache::Strike(Block& block, uint64_t bytes) {
   {

@@ -68,6 +68,10 @@ class ThreadCache {
   // Large ones are not, unless so said.
   Freed Free(void* p, uint64_t bytes, StreamKey stream, bool keeps_large);
 
+  // Takes out all large blocks of a stream, if there are some and the lock is
+  // not taken.
+  BlockList TakeLargeOnes(StreamKey stream);
+
   // From now on blocks of that stream are cached. Throws std::bad_alloc.
   void AddStream(StreamKey stream);
   // What is recorded with allocations under that version of the thread's tag.

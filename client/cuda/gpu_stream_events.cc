@@ -38,13 +38,10 @@ GpuStreamEvents::GpuStreamEvents(std::shared_ptr<const GpuContext> gpu)
       record_all_(reinterpret_cast<RecordAllFunction>(
           cuda::FindDriverSymbol("cuCtxRecordEvent"))) {}
 
-// The id of a stream that was made needs no current context; that of the legacy
-// stream is the context's and never changes; that of the per-thread stream is
-// asked for in the right context.
+// The id of a stream that was made needs no current context; that of the
+// per-thread stream is asked for in the right context.
 StreamKey GpuStreamEvents::QuickKey(cudaStream_t stream) {
-  if (IsLegacy(stream)) {
-    return legacy_key_.load(std::memory_order_relaxed);
-  }
+  if (IsLegacy(stream)) return kLegacyStreamKey;
   if (stream == cuda::kPerThreadStream) return kUnknownStream;
   unsigned long long id = 0;
   if (gpu_->api().StreamGetId(stream, &id) != cuda::kSuccess) {
@@ -57,18 +54,11 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
   const GpuContext::Scope scope(*gpu_);
   int status = cuda::kCaptureNone;
   cuda::Result error = scope.error();
-  // Asked first, see CapturingUse(). For the legacy stream, an error here means
-  // that another stream captures, which touching this one would spoil.
-  bool takes_events = false;
+  // Asked first, see CapturingUse().
   if (error == cuda::kSuccess) {
-    const cuda::Result asked = gpu_->api().StreamIsCapturing(stream, &status);
-    const bool is_any_announced =
-        IsLegacy(stream) && captures().is_any_announced();
-    takes_events = asked == cuda::kSuccess && !is_any_announced;
-    if (cuda::IsCaptureError(asked) && !is_any_announced) {
-      captures().NoteUnannounced();
-    }
+    error = gpu_->api().StreamIsCapturing(stream, &status);
   }
+  if (IsLegacy(stream)) return LegacyUse(error);
   if (status != cuda::kCaptureNone) {
     StreamUse use = CapturingUse(stream);
     use.is_spoilt = status == cuda::kCaptureInvalidated && !IsAnnounced(stream);
@@ -77,22 +67,33 @@ Result<StreamUse> GpuStreamEvents::Identify(cudaStream_t stream) {
   unsigned long long id = 0;
   if (error == cuda::kSuccess) error = gpu_->api().StreamGetId(stream, &id);
   if (GpuContext::IsTornDown(error)) return Unknown();
-  if (error != cuda::kSuccess && cuda::IsSticky(error)) {
-    return gpu_->StatusOf(error, "asking who a stream is");
-  }
-  if (error != cuda::kSuccess) {
-    return Status(VRAMPOOL_INVALID_ARGUMENT,
-                  "that is no stream of GPU " + gpu_->uuid() + " (" +
-                      cuda::ErrorText(gpu_->api(), error) +
-                      "); give one that was made on this GPU and lives");
-  }
-  if (IsLegacy(stream)) {
-    legacy_key_.store(StreamKey{id + 1}, std::memory_order_relaxed);
-  }
+  if (error != cuda::kSuccess) return NoStreamHere(error);
   return StreamUse{.key = StreamKey{id + 1},
                    .id = id,
                    .is_capturing = false,
-                   .takes_events = takes_events};
+                   .takes_events = true};
+}
+
+Result<StreamUse> GpuStreamEvents::LegacyUse(cuda::Result asked) {
+  if (GpuContext::IsTornDown(asked)) return Unknown();
+  const bool is_kept_off = cuda::IsCaptureError(asked);
+  if (asked != cuda::kSuccess && !is_kept_off) return NoStreamHere(asked);
+  const bool is_any_announced = captures().is_any_announced();
+  if (is_kept_off && !is_any_announced) captures().NoteUnannounced();
+  return StreamUse{.key = kLegacyStreamKey,
+                   .id = 0,
+                   .is_capturing = false,
+                   .takes_events = !is_kept_off && !is_any_announced};
+}
+
+Status GpuStreamEvents::NoStreamHere(cuda::Result error) {
+  if (cuda::IsSticky(error)) {
+    return gpu_->StatusOf(error, "asking who a stream is");
+  }
+  return {VRAMPOOL_INVALID_ARGUMENT,
+          "that is no stream of GPU " + gpu_->uuid() + " (" +
+              cuda::ErrorText(gpu_->api(), error) +
+              "); give one that was made on this GPU and lives"};
 }
 
 GpuStreamEvents::Name GpuStreamEvents::NameOf(cudaStream_t stream) {

@@ -6,7 +6,6 @@
 #ifndef VRAMPOOL_CLIENT_CUDA_GPU_STREAM_EVENTS_H_
 #define VRAMPOOL_CLIENT_CUDA_GPU_STREAM_EVENTS_H_
 
-#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -38,6 +37,12 @@ class GpuStreamEvents final : public StreamEvents {
   Status RecordNow(cuda::Event event, cudaStream_t stream) override;
   Status RecordAllNow(cuda::Event event) override;
   Status MakeWaitNow(cudaStream_t stream, cuda::Event event) override;
+  // The legacy stream, when the driver has answered `asked` to the question
+  // whether it captures: an error means that another stream does, which
+  // touching this one would spoil.
+  Result<StreamUse> LegacyUse(cuda::Result asked);
+  // The status for a stream about which the driver answers `error`.
+  Status NoStreamHere(cuda::Result error);
   // Of a stream that captures. The driver's answer to who it is would be an
   // error, and would spoil the capture.
   StreamUse CapturingUse(cudaStream_t stream) VRAMPOOL_EXCLUDES(mu_);
@@ -48,8 +53,6 @@ class GpuStreamEvents final : public StreamEvents {
   const std::shared_ptr<const GpuContext> gpu_;
   // cuCtxRecordEvent, of drivers from 12.5 on; or null.
   const RecordAllFunction record_all_;
-  // Of the legacy default stream, once it is known.
-  std::atomic<StreamKey> legacy_key_{kUnknownStream};
 
   Mutex mu_;
   struct AnnouncedStream {

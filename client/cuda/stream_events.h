@@ -27,6 +27,10 @@ namespace vrampool::client {
 // One more than the driver's id, which may be zero.
 enum class StreamKey : uint64_t {};
 inline constexpr StreamKey kNoStream{0};
+// The legacy default stream's, in every context: the driver is not asked for
+// its id, which it refuses while a stream that the legacy one waits for
+// captures, and with which it spoils that capture.
+inline constexpr StreamKey kLegacyStreamKey{uint64_t{1} << 61};
 // Of a free whose stream could not be asked for, because the process is exiting
 // or the GPU has failed: nothing ever tells that its work is done.
 inline constexpr StreamKey kUnknownStream{~uint64_t{0}};
@@ -34,7 +38,7 @@ inline constexpr StreamKey kUnknownStream{~uint64_t{0}};
 // A stream as one call found it.
 struct StreamUse {
   StreamKey key = kNoStream;
-  uint64_t id = 0;  // The driver's.
+  uint64_t id = 0;  // The driver's; 0 for the legacy default stream.
   bool is_capturing = false;
   bool is_spoilt = false;  // It captures, unannounced, what will be no graph.
   // False: events can be neither recorded on it nor waited for by it now.

@@ -128,7 +128,8 @@ struct BlockRecord {
   uint64_t slab_id;
   uint64_t offset_bytes;
   uint64_t size_bytes;  // As asked for.
-  uint64_t stream;      // Key of the stream it was allocated on; 0 on the host.
+  uint64_t stream;      // The driver's id of the stream it was allocated on; 0
+                        // for the legacy default stream and on the host.
   int64_t allocated_unix_ns;
   uint64_t call_site;  // A code address in the client; 0: not recorded.
   uint32_t tag;        // Index into the tags + 1; 0: none.

@@ -5,10 +5,10 @@
                PROGRAM VRAMPOOLD
 
 PROGRAM is vrampool_compare. In each round every allocator does every workload
-in turn, in a process of its own; random allocations and the log are done in the
-first round only. A figure is the median of the rounds. With --gpu all
+in turn, in a process of its own; random allocations, logs and the work of
+several processes at once (compare_processes.py) are done in the first round only. A figure is the median of the rounds. With --gpu all
 of it is done on the first GPU, by its own daemon and with both kinds of handle,
-else on host memory. --log adds the replay of a log of RMM's.
+else on host memory. --log adds the replay of a log of RMM's, any number of times.
 
 The last column is our time divided by that of the fastest other allocator. All
 numbers, and what could not be measured, are in RESULT.json (compare.json).
@@ -27,15 +27,21 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 import broker  # noqa: E402  Found by the line above.
+import compare_processes  # noqa: E402
 
 HOST_ALLOCATORS = ["vrampool", "malloc", "mimalloc", "empty"]
 GPU_ALLOCATORS = ["vrampool CUDA_IPC", "vrampool VMM_FD", "cuMemAlloc",
                   "cuMemAllocAsync", "rmm_pool", "rmm_arena",
-                  "rmm_cuda_async", "empty"]
+                  "rmm_cuda_async", "torch", "empty"]
 # The host's pages are not touched: this is address space.
 HOST_MIB = {"pool": 4096, "usage": 1024}
 # What RMM's own benchmark uses at most.
 GPU_USAGE_MIB = 16000
+# What several processes show of these, the others show as well.
+ALIKE = ["cuMemAlloc", "rmm_arena", "rmm_cuda_async"]
+# Where several processes are at it, each begins with that much of its own.
+SHARED_POOL_MIB = 256
+QUICK_BUSY_MIB = 80
 
 
 def gpu_facts(mib):
@@ -65,22 +71,26 @@ class Comparison:
         for number in range(self.options.rounds):
             for allocator in (GPU_ALLOCATORS if self.options.gpu
                               else HOST_ALLOCATORS):
-                self.measure(number, allocator, "pairs,threads,streams")
-                if number > 0 or allocator == "empty":
+                is_empty = allocator == "empty"
+                self.measure(number, allocator, "pairs,threads,streams"
+                             + ",calls" * is_empty)
+                if number > 0 or is_empty:
                     continue
                 # What was reserved must stay.
                 self.measure(number, allocator, "random",
                              VRAMPOOL_IDLE_MS="3600000")
-                if self.options.log:
-                    self.measure(number, allocator, "replay")
+                for log in self.options.log:
+                    self.measure(number, allocator, "replay", log=log)
+                if allocator not in ALIKE:
+                    self.measure(number, allocator, "processes")
 
-    def measure(self, number, allocator, workloads, **environment):
+    def measure(self, number, allocator, workloads, log=None, **environment):
         name, _, kind = allocator.partition(" ")
         if name != "vrampool":
-            self.start(number, allocator, workloads, environment)
+            self.start(number, allocator, workloads, log, environment)
             return
         with self.daemon(kind) as daemon:
-            self.start(number, allocator, workloads, {
+            self.start(number, allocator, workloads, log, {
                 "VRAMPOOL_DIR": str(daemon.directory), **environment})
 
     def daemon(self, kind):
@@ -95,20 +105,34 @@ class Comparison:
             daemon.device = self.options.device
         return daemon
 
-    def start(self, number, allocator, workloads, environment):
+    def start(self, number, allocator, workloads, log, environment):
+        several = workloads == "processes"
+        pool = SHARED_POOL_MIB if several else self.sizes["pool"]
         words = [self.options.program, allocator.split()[0], workloads,
-                 "--pool", str(self.sizes["pool"]),
-                 "--usage", str(self.sizes["usage"])]
+                 "--pool", str(pool), "--usage", str(self.sizes["usage"])]
         words += ["--gpu"] * self.options.gpu + ["--quick"] * self.options.quick
-        if workloads == "replay":
-            words += ["--log", self.options.log]
-        done = subprocess.run(words, env={**os.environ, **environment},
-                              stdout=subprocess.PIPE, text=True, check=False)
+        words += ["--log", log] if log else []
+        environment = {**os.environ, **environment}
+        if several:
+            self.start_several(number, allocator, words, environment)
+            return
+        done = subprocess.run(words, env=environment, stdout=subprocess.PIPE,
+                              text=True, check=False)
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(words)} ended with {done.returncode}")
         for line in done.stdout.splitlines():
-            self.records.append({**json.loads(line), "allocator": allocator,
-                                 "round": number})
+            self.note(number, allocator, json.loads(line))
+
+    def start_several(self, number, allocator, words, environment):
+        busy = QUICK_BUSY_MIB if self.options.quick else (
+            compare_processes.BUSY_MIB)
+        for count in compare_processes.COUNTS:
+            self.note(number, allocator, compare_processes.run(
+                words, environment, count, busy))
+
+    def note(self, number, allocator, record):
+        self.records.append({**record, "allocator": allocator,
+                             "round": number})
 
 
 def medians(records):
@@ -151,6 +175,19 @@ def table(times, allocators):
         for row in rows)
 
 
+def held(records):
+    """Bytes held over bytes alive, where allocators differ in it."""
+    lines = []
+    for record in records:
+        if record.get("peak_held") and record["peak_live"]:
+            lines.append(
+                "{workload} {case}, {allocator}: ".format(**record)
+                + f"{record['peak_held'] / 2**20:.0f} MiB held, "
+                + f"{record['peak_live'] / 2**20:.0f} MiB alive: "
+                + f"{record['peak_held'] / record['peak_live']:.2f}")
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gpu", action="store_true")
@@ -159,7 +196,7 @@ def main():
                         help="its memory, where nvidia-smi is not to be asked")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--log")
+    parser.add_argument("--log", action="append", default=[])
     parser.add_argument("--out", default="compare.json")
     parser.add_argument("program")
     parser.add_argument("vrampoold")
@@ -174,6 +211,7 @@ def main():
     missing = {(record["allocator"], record["missing"])
                for record in comparison.records
                if record.get("case") == "all" and "missing" in record}
+    print(held(comparison.records))
     for allocator, why in sorted(missing):
         print(f"not measured: {allocator}: {why}")
     for record in comparison.records:
@@ -188,7 +226,8 @@ def is_failure(record):
     have no piece that is large enough: that is a figure.)"""
     return record["allocator"].startswith("vrampool") and (
         "missing" in record
-        or record["workload"] == "replay" and record["refused"] > 0)
+        or record["workload"] in ("replay", "processes")
+        and record["refused"] > 0)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
 #   tests/bench/compare.sh [--gpu] [OPTION...]
 #
 # Options are those of compare.py: --rounds N, --log FILE (a log of RMM's
-# logging_resource_adaptor to replay), --out RESULT.json. Builds the preset
+# logging_resource_adaptor to replay; any number of them), --out RESULT.json.
+# PyTorch's allocator is compared where the library that compare/build_torch.sh
+# makes is in LD_LIBRARY_PATH. Builds the preset
 # `release` for it; with VRAMPOOL_BUNDLE set, the programs of that folder
 # (tests/gpu/bundle.sh) are used instead. Nothing else should use the machine
 # meanwhile.

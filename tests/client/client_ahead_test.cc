@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "client/allocator/client.h"
+#include "client/allocator/growth_policy.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client/fake_daemon.h"
@@ -17,6 +18,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr uint64_t kLittle = kLeastGrowth / kManyInAStep;
 
 class ClientAheadTest : public ::testing::Test {
  protected:
@@ -35,9 +37,19 @@ class ClientAheadTest : public ::testing::Test {
     request.bytes = bytes;
     return client.Allocate(request);
   }
-  // Fills slabs of 4 MiB, one after the other.
-  static void Fill(Client& client, int slabs) {
-    for (int i = 0; i < slabs; ++i) ASSERT_TRUE(Ask(client, 3 * kMiB).ok());
+  // Allocates blocks that are little beside a step, until so many more slabs
+  // were leased; the last block.
+  void* Fill(Client& client, size_t slabs) {
+    const size_t wanted = daemon_.ledger().lease_sizes.size() + slabs;
+    void* last = nullptr;
+    while (daemon_.ledger().lease_sizes.size() < wanted) {
+      const uint64_t leased = client.ReadUsage().totals.leased_bytes;
+      const Result<void*> p = Ask(client, GrowthStep(leased, 0) / kManyInAStep);
+      EXPECT_TRUE(p.ok()) << p.status().message();
+      if (!p.ok()) return nullptr;
+      last = *p;
+    }
+    return last;
   }
   bool AwaitLeases(size_t count) {
     return daemon_.Await(
@@ -56,7 +68,7 @@ TEST_F(ClientAheadTest, SlabsGrowWithTheClient) {
   ASSERT_TRUE(Ask(*client, 119 * kMiB).ok());
   ASSERT_TRUE(Ask(*client, 5 * kMiB).ok());
   EXPECT_THAT(daemon_.ledger().lease_sizes,
-              ElementsAre(4 * kMiB, 120 * kMiB, 12 * kMiB));
+              ElementsAre(4 * kMiB, 120 * kMiB, 32 * kMiB));
 }
 
 // On a slow machine two steps may lie too far apart to count as growing.
@@ -69,7 +81,7 @@ TEST_F(ClientAheadTest, AClientThatGoesOnGrowingHasSlabsLeasedAhead) {
   });
   for (int tries = 0; tries < 6 && by_library < 3; ++tries) {
     const int before = by_library;
-    Fill(*client, 2);
+    (void)Fill(*client, 2);
     (void)daemon_.Await([&](auto&) { return by_library > before; });
   }
   EXPECT_GE(by_library, 3);
@@ -78,14 +90,14 @@ TEST_F(ClientAheadTest, AClientThatGoesOnGrowingHasSlabsLeasedAhead) {
 
 TEST_F(ClientAheadTest, AClientThatHasGrownOnceGetsNothingMore) {
   const auto client = Open();
-  Fill(*client, 1);
+  (void)Fill(*client, 1);
   ASSERT_TRUE(client->Trim().ok());
   EXPECT_EQ(daemon_.ledger().lease_sizes.size(), 1u);
 }
 
 TEST_F(ClientAheadTest, NothingIsLeasedForSlabsOfSingleBlocks) {
   const auto client = Open();
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(Ask(*client, 8 * kMiB).ok());
+  for (int i = 3; i < 7; ++i) ASSERT_TRUE(Ask(*client, kMiB << i).ok());
   ASSERT_TRUE(client->Trim().ok());
   EXPECT_EQ(daemon_.ledger().lease_sizes.size(), 4u);
 }
@@ -93,7 +105,7 @@ TEST_F(ClientAheadTest, NothingIsLeasedForSlabsOfSingleBlocks) {
 TEST_F(ClientAheadTest, WhatWasNotNeededGoesBack) {
   settings_.idle_ms = 20;
   const auto client = Open();
-  Fill(*client, 2);
+  (void)Fill(*client, 2);
   ASSERT_TRUE(daemon_.Await([](auto& l) { return l.lease_sizes.size() == 3; }));
   EXPECT_TRUE(AwaitLeases(2));
 }
@@ -102,7 +114,7 @@ TEST_F(ClientAheadTest, WhatWasNotNeededGoesBack) {
 TEST_F(ClientAheadTest, ARefusalStaysUnnoticedAndIsNotRepeated) {
   daemon_.Change([](auto& ledger) { ledger.limit_bytes = 8 * kMiB; });
   const auto client = Open();
-  Fill(*client, 2);
+  (void)Fill(*client, 2);
   ASSERT_TRUE(daemon_.Await([](auto& l) { return l.lease_sizes.size() == 3; }));
   for (int i = 0; i < 50; ++i) {
     const Result<void*> p = Ask(*client, 256);
@@ -114,13 +126,12 @@ TEST_F(ClientAheadTest, ARefusalStaysUnnoticedAndIsNotRepeated) {
 
 TEST_F(ClientAheadTest, NothingIsLeasedWhenTheDaemonWantsMemory) {
   const auto client = Open();
-  Fill(*client, 1);
-  void* const idle = *Ask(*client, 3 * kMiB);
+  void* const idle = Fill(*client, 2);
   ASSERT_TRUE(AwaitLeases(3));
-  ASSERT_TRUE(client->Free(idle, 3 * kMiB).ok());
+  ASSERT_TRUE(client->Free(idle, kLittle).ok());
   daemon_.SendReclaim();
   ASSERT_TRUE(AwaitLeases(1));
-  Fill(*client, 3);
+  (void)Fill(*client, 3);
   ASSERT_TRUE(client->Trim().ok());
   EXPECT_EQ(daemon_.ledger().leases.size(), 4u);
 }

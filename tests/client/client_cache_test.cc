@@ -224,6 +224,25 @@ TEST_F(ClientCacheTest, NobodyUsesACacheWhileACaptureIsAnnounced) {
   streams_->EndGraph(reinterpret_cast<cuda::Graph>(uintptr_t{16}));
 }
 
+// Though there is room elsewhere, which stays whole.
+TEST_F(ClientCacheTest, CachedLargeBlocksJoinForALargerOne) {
+  auto settings = daemon_.MakeSettings();
+  settings.slab = MiB(256);
+  const auto client = *Client::Open(settings, daemon_.Channels(), streams_);
+  WarmUp(*client, s_);
+  void* const a = Take(*client, 3 * kMiB, s_);
+  void* const b = Take(*client, 3 * kMiB, s_);
+  void* const wall = Take(*client, 3 * kMiB, s_);
+  ASSERT_EQ(static_cast<char*>(b) - static_cast<char*>(a), 3 * kMiB);
+  ASSERT_EQ(static_cast<char*>(wall) - static_cast<char*>(b), 3 * kMiB);
+  EXPECT_TRUE(client->Free(a, 3 * kMiB, s_).ok());
+  EXPECT_TRUE(client->Free(b, 3 * kMiB, s_).ok());
+  ASSERT_EQ(client->ReadUsage().cached_bytes, 6 * kMiB);
+  EXPECT_LT(Take(*client, 6 * kMiB, s_), wall);
+  EXPECT_EQ(client->ReadUsage().cached_bytes, 0u);
+  EXPECT_EQ(client->ReadUsage().totals.live_bytes, 9 * kMiB);
+}
+
 TEST_F(ClientCacheTest, AThreadsCacheIsEmptiedAfterItsEnd) {
   const auto client = Open(false);
   std::thread thread([&] {

@@ -168,6 +168,19 @@ TEST_F(StreamCacheTest, OneBlockIsKeptWhateverItsClassAndTheLimit) {
   EXPECT_EQ(cache_.Take(kMaxSmall), b);
 }
 
+TEST_F(StreamCacheTest, LargeOnesAreTakenOutTogether) {
+  Block* const small = Make(512);
+  Block* const a = Make(kMaxSmall + 256);
+  Block* const b = Make(kMaxSmall * 2);
+  for (Block* const one : {small, a, b}) (void)cache_.Put(one, ~uint64_t{0});
+  EXPECT_EQ(All(cache_.TakeLargeOnes()), (std::set<Block*>{a, b}));
+  EXPECT_EQ(cache_.Take(kMaxSmall * 2), nullptr);
+  EXPECT_EQ(cache_.bytes(), small->extent);
+  EXPECT_EQ(cache_.Take(512), small);
+  EXPECT_TRUE(cache_.is_empty());
+  EXPECT_EQ(cache_.TakeLargeOnes().count, 0u);
+}
+
 TEST_F(StreamCacheTest, OnlyWhatWasNotNeededIsUnused) {
   Block* const a = Make(512);
   Block* const b = Make(512);

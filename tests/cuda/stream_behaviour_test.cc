@@ -236,6 +236,30 @@ TEST_F(StreamBehaviourTest, AskingACapturingStreamForItsIdEndsTheCapture) {
   EXPECT_NE(gpu_.test().StreamEndCapture(stream.get(), &graph), cuda::kSuccess);
 }
 
+// The legacy stream would wait for a stream that captures, if that is not a
+// non-blocking one: whether it captures may be asked, who it is may not.
+TEST_F(StreamBehaviourTest, AskingTheLegacyStreamForItsIdEndsACapture) {
+  cuda::Stream blocking = nullptr;
+  ASSERT_EQ(gpu_.test().StreamCreate(&blocking, cuda::kStreamDefault),
+            cuda::kSuccess);
+  for (const bool is_asked : {false, true}) {
+    ASSERT_EQ(gpu_.test().StreamBeginCapture(blocking, cuda::kModeRelaxed),
+              cuda::kSuccess);
+    int status = cuda::kCaptureNone;
+    EXPECT_EQ(gpu_.api().StreamIsCapturing(nullptr, &status),
+              cuda::kCaptureImplicit);
+    unsigned long long id = 0;
+    if (is_asked) {
+      EXPECT_EQ(gpu_.api().StreamGetId(nullptr, &id), cuda::kCaptureImplicit);
+    }
+    cuda::Graph graph = nullptr;
+    const cuda::Result ended = gpu_.test().StreamEndCapture(blocking, &graph);
+    EXPECT_EQ(ended == cuda::kSuccess, !is_asked);
+    if (graph != nullptr) (void)gpu_.test().GraphDestroy(graph);
+  }
+  EXPECT_EQ(gpu_.test().StreamDestroy(blocking), cuda::kSuccess);
+}
+
 TEST_F(StreamBehaviourTest, ACapturingStreamCannotBeWaitedFor) {
   const TestStream stream(gpu_);
   cuda::Graph graph = nullptr;

@@ -3,7 +3,7 @@
 
     record_log.py STEPS LOG.csv
 
-Trains the model of train.py with PyTorch's own allocator and writes each
+Trains the model of train.py on sequences of many lengths with PyTorch's own allocator and writes each
 allocation and free of it (not of its segments) in the form of RMM's
 logging_resource_adaptor: Thread,Time,Action,Pointer,Size,Stream. All of it is
 one thread's. Needs a GPU and PyTorch, and no daemon.
@@ -14,6 +14,7 @@ import sys
 
 HEADER = "Thread,Time,Action,Pointer,Size,Stream"
 ENTRIES = 10_000_000
+SHORTEST = 16  # Of 128 tokens.
 # A block is the stream's again when its free is complete.
 ACTIONS = {"alloc": "allocate", "free_completed": "free"}
 
@@ -36,7 +37,7 @@ def main():
     import train
     torch.cuda.memory._record_memory_history(context=None,
                                              max_entries=ENTRIES)
-    train.train(int(sys.argv[1]))
+    train.train(int(sys.argv[1]), SHORTEST)
     torch.cuda.synchronize()
     snapshot = torch.cuda.memory._snapshot()
     written = list(lines(snapshot["device_traces"][0]))

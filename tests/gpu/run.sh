@@ -4,9 +4,10 @@
 #   tests/gpu/run.sh [STEP...]
 #
 # Steps: driver conformance client demo torch kill handoff figures; and, only when
-# they are named, compare (tests/bench/compare.sh, three minutes;
-# VRAMPOOL_COMPARE_LOG names a log to replay), views (the Python package with
-# PyTorch) and two_gpus, which needs two GPUs.
+# they are named, compare (tests/bench/compare.sh with PyTorch's allocator and
+# logs of two programs, ten minutes), views (the Python package with PyTorch),
+# frameworks (the same with PyTorch, JAX, CuPy and Numba, which all have to be
+# there) and two_gpus, which needs two GPUs.
 # Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default
 # build/gpu-bundle) and, for the steps torch, kill, handoff, figures and two_gpus,
 # Python with PyTorch and pytest. Nothing else may use the GPU meanwhile. Logs and
@@ -46,10 +47,11 @@ run_two_gpus() {
     done
   done
 }
+served=("$bin/vrampoold" "$bin/vrampool"
+  "$VRAMPOOL_BUNDLE/lib/libvrampool.so.0")
 # The tests of the host's memory, but for those that fork: CUDA cannot.
 run_views() {
-  local kind served=("$bin/vrampoold" "$bin/vrampool"
-    "$VRAMPOOL_BUNDLE/lib/libvrampool.so.0")
+  local kind
   export VRAMPOOL_TEST_DEVICE=cuda:0
   for kind in CUDA_IPC VMM_FD; do
     VRAMPOOL_KIND=$kind python3 -B tests/python/torch_test.py "${served[@]}"
@@ -58,15 +60,38 @@ run_views() {
       -k always -k read_once -k spawned
   done
 }
+# Every test, though one of them has failed.
+run_frameworks() {
+  local kind status=0 python
+  python=$(command -v python3)
+  printf "%s $python\n" torch jax cupy numba >"$OUT/frameworks"
+  export VRAMPOOL_TEST_DEVICE=cuda:0
+  for kind in CUDA_IPC VMM_FD; do
+    echo "=== $kind"
+    VRAMPOOL_KIND=$kind python3 -B tests/python/allocators_test.py \
+      "${served[@]}" || status=1
+    VRAMPOOL_KIND=$kind python3 -B tests/python/matrix_test.py \
+      "${served[@]}" "$OUT/frameworks" MatrixTest || status=1
+    VRAMPOOL_KIND=$kind python3 -B tests/python/docs_test.py \
+      "${served[@]}" <(grep -e cupy -e numba "$OUT/frameworks") || status=1
+  done
+  return "$status"
+}
 run_torch() { pytest_of torch_test.py; }
 run_kill() { pytest_of kill_test.py; }
 run_handoff() { pytest_of handoff_test.py; }
 run_figures() { pytest_of figures_test.py; }
 beside() { python3 -B tests/cuda/with_daemon.py "$bin/vrampoold" "$@"; }
 run_compare() {
-  local log=()
-  [[ -z ${VRAMPOOL_COMPARE_LOG:-} ]] || log=(--log "$VRAMPOOL_COMPARE_LOG")
-  tests/bench/compare.sh --gpu --out "$OUT/compare.json" "${log[@]}"
+  local made
+  made=$(mktemp -d)
+  tests/bench/compare/build_torch.sh "$made" || echo "no library of PyTorch's"
+  python3 -B tests/gpu/record_log.py 50 "$made/training.csv"
+  python3 -B tests/gpu/record_cupy_log.py 100 "$made/tables.csv"
+  LD_LIBRARY_PATH=$made tests/bench/compare.sh --gpu --rounds "${ROUNDS:-3}" \
+    --out "$OUT/compare.json" --log "$made/training.csv" --log "$made/tables.csv"
+  cp "$made"/*.csv "$OUT"  # To be replayed elsewhere.
+  rm -r "$made"
 }
 pytest_of() {
   PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -x -p no:cacheprovider \

@@ -11,6 +11,7 @@ process waits until its input ends.
 import ctypes
 import json
 import os
+import random
 import sys
 import time
 
@@ -42,11 +43,15 @@ class Model(torch.nn.Module):
         self.head = torch.nn.Linear(WIDTH, VOCABULARY)
 
     def forward(self, tokens):
-        return self.head(self.layers(self.embed(tokens) + self.place))
+        place = self.place[:tokens.size(1)]
+        return self.head(self.layers(self.embed(tokens) + place))
 
 
-def train(steps):
+def train(steps, shortest=LENGTH):
+    """The model and the losses of so many steps; each on sequences of another
+    length, down to `shortest`."""
     torch.manual_seed(SEED)
+    lengths = random.Random(SEED)
     torch.use_deterministic_algorithms(True)
     model = Model().cuda()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
@@ -55,9 +60,10 @@ def train(steps):
     tokens = (start + 3 * torch.arange(LENGTH + 1, device="cuda")) % VOCABULARY
     losses = []
     for step in range(steps):
-        logits = model(tokens[step, :, :-1])
+        length = lengths.randint(shortest, LENGTH)
+        logits = model(tokens[step, :, :length])
         loss = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), tokens[step, :, 1:].flatten())
+            logits.flatten(0, 1), tokens[step, :, 1:length + 1].flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,6 +1,7 @@
 """Each framework as the matrix of tests sees it: what it makes in the pool, what
 it sees of others' tensors, and what it refuses. Imported by the interpreter that
-has the framework.
+has the framework. On a GPU (VRAMPOOL_TEST_DEVICE) each works on a stream of its
+own that does not wait for the default one, where it has such.
 """
 
 import os
@@ -10,7 +11,10 @@ INTEGERS = ["int8", "uint8", "int16", "int32", "int64"]
 UNSIGNED = ["uint16", "uint32", "uint64"]
 FLOATS = ["float16", "float32", "float64"]
 COMPLEX = ["complex64", "complex128"]
-ALL = ["bool", *INTEGERS, *UNSIGNED, *FLOATS, *COMPLEX, "bfloat16"]
+NUMBERS = ["bool", *INTEGERS, *UNSIGNED, *FLOATS, *COMPLEX]
+ALL = [*NUMBERS, "bfloat16"]
+FLOAT8 = ["float8_e5m2", "float8_e4m3fn"]
+ON_GPU = os.environ.get("VRAMPOOL_TEST_DEVICE", "").startswith("cuda")
 
 
 def fill(count, dtype):
@@ -19,8 +23,17 @@ def fill(count, dtype):
         range(count))
 
 
-class NumpyViews:
-    makes = opens = [*ALL, "float8_e5m2", "float8_e4m3fn"]
+class HostViews:
+    """Where there are no streams."""
+
+    stream = None  # That work is on, and to be given with tensors.
+
+    def finish(self):
+        """Waits for what the framework has to do."""
+
+
+class NumpyViews(HostViews):
+    makes = opens = [*ALL, *FLOAT8]
     layouts = ["C", "F", "gaps"]  # That it sees.
     is_writable = respects_readonly = True
 
@@ -48,8 +61,7 @@ class NumpyViews:
         view[...] = value
 
 
-class TorchViews:
-    makes = opens = ["bool", *INTEGERS, *FLOATS, *COMPLEX, "bfloat16"]
+class TorchViews(HostViews):
     layouts = ["C", "F", "gaps"]
     is_writable, respects_readonly = True, False
 
@@ -57,9 +69,19 @@ class TorchViews:
         import torch
         import vrampool.torch
         self.torch, self.pool = torch, vrampool.torch
+        self.makes = self.opens = [name for name in [*ALL, *FLOAT8]
+                                   if hasattr(torch, name)]
+        if ON_GPU:
+            self.stream = torch.cuda.Stream()
+            torch.cuda.set_stream(self.stream)
+
+    def finish(self):
+        if ON_GPU:
+            self.stream.synchronize()
 
     def make(self, client, dtype, shape, strides):
-        tensor = client.empty(shape, dtype, strides=strides)
+        tensor = client.empty(shape, dtype, strides=strides,
+                              stream=self.stream)
         values = self.torch.tensor(fill(tensor.size, dtype))
         self.view(tensor).copy_(values.reshape(shape))
         return tensor
@@ -74,14 +96,14 @@ class TorchViews:
         dense = view.contiguous().reshape(-1)
         if dense.numel() == 0:
             return b""
-        return dense.view(self.torch.uint8).numpy().tobytes()
+        return dense.view(self.torch.uint8).cpu().numpy().tobytes()
 
     def write(self, view, value):
-        view.fill_(value)
+        view.copy_(self.torch.tensor(value))  # Some types lack fill_().
 
 
 class JaxViews:
-    makes = opens = [*ALL, "float8_e5m2", "float8_e4m3fn"]
+    makes = opens = [*ALL, *FLOAT8]
     layouts = ["C", "F"]
     is_writable, respects_readonly = False, True
 
@@ -90,6 +112,13 @@ class JaxViews:
         jax.config.update("jax_enable_x64", True)
         import vrampool.jax
         self.jax, self.pool = jax, vrampool.jax
+        self.stream = None
+        if ON_GPU:  # The one on which JAX takes what others made.
+            device = jax.devices("cuda")[0]
+            self.stream = device.get_stream_for_external_ready_events()
+
+    def finish(self):
+        """What it computes is read where it is asked for."""
 
     def make(self, client, dtype, shape, strides):
         count = 1
@@ -110,7 +139,7 @@ class JaxViews:
         return numpy.asarray(self.jax.numpy.copy(view)).tobytes()
 
 
-class TensorflowViews:
+class TensorflowViews(HostViews):
     makes = opens = ALL
     layouts = ["C"]
     is_writable, respects_readonly = False, True
@@ -138,7 +167,7 @@ class TensorflowViews:
         return view.numpy().tobytes()
 
 
-class MxnetViews:
+class MxnetViews(HostViews):
     makes = opens = ["int8", "uint8", "int32", "int64", *FLOATS]
     layouts = ["C"]
     is_writable, respects_readonly = True, False
@@ -172,7 +201,7 @@ class MxnetViews:
         view.wait_to_read()
 
 
-class PyarrowViews:
+class PyarrowViews(HostViews):
     """Columns of numbers. What it makes is a table of one column, "x"."""
 
     makes = opens = ["int8", "uint8", "int16", "int32", "int64", *UNSIGNED,
@@ -204,9 +233,95 @@ class PyarrowViews:
         return view.buffers()[1].to_pybytes()
 
 
-VIEWS = {"numpy": NumpyViews, "torch": TorchViews, "jax": JaxViews,
-         "tensorflow": TensorflowViews, "mxnet": MxnetViews,
-         "pyarrow": PyarrowViews}
+class CupyViews:
+    layouts = ["C", "F", "gaps"]
+    is_writable, respects_readonly = True, False
+
+    def __init__(self):
+        import cupy
+        import vrampool.cupy
+        self.cupy, self.pool = cupy, vrampool.cupy
+        self.makes = NUMBERS
+        self.opens = [*NUMBERS, "bfloat16"] if self.has_bfloat16() else NUMBERS
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.stream.use()
+
+    def has_bfloat16(self):
+        import ml_dtypes
+        try:
+            return self.cupy.empty(1, ml_dtypes.bfloat16).nbytes == 2
+        except (TypeError, ValueError, NotImplementedError):
+            return False
+
+    def finish(self):
+        self.stream.synchronize()
+
+    def make(self, client, dtype, shape, strides):
+        tensor = client.empty(shape, dtype, strides=strides,
+                              stream=self.stream)
+        values = self.cupy.array(fill(tensor.size, dtype))
+        self.view(tensor)[...] = values.astype(dtype).reshape(shape)
+        return tensor
+
+    def view(self, tensor):
+        return self.pool.view(tensor)
+
+    def address(self, view):
+        return view.data.ptr
+
+    def content(self, view):
+        return self.cupy.asnumpy(view).tobytes()
+
+    def write(self, view, value):
+        view[...] = value
+
+
+class NumbaViews:
+    makes = opens = NUMBERS
+    layouts = ["C", "F", "gaps"]
+    is_writable, respects_readonly = True, False
+
+    def __init__(self):
+        import numba.cuda
+        import numpy
+        import vrampool.numba
+        self.cuda, self.np, self.pool = numba.cuda, numpy, vrampool.numba
+        self.stream = numba.cuda.stream()
+
+    def finish(self):
+        self.cuda.synchronize()
+
+    def make(self, client, dtype, shape, strides):
+        tensor = client.empty(shape, dtype, strides=strides,
+                              stream=self.stream)
+        values = self.np.array(fill(tensor.size, dtype), dtype)
+        self.view(tensor).copy_to_device(values.reshape(shape))
+        return tensor
+
+    def view(self, tensor):
+        return self.pool.view(tensor)
+
+    def address(self, view):
+        return int(view.__cuda_array_interface__["data"][0])
+
+    def content(self, view):
+        host = view.copy_to_host()
+        self.finish()
+        return host.tobytes()
+
+    def write(self, view, value):
+        if view.is_c_contiguous() or view.is_f_contiguous():
+            view.copy_to_device(self.np.full(view.shape, value, view.dtype))
+        else:  # By a kernel.
+            view[:] = self.np.array(value, view.dtype)
+
+
+HOST = {"numpy": NumpyViews, "torch": TorchViews, "jax": JaxViews,
+        "tensorflow": TensorflowViews, "mxnet": MxnetViews,
+        "pyarrow": PyarrowViews}
+GPU = {"torch": TorchViews, "jax": JaxViews, "cupy": CupyViews,
+       "numba": NumbaViews}
+VIEWS = GPU if ON_GPU else HOST
 
 
 def address_in(capsule):

@@ -4,14 +4,18 @@ in another: all pairs, data types, layouts.
 
     matrix_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL FRAMEWORKS
 
-FRAMEWORKS is the list of interpreters that make_venv.sh wrote.
+FRAMEWORKS is the list of interpreters that make_venv.sh wrote. Where
+VRAMPOOL_TEST_DEVICE says "cuda:0" it is the memory of that GPU, and the
+frameworks that work on one (MatrixTest alone).
 """
 
+import itertools
 import json
 import pathlib
 import platform
 import subprocess
 import sys
+import types
 
 import ml_dtypes
 import numpy
@@ -39,11 +43,18 @@ class Process:
 
     def __init__(self, framework, environment):
         here = pathlib.Path(__file__).parent
-        self.views = framework_views.VIEWS[framework]
+        self._views = None
         self._process = subprocess.Popen(
             [INTERPRETERS[framework], here / "framework_worker.py", framework],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=environment)
+
+    @property
+    def views(self):
+        """What framework_views.py says of it."""
+        if self._views is None:
+            self._views = types.SimpleNamespace(**self.call("describe"))
+        return self._views
 
     def send(self, *command):
         self._process.stdin.write(json.dumps(command) + "\n")
@@ -53,7 +64,10 @@ class Process:
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"a worker ended: {self._process.args}")
-        return json.loads(line)
+        answer = json.loads(line)
+        if "raised" in answer:
+            raise AssertionError(answer["raised"])
+        return answer["is"]
 
     def call(self, *command):
         self.send(*command)
@@ -69,7 +83,9 @@ class MatrixTest(case.Case):
 
     def setUp(self):
         super().setUp()
-        self.environment["JAX_PLATFORMS"] = "cpu"
+        self.environment.update(
+            JAX_PLATFORMS="cuda" if framework_views.ON_GPU else "cpu",
+            XLA_PYTHON_CLIENT_PREALLOCATE="false")
         self.makers = self.start()
         self.openers = self.start()
 
@@ -81,18 +97,19 @@ class MatrixTest(case.Case):
         return started
 
     def test_every_pair(self):
-        versions = {name: maker.call("version")
+        versions = {name: maker.views.version
                     for name, maker in self.makers.items()}
         print("\nframeworks:", versions)
         counts = {"opened": 0, "refused": 0, "written": 0}
         failures = []  # Not subtests: after a worker's end all would fail.
         for name, maker in self.makers.items():
-            for what in self.cases_of(name):
+            for what, opener in itertools.product(self.cases_of(name),
+                                                  self.openers):
                 try:
-                    self.try_all(maker, counts, **what)
+                    self.try_pair(maker, opener, counts, **what)
                 except AssertionError as failure:
                     failures.append(f"made by {name}, {what}, opened by "
-                                    f"{failure}")
+                                    f"{opener}: {failure}")
         self.assertEqual(failures, [], "\n".join(failures))
         for processes in (self.openers, self.makers):
             for process in processes.values():
@@ -119,29 +136,30 @@ class MatrixTest(case.Case):
             return
         yield {"dtype": "float32", "shape": (), "layout": "C"}
         yield {"dtype": "float32", "shape": (2, 0, 3), "layout": "C"}
-        makes_layouts = name in ("numpy", "torch")
+        makes_layouts = name in ("numpy", "torch", "cupy")
         for layout in STRIDES if makes_layouts else ["C"]:
             yield {"dtype": "float32", "shape": SHAPE, "layout": layout}
 
-    def try_all(self, maker, counts, dtype, shape, layout, readonly=False):
-        for name, opener in self.openers.items():
-            token = maker.call("make", dtype, shape, STRIDES[layout]
-                               if len(shape) == 2 else None)
-            seen = opener.call("open", token, readonly)
-            refusal = self.refusal(name, opener.views, dtype, shape, layout,
-                                   readonly)
-            if refusal is not None:
-                counts["refused"] += 1
-                self.assertEqual((name, seen), (name, {"refused": refusal}))
-                continue
-            counts["opened"] += 1
-            count = int(numpy.prod(shape))
-            self.assertEqual((name, seen), (
-                name, {"content": expected(dtype, count), "is_same": True,
-                       "shape": list(shape)}))
-            if count > 0:
-                counts["written"] += self.write(maker, opener, name, dtype,
-                                                count, readonly)
+    def try_pair(self, maker, name, counts, dtype, shape, layout,
+                 readonly=False):
+        """Opened by the process of framework `name`."""
+        opener = self.openers[name]
+        token = maker.call("make", dtype, shape, STRIDES[layout]
+                           if len(shape) == 2 else None)
+        seen = opener.call("open", token, readonly)
+        refusal = self.refusal(name, opener.views, dtype, shape, layout,
+                               readonly)
+        if refusal is not None:
+            counts["refused"] += 1
+            self.assertEqual(seen, {"refused": refusal})
+            return
+        counts["opened"] += 1
+        count = int(numpy.prod(shape))
+        self.assertEqual(seen, {"content": expected(dtype, count),
+                                "is_same": True, "shape": list(shape)})
+        if count > 0:
+            counts["written"] += self.write(maker, opener, name, dtype, count,
+                                            readonly)
 
     def refusal(self, name, views, dtype, shape, layout, readonly):
         """How the documentation says that it is refused, or None."""
@@ -173,7 +191,7 @@ class ListTest(case.Case):
         for framework, reason in MISSING.items():
             print(f"\nnot tested here: {framework}: {reason}")
         self.assertEqual({*INTERPRETERS, *MISSING},
-                         set(framework_views.VIEWS))
+                         set(framework_views.HOST))
         release = platform.freedesktop_os_release()
         may_lack = set() if release["ID"] == "debian" else {"mxnet", "torch"}
         self.assertLessEqual(set(MISSING), may_lack)

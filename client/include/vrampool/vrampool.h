@@ -99,8 +99,8 @@ typedef struct vrampool_options {
                              fails when it cannot be had. A daemon that comes
                              back after a restart is not asked for it. 0 */
   int lease_ahead; /* VRAMPOOL_LEASE_AHEAD ("0", "1"): 1, a client that grows
-                      has a slab leased in the background before it needs it,
-                      of a twelfth of what it has; it goes back like every
+                      for small blocks has its next slab leased in the
+                      background before it needs it; it goes back like every
                       unused slab. 1, and 0 where slab_bytes is given */
 } vrampool_options;
 

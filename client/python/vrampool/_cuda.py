@@ -103,6 +103,8 @@ def order(producer: int, consumer: int, ordinal: int) -> None:
 
 def copy(to: int, source: int, nbytes: int, stream: int, ordinal: int) -> None:
     """Copies within a GPU behind the work on `stream`, and waits for it."""
+    if nbytes == 0:  # The source may have no address.
+        return
     with _Context(ordinal) as driver:
         handle = ctypes.c_void_p(stream or LEGACY_STREAM)
         _check(driver.cuMemcpyDtoDAsync_v2(

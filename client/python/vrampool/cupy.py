@@ -5,7 +5,7 @@
     tensor = vrampool.cupy.put(client, array)          # One copy, into it.
     cupy.cuda.set_allocator(vrampool.cupy.allocator(client))  # All arrays.
 
-Memory of a GPU only. Not yet run on one.
+Memory of a GPU only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import cupy
 
 from ._client import Client
 from ._tensor import Tensor
+from .dtypes import UINT, DType
 
 
 def view(tensor: Tensor) -> Any:
@@ -23,8 +24,24 @@ def view(tensor: Tensor) -> Any:
     if tensor.readonly:
         raise BufferError("CuPy cannot keep a tensor from being written to; "
                           "open it without readonly=True")
+    is_bfloat16 = tensor.dtype.name == "bfloat16"
+    source = tensor
+    if is_bfloat16:  # Not every CuPy that has it takes it through DLPack.
+        source = tensor._derived(tensor.address, DType(UINT, 16), tensor.shape,
+                                 tensor.strides)
     with cupy.cuda.Device(tensor.device[1]):
-        return cupy.from_dlpack(tensor)
+        array = cupy.from_dlpack(source)
+        return array.view(_bfloat16()) if is_bfloat16 else array
+
+
+def _bfloat16() -> Any:
+    """TypeError where this CuPy lacks it."""
+    try:
+        import ml_dtypes
+        return cupy.empty(0, ml_dtypes.bfloat16).dtype
+    except Exception as error:
+        raise TypeError(f"CuPy {cupy.__version__} has no bfloat16 here; it "
+                        f"needs CuPy 14 and ml_dtypes ({error})") from None
 
 
 def put(client: Client, source: Any) -> Tensor:
@@ -36,25 +53,43 @@ def put(client: Client, source: Any) -> Tensor:
     return tensor
 
 
+_Refused: Any = cupy.cuda.runtime.CUDARuntimeError
+_NoRoom: Any = cupy.cuda.memory.OutOfMemoryError
+
+
+class OutOfMemory(_Refused, _NoRoom):  # type: ignore[misc]
+    """What `allocator` raises. CuPy's pools try again after the first of
+    these errors; the second one, a MemoryError, is what programs know."""
+
+    def __init__(self, text: str) -> None:
+        RuntimeError.__init__(self, text)
+        self.status = cupy.cuda.runtime.errorMemoryAllocation
+
+
 def allocator(client: Client) -> Callable[[int], Any]:
     """For `cupy.cuda.set_allocator`, or as the source of a
     `cupy.cuda.MemoryPool`, which asks for memory less often. A block is of the
-    stream that is current when it is allocated: CuPy names none when it frees.
+    stream that is current when it is allocated, and keeps it: CuPy names none
+    when it frees.
     """
     ordinal = client._open().facts.device[1]
 
     def allocate(nbytes: int) -> Any:
+        if cupy.cuda.runtime.getDevice() != ordinal:
+            raise RuntimeError(
+                f"this allocator's memory is on device {ordinal}, and CuPy's "
+                f"current device is {cupy.cuda.runtime.getDevice()}; connect "
+                "to that one's daemon for an allocator of its own")
         if nbytes == 0:
             memory = cupy.cuda.UnownedMemory(0, 0, client, ordinal)
             return cupy.cuda.MemoryPointer(memory, 0)
+        stream = cupy.cuda.get_current_stream()
         try:
-            buffer = client.allocate(nbytes,
-                                     stream=cupy.cuda.get_current_stream())
+            buffer = client.allocate(nbytes, stream=stream)
         except MemoryError as error:
-            # The one error after which CuPy's pools try again.
-            raise cupy.cuda.runtime.CUDARuntimeError(
-                cupy.cuda.runtime.errorMemoryAllocation) from error
-        memory = cupy.cuda.UnownedMemory(buffer.address, nbytes, buffer,
-                                         ordinal)
+            raise OutOfMemory(str(error)) from error
+        # A tuple lets go of its last item first: of the memory.
+        memory = cupy.cuda.UnownedMemory(buffer.address, nbytes,
+                                         (stream, buffer), ordinal)
         return cupy.cuda.MemoryPointer(memory, 0)
     return allocate

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from . import _copy, _dlpack
+from . import _copy, _cuda, _dlpack
 from ._client import Client
 from ._tensor import Tensor
 
@@ -64,5 +64,10 @@ class _Producer:
 
     def __dlpack__(self, *, stream: Any = None, **_: Any) -> Any:
         tensor = self._tensor
+        if stream is None and not tensor._is_host() and (
+                tensor._stream is not None):
+            # JAX that names no stream does not wait for the default one.
+            _cuda.synchronize(tensor._stream or _cuda.LEGACY_STREAM,
+                              tensor.device[1])
         tensor._make_ready_for(stream)
         return _dlpack.export(tensor._held(), tensor._layout, False)

@@ -7,12 +7,13 @@
     export NUMBA_CUDA_MEMORY_MANAGER=vrampool.numba     # All arrays.
 
 With the last, all device arrays come from the process-wide client of
-VRAMPOOL_DIR and VRAMPOOL_DEVICE. Memory of a GPU only. Not yet run on one.
+VRAMPOOL_DIR and VRAMPOOL_DEVICE. Memory of a GPU only.
 """
 
 from __future__ import annotations
 
 import ctypes
+import weakref
 from typing import Any, Callable, Dict, Optional
 
 from numba import cuda
@@ -23,8 +24,17 @@ from ._tensor import Buffer, Tensor
 
 
 def view(tensor: Tensor) -> Any:
-    """The tensor's own memory as a device array."""
-    return cuda.as_cuda_array(tensor)
+    """The tensor's own memory as a device array. Numba waits for the tensor's
+    stream, and works on that where it is given no other."""
+    if tensor.readonly:
+        raise BufferError("Numba cannot keep a tensor from being written to; "
+                          "open it without readonly=True")
+    if tensor.dtype.typestr is None:
+        raise TypeError("the CUDA Array Interface, by which Numba takes arrays, "
+                        f"has no {tensor.dtype.name}")
+    # With a reference of its own: the tensor may be closed.
+    return cuda.as_cuda_array(tensor._derived(
+        tensor.address, tensor.dtype, tensor.shape, tensor.strides))
 
 
 class MemoryManager(HostOnlyCUDAMemoryManager):  # type: ignore[misc]
@@ -43,10 +53,16 @@ class MemoryManager(HostOnlyCUDAMemoryManager):  # type: ignore[misc]
     def memalloc(self, size: int) -> Any:
         self.initialize()
         assert self._client is not None
+        ordinal = self._client._open().facts.device[1]
+        if self.context.device.id != ordinal:
+            raise RuntimeError(
+                f"the pool of VRAMPOOL_DEVICE is on device {ordinal}, and "
+                f"Numba's current device is {self.context.device.id}")
         buffer = self._client.allocate(size)
         self._buffers[buffer.address] = buffer
-        return MemoryPointer(self.context, ctypes.c_uint64(buffer.address),
-                             size, finalizer=self._finalizer(buffer.address))
+        return MemoryPointer(weakref.proxy(self.context),
+                             ctypes.c_void_p(buffer.address), size,
+                             finalizer=self._finalizer(buffer.address))
 
     def _finalizer(self, address: int) -> Callable[[], None]:
         buffers = self._buffers

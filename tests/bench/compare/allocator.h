@@ -7,11 +7,10 @@
 //   cuMemAlloc         the driver, without a pool
 //   cuMemAllocAsync    the driver's default pool, which keeps all it ever had
 //   rmm_pool rmm_arena rmm_cuda_async    RMM's resources
+//   torch              PyTorch's caching allocator (build_torch.sh)
 //   malloc mimalloc    the host's memory
 //
-// Not here: the pools of PyTorch and CuPy. To be called without Python, the
-// first needs a build against gigabytes of its packages, and the second is
-// Python.
+// Not here: CuPy's pool, which cannot be called without Python.
 //
 // Threads: Allocate and Deallocate are thread-safe, each thread on streams of
 // its own.
@@ -68,12 +67,13 @@ MadeAllocator MakeHostAllocator(const std::string& name);
 MadeAllocator MakeDriverAllocator(const std::string& name);
 MadeAllocator MakeVrampoolAllocator();
 
-// RMM's are in a library of their own, loaded for them alone: this is its only
-// symbol. It throws nothing.
+// RMM's and PyTorch's are each in a library of their own, loaded for them
+// alone: this is its only symbol. It throws nothing.
 inline constexpr char kRmmLibrary[] = "libvrampool-compare-rmm.so";
-inline constexpr char kRmmSymbol[] = "vrampool_compare_make_rmm";
-using MakeRmmFunction = void(const std::string& name, size_t pool_bytes,
-                             MadeAllocator* out);
+inline constexpr char kTorchLibrary[] = "libvrampool-compare-torch.so";
+inline constexpr char kMakeSymbol[] = "vrampool_compare_make";
+using MakeFunction = void(const std::string& name, size_t pool_bytes,
+                          MadeAllocator* out);
 
 }  // namespace vrampool::bench
 

@@ -7,7 +7,7 @@
 //                    [--log FILE] [--case NAME] [--count N] [--quick]
 //
 // Allocators: see allocator.h. Workloads: pairs threads random streams replay
-// counted.
+// processes calls counted.
 // --gpu makes the first GPU current and uses its streams. --pool (1024) is what
 // is reserved, --usage (512) how much of it random allocations use at most.
 // --case and --count are what `counted` is to do (workloads.h).
@@ -83,6 +83,10 @@ bool Run(const std::string& workload, const Orders& orders,
     RunStreams(subject);
   } else if (workload == "replay") {
     return RunReplay(subject, orders.log);
+  } else if (workload == "processes") {
+    RunProcesses(subject);
+  } else if (workload == "calls") {
+    RunCalls(subject);
   } else if (workload == "counted") {
     return RunCounted(subject, orders.counted, orders.count);
   } else {

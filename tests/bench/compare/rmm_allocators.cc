@@ -60,9 +60,9 @@ MadeAllocator Make(const std::string& name, size_t pool_bytes) {
 }  // namespace
 }  // namespace vrampool::bench
 
-extern "C" __attribute__((visibility("default"))) void
-vrampool_compare_make_rmm(const std::string& name, size_t pool_bytes,
-                          vrampool::bench::MadeAllocator* out) {
+extern "C" __attribute__((visibility("default"))) void vrampool_compare_make(
+    const std::string& name, size_t pool_bytes,
+    vrampool::bench::MadeAllocator* out) {
   try {
     *out = vrampool::bench::Make(name, pool_bytes);
   } catch (const std::exception& error) {

@@ -46,6 +46,18 @@ void RunStreams(const Subject& subject);
 // cannot be read.
 bool RunReplay(const Subject& subject, const std::string& path);
 
+// One of several processes that compare.py leads: each line on its standard
+// input is how many MiB are to be alive. It frees and allocates to that,
+// changes blocks of 4 KiB to 64 MiB for others for 1.3 s, and says as "phase"
+// the `ns` of an operation, the bytes `live`, and on a GPU what the device then
+// has free. One phase of 1 MiB is before all, one of nothing after the input's
+// end.
+void RunProcesses(const Subject& subject);
+
+// What our allocator calls below it, called by itself: `ns` of a call of the
+// system's and, with a GPU, the driver's.
+void RunCalls(const Subject& subject);
+
 // So many pairs of an allocation and a free, for those who count instructions
 // (../instructions.py): nothing is measured here. False: no such case.
 //   warm       4 KiB, again and again

@@ -128,7 +128,20 @@ bool IsKeptFromCaptures(const NamedStream& stream) {
       [](const auto& one) { return one.first->kind == StreamKind::kBlocking; });
 }
 
+cuda::Result RefuseLegacy(const NamedStream& stream) {
+  if (stream.queue->kind != StreamKind::kLegacy) return cuda::kSuccess;
+  Streams& all = All();
+  const MutexLock lock(all.mu);
+  for (auto& [queue, capture] : all.capturing) {
+    if (queue->kind != StreamKind::kBlocking) continue;
+    capture->is_invalid = true;
+    return cuda::kCaptureImplicit;
+  }
+  return cuda::kSuccess;
+}
+
 cuda::Result SubmitOrCapture(const NamedStream& stream, Work work) {
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(RefuseLegacy(stream));
   Streams& all = All();
   {
     const MutexLock lock(all.mu);
@@ -136,14 +149,6 @@ cuda::Result SubmitOrCapture(const NamedStream& stream, Work work) {
       if (stream.capture->is_invalid) return cuda::kCaptureInvalidatedError;
       stream.capture->graph->nodes.push_back(std::move(work));
       return cuda::kSuccess;
-    }
-    // The legacy stream would wait for a blocking stream that captures.
-    if (stream.queue->kind == StreamKind::kLegacy) {
-      for (auto& [queue, capture] : all.capturing) {
-        if (queue->kind != StreamKind::kBlocking) continue;
-        capture->is_invalid = true;
-        return cuda::kCaptureImplicit;
-      }
     }
   }
   Engine::Get().Submit(stream.queue, [work = std::move(work)] {

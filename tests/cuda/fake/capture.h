@@ -55,6 +55,8 @@ uint64_t StreamId(cuda::Stream stream, CUctx_st* context);
 
 // Whether the stream would wait for another one that captures.
 bool IsKeptFromCaptures(const NamedStream& stream);
+// Success unless it is so: then those captures are spoilt.
+cuda::Result RefuseLegacy(const NamedStream& stream);
 
 // Runs `work` on the stream, or captures it.
 cuda::Result SubmitOrCapture(const NamedStream& stream, Work work);

@@ -64,7 +64,9 @@ Result cuStreamDestroy_v2(Stream stream) {
 Result cuStreamGetId(Stream stream, unsigned long long* id) {
   Context context = nullptr;
   VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
-  VRAMPOOL_FAKE_RETURN_IF_ERROR(RefuseCapturing(Named(stream, context)));
+  const NamedStream named = Named(stream, context);
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(RefuseCapturing(named));
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(fake_cuda::RefuseLegacy(named));
   *id = fake_cuda::StreamId(stream, context);
   return kSuccess;
 }
