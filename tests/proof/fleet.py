@@ -1,8 +1,8 @@
 """Client processes by the hundred, and the daemon that they meet.
 
     with Fleet(places, broker.directory) as fleet:
-        worker = fleet.start("crowd", uid=1001, nbytes=4096)
-        worker.hear()
+        worker = fleet.start("servant", uid=1001, wait=0)
+        worker.ask("attach")
 """
 
 import contextlib

@@ -111,6 +111,12 @@ class Racer:
         self.held.append((entry, lambda: self.bench.give_back(block)))
         return True
 
+    def fill(self):
+        """Takes all it can get; how much it has then."""
+        while self.take(2 * MIB):
+            pass
+        return sum(entry[4] for entry, _ in self.held)
+
     def reserve(self, nbytes):
         """Room held for a moment, and then mostly used."""
         asked = time.monotonic_ns()
@@ -151,13 +157,12 @@ class Racer:
 
 
 def racer(line, seed, wait, operations, seconds):
-    """Takes all it can get, then races. Says how much it had, and its book."""
+    """Takes all it can get, races, and takes all again. Says how much it had,
+    its book, and how much again."""
     me = Racer(seed, wait)
     line.say("ready")
     line.hear()
-    while me.take(2 * MIB):
-        pass
-    line.say(sum(entry[4] for entry, _ in me.held))
+    line.say(me.fill())
     line.hear()
     end = time.monotonic() + seconds
     count = 0
@@ -167,6 +172,8 @@ def racer(line, seed, wait, operations, seconds):
     me.give_all()
     line.say({"grants": me.book.grants, "refusals": me.book.refusals,
               "operations": count})
+    line.hear()
+    line.say(me.fill())
     line.hear()
 
 
