@@ -72,6 +72,22 @@ void vrampool_torch_free(void* p, size_t bytes, int device,
   });
 }
 
+void vrampool_torch_record_stream(void* p, cudaStream_t stream) {
+  if (p == nullptr) return;
+  Guarded([&]() -> Status {
+    Status refused(VRAMPOOL_INVALID_ARGUMENT,
+                   "no GPU's client has lent memory at this address");
+    for (int device = 0; device < vrampool::client::kMaxDevices; ++device) {
+      vrampool_client* const client =
+          vrampool::client::OpenedDeviceClient(device);
+      if (client == nullptr || !CheckHandle(client).ok()) continue;
+      refused = client->client->RecordStream(p, stream);
+      if (refused.ok()) break;
+    }
+    return refused;
+  });
+}
+
 vrampool_client* vrampool_device_client(int device) {
   vrampool_client* found = nullptr;
   Guarded([&]() -> Status {

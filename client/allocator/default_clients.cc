@@ -17,8 +17,6 @@ constinit std::atomic<vrampool_client*> default_client{nullptr};
 
 namespace {
 
-constexpr size_t kMaxDevices = 64;
-
 // By this process's index of the GPU.
 std::array<std::atomic<vrampool_client*>, kMaxDevices> device_clients{};
 // All of them, each once, in the order of opening.
@@ -102,7 +100,7 @@ Result<vrampool_client*> DefaultClient() {
 }
 
 Result<vrampool_client*> DeviceClient(int ordinal) {
-  if (ordinal < 0 || static_cast<size_t>(ordinal) >= kMaxDevices) {
+  if (ordinal < 0 || ordinal >= kMaxDevices) {
     return Status(VRAMPOOL_NOT_FOUND,
                   "there is no GPU number " + std::to_string(ordinal));
   }
@@ -131,7 +129,7 @@ Result<vrampool_client*> DeviceClient(int ordinal) {
 }
 
 vrampool_client* OpenedDeviceClient(int ordinal) {
-  if (ordinal < 0 || static_cast<size_t>(ordinal) >= kMaxDevices) {
+  if (ordinal < 0 || ordinal >= kMaxDevices) {
     return nullptr;
   }
   return device_clients[static_cast<size_t>(ordinal)].load(

@@ -31,6 +31,9 @@ inline vrampool_client* OpenedDefaultClient() {
   return default_client.load(std::memory_order_acquire);
 }
 
+// Ordinals are less than this.
+inline constexpr int kMaxDevices = 64;
+
 // That of the GPU which this process's CUDA calls `ordinal`. Also NotFound:
 // there is no such GPU.
 Result<vrampool_client*> DeviceClient(int ordinal);

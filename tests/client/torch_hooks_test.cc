@@ -36,5 +36,11 @@ TEST_F(TorchHooksTest, NothingIsNeededForNothing) {
   EXPECT_EQ(vrampool_last_status(), VRAMPOOL_OK);
 }
 
+TEST_F(TorchHooksTest, AStreamOfMemoryThatNobodyLentIsRefused) {
+  char memory = 0;
+  vrampool_torch_record_stream(&memory, nullptr);
+  EXPECT_EQ(vrampool_last_status(), VRAMPOOL_INVALID_ARGUMENT);
+}
+
 }  // namespace
 }  // namespace vrampool::client

@@ -62,14 +62,16 @@ run_views() {
 }
 # Every test, though one of them has failed.
 run_frameworks() {
-  local kind status=0 python
+  local kind test status=0 python
   python=$(command -v python3)
   printf "%s $python\n" torch jax cupy numba >"$OUT/frameworks"
   export VRAMPOOL_TEST_DEVICE=cuda:0
   for kind in CUDA_IPC VMM_FD; do
     echo "=== $kind"
-    VRAMPOOL_KIND=$kind python3 -B tests/python/allocators_test.py \
-      "${served[@]}" || status=1
+    for test in allocators table_gpu; do
+      VRAMPOOL_KIND=$kind python3 -B "tests/python/${test}_test.py" \
+        "${served[@]}" || status=1
+    done
     VRAMPOOL_KIND=$kind python3 -B tests/python/matrix_test.py \
       "${served[@]}" "$OUT/frameworks" MatrixTest || status=1
     VRAMPOOL_KIND=$kind python3 -B tests/python/docs_test.py \

@@ -21,7 +21,8 @@ from vrampool import _abi, errors  # noqa: E402
 
 # A signature's types by what they are to a caller: ctypes has one class for
 # size_t and uint64_t.
-C_TYPES = {None: "void", ctypes.c_int: "int", ctypes.c_uint64: "64 bits"}
+C_TYPES = {None: "void", ctypes.c_int: "int", ctypes.c_uint64: "64 bits",
+           **{kind: name for name, kind in _abi.STRUCTURES.items()}}
 WIDTHS = {"vrampool_status": "int", "vrampool_kind": "int",
           "size_t": "64 bits", "uint64_t": "64 bits"}
 # Of the headers, what Python has no use for: it is called from C.
@@ -29,7 +30,7 @@ NOT_BOUND = {
     "vrampool_allocate", "vrampool_deallocate", "vrampool_capture_begin",
     "vrampool_capture_end", "vrampool_torch_malloc",
     "vrampool_torch_malloc_or_throw", "vrampool_torch_free",
-    "vrampool_device_client"}
+    "vrampool_torch_record_stream"}
 
 
 def declarations(text):
@@ -63,13 +64,15 @@ class AbiTest(unittest.TestCase):
     def headers(self):
         folder = pathlib.Path(self.include) / "vrampool"
         return "".join((folder / name).read_text()
-                       for name in ("vrampool.h", "errors.h", "objects.h", "ref.h"))
+                       for name in ("vrampool.h", "errors.h", "objects.h",
+                                    "ref.h", "reserve.h"))
 
     def compiles(self, lines):
         with tempfile.TemporaryDirectory() as folder:
             source = pathlib.Path(folder) / "check.c"
             source.write_text("\n".join(
-                ['#include "vrampool/ref.h"', *lines, ""]))
+                ['#include "vrampool/ref.h"', '#include "vrampool/reserve.h"',
+                 *lines, ""]))
             done = subprocess.run(
                 [self.compiler, "-std=c11", "-fsyntax-only", "-I",
                  self.include, source], capture_output=True, text=True)

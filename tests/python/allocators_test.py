@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The pool as the allocator of CuPy and of Numba, on a GPU.
+"""The pool as the allocator of CuPy, Numba and PyTorch, on a GPU.
 
     VRAMPOOL_TEST_DEVICE=cuda:0 allocators_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL
 """
 
 import gc
+import json
 import sys
 
 import case
@@ -96,7 +97,7 @@ class CupyTest(case.Case):
         with self.assertRaises(cupy.cuda.runtime.CUDARuntimeError) as said:
             cupy.empty(512 << 20, cupy.uint8)
         self.assertEqual(said.exception.status,
-                         cupy.cuda.runtime.errorMemoryAllocation)
+                         vrampool.cupy.MEMORY_ALLOCATION)
         self.assertIsInstance(said.exception.__cause__, vrampool.OverQuota)
 
     def test_a_pool_gives_up_what_it_keeps_and_tries_again(self):
@@ -141,7 +142,10 @@ class CupyTest(case.Case):
 
 # Numba takes its memory manager for good, so each has a process of its own.
 PREAMBLE = """
-import gc, sys, numpy, vrampool, vrampool.numba
+import gc, sys, numpy
+if not hasattr(numpy, "row_stack"):  # numba-cuda 0.30 wants it to compile.
+    numpy.row_stack = numpy.vstack
+import vrampool, vrampool.numba
 from numba import cuda
 
 @cuda.jit
@@ -254,6 +258,150 @@ class NumbaTest(case.Case):
         self.assertEqual((out, sender.returncode), ("seen\n", 0))
         self.eventually(lambda: self.operator("objects")["objects"] == [],
                         "the object lives on")
+
+
+# A training that is PyTorch's own to the last bit, wherever its memory is; says
+# its losses, and how much of the memory is not the pool's.
+TRAINS = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import train, torch
+mode = sys.argv[2]
+if mode != "plain":
+    import vrampool, vrampool.torch
+    vrampool.torch.enable(whole_process=mode == "process")
+model, losses = train.train(20)
+report = {"losses": losses, "inside": 0, "outside": 0}
+if mode == "pool":
+    client = vrampool.default_client()
+    for segment in torch.cuda.memory_snapshot():
+        try:
+            client.describe(segment["address"])
+            report["inside"] += segment["total_size"]
+        except vrampool.NotFound:
+            report["outside"] += segment["total_size"]
+elif mode == "process":
+    client = vrampool.default_client()
+    for parameter in model.parameters():
+        client.describe(parameter.data_ptr())
+        client.describe(parameter.grad.data_ptr())
+    report["inside"] = client.usage().live_bytes
+print(json.dumps(report))
+"""
+
+LEADS = """
+import gc, torch, vrampool, vrampool.torch
+client = vrampool.default_client()
+
+def is_in_the_pool(tensor):
+    try:
+        client.describe(tensor.data_ptr())
+        return True
+    except vrampool.NotFound:
+        return False
+
+before = torch.ones(1 << 20, device="cuda")
+assert not is_in_the_pool(before)
+with vrampool.torch.enable():
+    x = torch.ones(1 << 20, device="cuda", requires_grad=True)
+    (x * 3).sum().backward()
+    assert is_in_the_pool(x)
+    assert is_in_the_pool(x.grad), "of the backward pass's thread"
+    assert float(x.grad.sum()) == 3 << 20
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        y = torch.ones(1 << 20, device="cuda") * 2
+    stream.synchronize()
+    assert is_in_the_pool(y)
+    try:
+        torch.empty(3 << 30, dtype=torch.uint8, device="cuda")
+        raise AssertionError("was not refused")
+    except torch.OutOfMemoryError as error:
+        del error
+    graph = torch.cuda.CUDAGraph()
+    source = torch.ones(1000, device="cuda")
+    with torch.cuda.graph(graph):
+        result = source * 3
+    source.fill_(2)
+    graph.replay()
+    assert float(result.sum()) == 6000
+    kept = torch.full((1000,), 5.0, device="cuda")
+after = torch.ones(1 << 20, device="cuda")
+assert not is_in_the_pool(after)
+assert float(kept.sum()) == 5000
+assert client.usage().live_blocks > 0
+del x, y, source, result, kept, graph
+gc.collect()
+torch.cuda.synchronize()
+torch.cuda.empty_cache()
+assert client.usage().live_blocks == 0, client.usage()
+with vrampool.torch.enable():
+    assert is_in_the_pool(torch.ones(1 << 20, device="cuda"))
+assert client.usage().live_blocks == 0, client.usage()
+vrampool.torch.enable()
+left = torch.ones(1 << 20, device="cuda")  # To the process's end.
+print("works")
+"""
+
+TAKES = """
+import torch, vrampool, vrampool.torch
+vrampool.torch.enable(whole_process=True)
+client = vrampool.default_client()
+tensor = torch.ones(1 << 20, device="cuda")
+address = tensor.data_ptr()
+assert client.describe(address).address == address
+stream = torch.cuda.Stream()
+stream.wait_stream(torch.cuda.current_stream())
+with torch.cuda.stream(stream):
+    torch.cuda._sleep(1 << 28)
+    tensor += 1
+tensor.record_stream(stream)
+del tensor
+other = torch.zeros(1 << 20, device="cuda")
+assert other.data_ptr() != address, "while the stream works on it"
+torch.cuda.synchronize()
+assert float(other.sum()) == 0
+try:
+    torch.empty(3 << 30, dtype=torch.uint8, device="cuda")
+    raise AssertionError("was not refused")
+except (RuntimeError, MemoryError) as error:
+    pass
+assert float(torch.ones(10, device="cuda").sum()) == 10
+try:
+    vrampool.torch.disable()
+    raise AssertionError("was not refused")
+except RuntimeError as error:
+    assert "stays" in str(error), error
+print("works")
+"""
+
+
+class TorchTest(case.Case):
+    config = {"pool_size": "4GiB", "default_limit": "2GiB"}
+
+    def setUp(self):
+        super().setUp()
+        self.environment["PYTHONWARNINGS"] = "ignore"
+        # Segments are of 2 MiB and more.
+        self.environment["VRAMPOOL_SLAB_SIZE"] = "32MiB"
+
+    def test_training_is_pytorchs_own(self):
+        reports = {}
+        for mode in ("plain", "pool", "process"):
+            out = self.run_python(TRAINS, case.PACKAGE.parents[1] / "tests" /
+                                  "gpu", mode)
+            reports[mode] = json.loads(out)
+        plain = reports.pop("plain")
+        for mode, report in reports.items():
+            self.assertEqual(report["losses"], plain["losses"], mode)
+            self.assertGreater(report["inside"], 0, mode)
+            self.assertEqual(report["outside"], 0, mode)
+
+    def test_all_threads_and_streams_are_led_to_the_pool(self):
+        self.assertEqual(self.run_python(LEADS), "works\n")
+
+    def test_the_whole_process(self):
+        self.assertEqual(self.run_python(TAKES), "works\n")
 
 
 if __name__ == "__main__":

@@ -254,7 +254,12 @@ class CupyViews:
             return False
 
     def finish(self):
+        current = self.cupy.cuda.get_current_stream()
+        if current != self.stream:
+            raise AssertionError(f"CuPy works on {current}")
         self.stream.synchronize()
+        if not self.cupy.cuda.Stream.null.done:
+            raise AssertionError("CuPy works on the default stream")
 
     def make(self, client, dtype, shape, strides):
         tensor = client.empty(shape, dtype, strides=strides,
@@ -282,8 +287,11 @@ class NumbaViews:
     is_writable, respects_readonly = True, False
 
     def __init__(self):
-        import numba.cuda
         import numpy
+        if not hasattr(numpy, "row_stack"):
+            # Gone in NumPy 2.5; numba-cuda 0.30 wants it to compile kernels.
+            numpy.row_stack = numpy.vstack
+        import numba.cuda
         import vrampool.numba
         self.cuda, self.np, self.pool = numba.cuda, numpy, vrampool.numba
         self.stream = numba.cuda.stream()

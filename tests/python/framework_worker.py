@@ -20,7 +20,7 @@ class Worker:
     def __init__(self, framework):
         self.views = framework_views.VIEWS[framework]()
         self.client = vrampool.connect(name=framework)
-        self.made = self.view = None
+        self.made = self.view = self.opened = None
 
     def describe(self):
         """What the framework does, as framework_views.py says."""
@@ -43,9 +43,9 @@ class Worker:
     def open(self, token, readonly):
         """What this framework sees of a shared tensor, or the name of the error
         with which the package refuses to show it."""
-        self.view = None
-        tensor = tensor_of(self.client.open(token, readonly=readonly,
-                                            stream=self.views.stream))
+        self.view = self.opened = None
+        tensor = self.opened = tensor_of(self.client.open(
+            token, readonly=readonly, stream=self.views.stream))
         try:
             self.view = self.views.view(tensor)
         except (BufferError, TypeError) as error:
@@ -79,9 +79,13 @@ class Worker:
         """The memory of what this process has made, as it lies there."""
         return bytes_of(tensor_of(self.made)).hex()
 
+    def view_bytes(self):
+        """The memory of what this process has opened, as it lies there."""
+        return bytes_of(self.opened).hex()
+
     def drop(self):
         """Lets go of everything; what is left of it."""
-        self.view = self.made = None
+        self.view = self.made = self.opened = None
         return self.client.usage().live_blocks
 
 

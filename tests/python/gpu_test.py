@@ -5,6 +5,7 @@ streams, the CUDA Array Interface, objects in the order of streams.
     gpu_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL FAKE_DRIVER
 """
 
+import concurrent.futures
 import ctypes
 import os
 import pathlib
@@ -79,7 +80,7 @@ class GpuTest(case.Case):
                     "gpu_test.DRIVER = sys.argv[2]\n"
                     "gpu_test.check_all()\n", pathlib.Path(__file__).parent,
                     DRIVER)
-                self.assertEqual(out.split(), [kind, "10", "checked"])
+                self.assertEqual(out.split(), [kind, "13", "checked"])
         self.assertEqual(self.leaks_of_the_ended(), [])
 
 
@@ -216,6 +217,77 @@ def check_copies_within_the_gpu(test, client, streams):
         _copy.put(client, client.empty((3, 4), strides=(8, 2)))
     with test.assertRaisesRegex(BufferError, "device"):
         _copy.put(client, numpy.ones(3))
+
+
+def check_tables_are_turned_in_the_order_of_streams(test, client, streams):
+    fields = {"flag": "bool", "x": "float64", "z": "complex128", "id": "int16"}
+    producer, consumer = streams.new(), streams.new()
+    table = client.table(fields, 100, layout="aos", stream=producer)
+    filling = bytes(i % 251 for i in range(table.nbytes))
+    gate = streams.hold_up(producer)
+    soa = table.to_soa(stream=consumer)
+    test.assertTrue(streams.is_waiting(consumer))
+    test.assertEqual(soa["x"].__cuda_array_interface__["stream"], consumer)
+    # The fake's memory is the host's.
+    ctypes.memmove(table.address, filling, len(filling))
+    streams.open(gate)
+    back = soa.to_aos(stream=consumer)
+    streams.finish(consumer)
+
+    def content(one, name):
+        at, step = one[name].address, one[name].strides[0]
+        size = one.fields[name].itemsize
+        return b"".join(ctypes.string_at(at + i * step * size, size)
+                        for i in range(one.rows))
+    for name in fields:
+        test.assertEqual(content(soa, name), content(table, name))
+        test.assertEqual(content(back, name), content(table, name))
+    start = table.offset("id")
+    test.assertEqual(content(soa, "id")[:2], filling[start:start + 2])
+    test.assertEqual(client.table(fields, 0).to_aos().rows, 0)
+    shared = client.share(soa, stream=consumer)
+    opened = client.open_table(shared.token, stream=producer)
+    test.assertEqual((opened.layout, opened["x"].address),
+                     ("soa", soa["x"].address))
+
+
+def check_tables_that_the_kernel_is_not_for(test, client, streams):
+    stream = streams.new()
+    for types in (["int8"] * 201, ["complex128"] * 100):
+        fields = [(str(i), kind) for i, kind in enumerate(types)]
+        table = client.table(fields, 50, layout="aos", stream=stream)
+        filling = bytes(i % 251 for i in range(table.nbytes))
+        ctypes.memmove(table.address, filling, len(filling))
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            # Which has no context of its own.
+            soa = thread.submit(table.to_soa, stream).result()
+        back = soa.to_aos(stream)
+        streams.finish(stream)
+        test.assertEqual(ctypes.string_at(back.address, back.nbytes), filling)
+
+
+def check_torchs_hooks_know_of_other_streams(test, client, streams):
+    """What was recorded on another stream is given to nobody before that."""
+    library = vrampool._library.get().c
+    library.vrampool_torch_malloc.restype = ctypes.c_void_p
+    library.vrampool_torch_malloc.argtypes = [ctypes.c_size_t, ctypes.c_int,
+                                              ctypes.c_void_p]
+    library.vrampool_torch_free.argtypes = [
+        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p]
+    library.vrampool_torch_record_stream.argtypes = [ctypes.c_void_p] * 2
+    own, other, size = streams.new(), streams.new(), 3 << 20
+    first = library.vrampool_torch_malloc(size, 0, own)
+    test.assertTrue(first, vrampool._library.get().message())
+    gate = streams.hold_up(other)
+    library.vrampool_torch_record_stream(first, other)
+    library.vrampool_torch_free(first, size, 0, own)
+    second = library.vrampool_torch_malloc(size, 0, own)
+    test.assertNotEqual(second, first)
+    library.vrampool_torch_free(second, size, 0, own)
+    test.assertEqual(library.vrampool_torch_malloc(size, 0, own), second)
+    library.vrampool_torch_free(second, size, 0, own)
+    streams.open(gate)
+    streams.finish(other)
 
 
 def check_views_keep_the_memory(test, client, streams):

@@ -177,8 +177,12 @@ class MatrixTest(case.Case):
         if opener.views.is_writable and not readonly:
             opener.call("write", 1)
             element = numpy.ones(1, type_of(dtype)).tobytes().hex()
-            self.assertGreaterEqual(
-                maker.call("made_bytes").count(element), count, name)
+            made = maker.call("made_bytes")
+            if made.count(element) < count:
+                self.fail(f"the maker reads {made}, then "
+                          f"{maker.call('made_bytes')}; the opener "
+                          f"{opener.call('content')}, by the driver "
+                          f"{opener.call('view_bytes')}")
             tried += 1
         maker.call("write_made", 0)
         zeros = numpy.zeros(count, type_of(dtype)).tobytes().hex()

@@ -5,8 +5,11 @@ says "cuda:0".
     torch_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL
 """
 
+import contextlib
 import gc
 import sys
+import types
+import unittest.mock
 
 import case
 
@@ -91,6 +94,149 @@ class TorchTest(case.Case):
         view = vrampool.torch.view(self.client.empty(3, "complex64"))
         with self.assertRaisesRegex(vrampool.InvalidArgument, "resolve_conj"):
             self.client.share(view.conj())
+
+
+class Steps:
+    """PyTorch's own functions for pools, which note how they are called."""
+
+    def __init__(self, test):
+        self.taken = []
+        for owner, name, replacement in (
+                (torch._C, "_cuda_beginAllocateToPool", self.noted("begin")),
+                (torch._C, "_cuda_endAllocateToPool", self.noted("end")),
+                (torch._C, "_cuda_releasePool", self.noted("release")),
+                (torch.cuda, "MemPool", self.pool),
+                (torch.cuda, "init", lambda: None),
+                (torch.cuda, "current_device", lambda: 3),
+                (torch.cuda, "device", self.device),
+                (torch.cuda.memory, "CUDAPluggableAllocator", self.allocator),
+                (torch.cuda.memory, "change_current_allocator",
+                 self.noted("change"))):
+            patch = unittest.mock.patch.object(owner, name, replacement,
+                                               create=True)
+            patch.start()
+            test.addCleanup(patch.stop)
+        library = vrampool._library.get()
+        patch = unittest.mock.patch.object(library, "device_client",
+                                           self.noted("daemon"))
+        patch.start()
+        test.addCleanup(patch.stop)
+
+    def noted(self, name):
+        def note(*arguments):
+            self.taken.append((name, *arguments))
+            return 1
+        return note
+
+    def device(self, ordinal):
+        self.taken.append(("device", ordinal))
+        return contextlib.nullcontext()
+
+    def pool(self, allocator):
+        steps = self.taken
+
+        class Pool:
+            id = (0, 7)
+
+            def __del__(self):
+                steps.append(("gone",))
+        steps.append(("pool", allocator))
+        return Pool()
+
+    def allocator(self, path, malloc, free):
+        class Allocator:
+            def __init__(self):
+                self.record_stream = None
+
+            def allocator(self):
+                return self
+
+            def set_record_stream_fn(self, address):
+                self.record_stream = address
+
+            def __eq__(self, other):
+                return other == (malloc, free)
+        self.path = path
+        return Allocator()
+
+    def take(self):
+        taken, self.taken[:] = list(self.taken), []
+        return taken
+
+
+class EnableTest(case.Case):
+    """How PyTorch is told, with its functions replaced: tests/python/
+    allocators_test.py does it on a GPU."""
+
+    begin = [("daemon", 3), ("device", 3),
+             ("pool", ("vrampool_torch_malloc", "vrampool_torch_free")),
+             ("begin", 3, (0, 7))]
+    # The pool must not be used by then, or PyTorch ends the process.
+    end = [("end", 3, (0, 7)), ("release", 3, (0, 7)), ("gone",)]
+
+    def setUp(self):
+        super().setUp()
+        self.steps = Steps(self)
+        module = vrampool._torch_enable
+        for name, value in (("_routes", {}), ("_whole", None),
+                            ("_segments", None)):
+            patch = unittest.mock.patch.object(module, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def test_nested_and_as_a_context(self):
+        with vrampool.torch.enable():
+            self.assertEqual(self.steps.take(), self.begin)
+            with vrampool.torch.enable("cuda"):
+                vrampool.torch.enable(3)
+                vrampool.torch.disable(torch.device("cuda", 3))
+                vrampool.torch.disable(1)
+            self.assertEqual(self.steps.take(), [])
+        self.assertEqual(self.steps.take(), self.end)
+        vrampool.torch.disable()
+        self.assertEqual(self.steps.take(), [])
+        vrampool.torch.enable()
+        self.assertEqual(self.steps.take(), self.begin)
+        vrampool._torch_enable._end_all()
+        self.assertEqual(self.steps.take(), self.end)
+        self.assertEqual(self.steps.path, vrampool._library.get().path)
+
+    def test_two_devices(self):
+        with vrampool.torch.enable(0), vrampool.torch.enable(1):
+            begun = [step for step in self.steps.take() if step[0] == "begin"]
+            self.assertEqual(begun, [("begin", 0, (0, 7)),
+                                     ("begin", 1, (0, 7))])
+        ended = [step for step in self.steps.take() if step[0] == "end"]
+        self.assertEqual(ended, [("end", 1, (0, 7)), ("end", 0, (0, 7))])
+
+    def test_the_whole_process_for_good(self):
+        with vrampool.torch.enable():
+            with self.assertRaisesRegex(RuntimeError, "disable"):
+                vrampool.torch.enable(whole_process=True)
+        self.steps.take()
+        with vrampool.torch.enable(whole_process=True):
+            [(step, allocator)] = self.steps.take()
+            self.assertEqual((step, allocator), (
+                "change", ("vrampool_torch_malloc_or_throw",
+                           "vrampool_torch_free")))
+            self.assertGreater(allocator.record_stream, 0)
+        vrampool.torch.enable()
+        vrampool.torch.enable(whole_process=True)
+        self.assertEqual(self.steps.take(), [])
+        with self.assertRaisesRegex(RuntimeError, "stays"):
+            vrampool.torch.disable()
+
+    def test_what_cannot_be_is_said(self):
+        with unittest.mock.patch.object(vrampool._library.get(),
+                                        "device_client", lambda _: None):
+            with self.assertRaises(vrampool.Error):
+                vrampool.torch.enable()
+        old = types.SimpleNamespace(cuda=None, _C=None, __version__="2.4")
+        with unittest.mock.patch.object(vrampool._torch_enable, "torch", old):
+            with self.assertRaisesRegex(vrampool.VersionMismatch, "2.4.*2.9"):
+                vrampool.torch.enable()
+            vrampool.torch.disable()
+        self.assertEqual(self.steps.take(), [])
 
 
 if __name__ == "__main__":

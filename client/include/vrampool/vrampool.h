@@ -252,6 +252,9 @@ VRAMPOOL_API void* vrampool_torch_malloc_or_throw(size_t bytes, int device,
                                                   cudaStream_t stream);
 VRAMPOOL_API void vrampool_torch_free(void* p, size_t bytes, int device,
                                       cudaStream_t stream);
+/* For set_record_stream_fn() of a CUDAPluggableAllocator with those: as
+ * vrampool_record_stream(), for the client that the block is of. */
+VRAMPOOL_API void vrampool_torch_record_stream(void* p, cudaStream_t stream);
 
 /* The process-wide client of that GPU, to announce captures to; null with an
  * error when it cannot be opened. */

@@ -21,6 +21,8 @@ from ._abi import Kind
 from ._client import (BlockInfo, Budget, Client, Info, Usage, connect,
                       default_client, tag)
 from ._objects import Object, view_of
+from ._reservation import Reservation
+from ._table import Table, table_of
 from ._tensor import Buffer, Tensor
 from ._version import __version__
 from .dtypes import DType, dtype
@@ -35,6 +37,6 @@ __all__ = [
     "Closed", "DType", "DeviceLost", "Ended", "Error", "Forked", "Info",
     "Internal", "InvalidArgument", "Kind", "LibraryNotFound", "LimitReached",
     "NotFound", "NotShareable", "Object", "OutOfPool", "OverQuota",
-    "PermissionDenied", "Stale", "Tensor", "Timeout", "Unavailable", "Usage",
-    "VersionMismatch", "__version__", "connect", "default_client", "dtype",
-    "tag", "view_of"]
+    "PermissionDenied", "Reservation", "Stale", "Table", "Tensor", "Timeout", "Unavailable",
+    "Usage", "VersionMismatch", "__version__", "connect", "default_client",
+    "dtype", "table_of", "tag", "view_of"]

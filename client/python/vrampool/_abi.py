@@ -68,6 +68,10 @@ class Budget(Structure):
         ("total_bytes", c_uint64)]
 
 
+class Reservation(Structure):
+    _fields_ = [("epoch", c_uint64), ("id", c_uint64)]
+
+
 class BufferPiece(Structure):
     _fields_ = [("data", c_void_p), ("size", c_size_t)]
 
@@ -91,7 +95,8 @@ class ShareOptions(Structure):
 STRUCTURES: Dict[str, Any] = {
     "vrampool_options": Options, "vrampool_info": Info,
     "vrampool_usage": Usage, "vrampool_block_info": BlockInfo,
-    "vrampool_budget": Budget, "vrampool_buffer": BufferPiece,
+    "vrampool_budget": Budget, "vrampool_reservation": Reservation,
+    "vrampool_buffer": BufferPiece,
     "vrampool_tensor": TensorLayout, "vrampool_share_options": ShareOptions}
 
 # The client, object and reference pointers are plain addresses here. What is
@@ -109,6 +114,7 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_client_open": (c_int, POINTER(Options), _OUT),
     "vrampool_client_close": (None, _CLIENT),
     "vrampool_default_client": (_CLIENT,),
+    "vrampool_device_client": (_CLIENT, c_int),
     "vrampool_client_info": (c_int, _CLIENT, POINTER(Info)),
     "vrampool_client_allocate": (c_void_p, _CLIENT, c_size_t, _STREAM),
     "vrampool_client_deallocate": (None, _CLIENT, c_void_p, c_size_t, _STREAM),
@@ -123,6 +129,10 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_describe": (c_int, _CLIENT, c_void_p, POINTER(BlockInfo)),
     "vrampool_client_budget": (c_int, _CLIENT, POINTER(Budget)),
     "vrampool_wait_for_room": (c_int, _CLIENT, c_size_t, c_uint64),
+    "vrampool_fits": (c_int, _CLIENT, c_size_t, POINTER(c_int)),
+    "vrampool_reserve":
+        (c_int, _CLIENT, c_size_t, c_uint64, POINTER(Reservation)),
+    "vrampool_reservation_release": (c_int, _CLIENT, Reservation),
     "vrampool_share_options_init_sized":
         (None, POINTER(ShareOptions), c_size_t),
     "vrampool_share":

@@ -11,8 +11,11 @@ from types import TracebackType
 from typing import (Any, Callable, Iterator, NamedTuple, Optional, Sequence,
                     Set, Tuple, Type)
 
-from . import _abi, _blocks, _cuda, _library, _objects, errors
+from . import (_abi, _blocks, _cuda, _library, _objects, _table, _table_layout,
+               errors)
 from ._ref import Session
+from ._reservation import Reservation
+from ._table import Table
 from ._tensor import Buffer, Tensor
 
 _SLICE_MS = 500  # How long a wait goes on before Ctrl-C is looked for.
@@ -131,6 +134,15 @@ class Client:
                              order=order, alignment=alignment,
                              stream=self._stream(stream))
 
+    def table(self, fields: Any, rows: int, *, layout: str = "soa",
+              stream: Any = None) -> Table:
+        """A table in a block of its own; what is in it is not defined.
+        `fields` are names and data types: a mapping, pairs, or a structured
+        type of NumPy. `layout` is "soa", a structure of arrays, or "aos", an
+        array of structures."""
+        return _table.new_table(self._open(), fields, rows, layout,
+                                self._stream(stream))
+
     def _stream(self, stream: Any) -> Optional[int]:
         """None for the host, where contents are complete at once."""
         if self._open().facts.kind == _abi.Kind.HOST_FD:
@@ -154,7 +166,8 @@ class Client:
               expires: Optional[float] = None) -> _objects.Object:
         """Makes an object of a buffer or tensor, or of a list of them. Arrays
         and tensors of other libraries serve, too, if their memory is this
-        client's.
+        client's. So does a table, by itself and without metadata: it has its
+        own.
 
         `name`: to look it up by within the tenant; it then lives until
         `unlink()`, whoever holds it. `pending`: nobody opens it before
@@ -163,6 +176,11 @@ class Client:
         change any more, and are for reading to those who open the object.
         `expires`: so many seconds from now the name goes by itself."""
         session = self._open()
+        if isinstance(what, Table):
+            if metadata:
+                raise TypeError("a table's metadata says what its fields are; "
+                                "share other metadata by itself")
+            what, metadata = what._memory, _table_layout.packed(what._layout)
         ordered = None if stream is None else _cuda.stream_handle(stream)
         return _objects.share(session, _objects.parts_of(what), name, metadata,
                               _objects.Manner(pending, ordered, sealed,
@@ -197,6 +215,14 @@ class Client:
         sealed = bool(library.object_is_sealed(handle))
         return _objects.Object(session, handle.value or 0, readonly or sealed,
                                middle[0] if middle else None)
+
+    def open_table(self, token: Optional[str] = None, *,
+                   name: Optional[str] = None, wait: float = 0.0,
+                   stream: Any = None, readonly: bool = False) -> Table:
+        """Opens a table that was shared, as `open` does. `InvalidArgument` if
+        the object is none."""
+        return _table.table_of(self.open(token, name=name, wait=wait,
+                                         stream=stream, readonly=readonly))
 
     def unlink(self, name: str) -> None:
         """Takes the name off an object, which ends with its last hold."""
@@ -237,6 +263,27 @@ class Client:
         self._check(self._open().library.wait_for_room(
             self._open().handle, nbytes, _milliseconds(timeout)))
 
+    def fits(self, nbytes: int) -> bool:
+        """Whether a lease of so much would be granted now. Reserves nothing:
+        the next moment may be another. `InvalidArgument` for more than the
+        tenant's quota can ever admit."""
+        answer = ctypes.c_int()
+        self._check(self._open().library.fits(
+            self._open().handle, _size(nbytes), ctypes.byref(answer)))
+        return bool(answer.value)
+
+    def reserve(self, nbytes: int, seconds: float) -> Reservation:
+        """Has room held for this process: for so many seconds, an hour at most,
+        until it is released, or until the session ends. It is charged at once;
+        what the process allocates draws from it. MemoryError if it cannot be
+        had now; never waits."""
+        raw, held = _abi.Reservation(), _milliseconds(seconds)
+        if held == 0:
+            raise ValueError("room is reserved for some time")
+        self._check(self._open().library.reserve(
+            self._open().handle, _size(nbytes), held, ctypes.byref(raw)))
+        return Reservation(self, int(nbytes), raw)
+
     # ---- Inside --------------------------------------------------------------
 
     def _open(self) -> Session:
@@ -266,6 +313,13 @@ class Client:
             if status not in not_yet or is_late:
                 self._check(status)
                 return
+
+
+def _size(nbytes: int) -> int:
+    nbytes = int(nbytes)
+    if not 0 <= nbytes < 1 << 64:
+        raise ValueError("a size is negative or absurdly large")
+    return nbytes
 
 
 def _milliseconds(seconds: float) -> int:

@@ -28,7 +28,7 @@ def put(client: Client, source: Any, stream: Any = None) -> Tensor:
                           f"pool on {made.device}; move it there first")
     if made._is_host():
         copy_elements(made.address, layout.address, layout)
-    elif not _is_dense(layout, 0):
+    elif made.size and not _is_dense(layout, 0):
         raise BufferError("the source has gaps between its elements; make it "
                           "contiguous first")
     else:

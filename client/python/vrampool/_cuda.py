@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Any, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from . import errors
 
@@ -54,31 +54,44 @@ def ordinal_of(uuid: str) -> int:
         "CUDA_VISIBLE_DEVICES")
 
 
+_contexts: Dict[int, int] = {}  # By device: the primary ones.
+
+
 class _Context:
-    """The device's primary context, current where the thread has none."""
+    """The device's primary context, made current for a while: frameworks work
+    in it, and a thread may have another device's, or none."""
 
     def __init__(self, ordinal: int) -> None:
         self._ordinal = ordinal
-        self._was_none = False
+        self._before = ctypes.c_void_p()
+        self._is_other = False
 
     def __enter__(self) -> Any:
         driver = _get()
-        context = ctypes.c_void_p()
-        _check(driver.cuCtxGetCurrent(ctypes.byref(context)), "cuCtxGetCurrent")
-        if not context.value:
-            device = ctypes.c_int()
-            _check(driver.cuDeviceGet(ctypes.byref(device), self._ordinal),
-                   "cuDeviceGet")
-            # Retained for good: frameworks use it to the end, too.
-            _check(driver.cuDevicePrimaryCtxRetain(
-                ctypes.byref(context), device), "cuDevicePrimaryCtxRetain")
-            _check(driver.cuCtxSetCurrent(context), "cuCtxSetCurrent")
-            self._was_none = True
+        _check(driver.cuCtxGetCurrent(ctypes.byref(self._before)),
+               "cuCtxGetCurrent")
+        wanted = _primary_context(self._ordinal)
+        self._is_other = self._before.value != wanted
+        if self._is_other:
+            _check(driver.cuCtxSetCurrent(ctypes.c_void_p(wanted)),
+                   "cuCtxSetCurrent")
         return driver
 
     def __exit__(self, *_: object) -> None:
-        if self._was_none:
-            _get().cuCtxSetCurrent(None)
+        if self._is_other:
+            _get().cuCtxSetCurrent(self._before)
+
+
+def _primary_context(ordinal: int) -> int:
+    """Retained for good: frameworks use it to the end, too."""
+    if ordinal not in _contexts:
+        driver, device = _get(), ctypes.c_int()
+        _check(driver.cuDeviceGet(ctypes.byref(device), ordinal), "cuDeviceGet")
+        context = ctypes.c_void_p()
+        _check(driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device),
+               "cuDevicePrimaryCtxRetain")
+        _contexts[ordinal] = context.value or 0
+    return _contexts[ordinal]
 
 
 def order(producer: int, consumer: int, ordinal: int) -> None:
@@ -111,6 +124,53 @@ def copy(to: int, source: int, nbytes: int, stream: int, ordinal: int) -> None:
             ctypes.c_uint64(to), ctypes.c_uint64(source),
             ctypes.c_size_t(nbytes), handle), "cuMemcpyDtoDAsync")
         _check(driver.cuStreamSynchronize(handle), "cuStreamSynchronize")
+
+
+class Strided(NamedTuple):
+    """Elements of `size` bytes, each a step from the last."""
+
+    size: int
+    rows: int
+    to: int
+    to_step: int
+    source: int
+    from_step: int
+
+
+class _Copy2D(ctypes.Structure):
+    """CUDA_MEMCPY2D."""
+
+    _fields_ = [
+        ("from_x", ctypes.c_size_t), ("from_y", ctypes.c_size_t),
+        ("from_type", ctypes.c_int), ("from_host", ctypes.c_void_p),
+        ("from_device", ctypes.c_uint64), ("from_array", ctypes.c_void_p),
+        ("from_pitch", ctypes.c_size_t),
+        ("to_x", ctypes.c_size_t), ("to_y", ctypes.c_size_t),
+        ("to_type", ctypes.c_int), ("to_host", ctypes.c_void_p),
+        ("to_device", ctypes.c_uint64), ("to_array", ctypes.c_void_p),
+        ("to_pitch", ctypes.c_size_t),
+        ("width", ctypes.c_size_t), ("height", ctypes.c_size_t)]
+
+
+_DEVICE_MEMORY = 2  # CU_MEMORYTYPE_DEVICE
+_MOST_ROWS_2D = 1 << 30  # Of one copy.
+
+
+def copy_strided(copies: List[Strided], stream: int, ordinal: int) -> None:
+    """Copies within a GPU on a stream; nothing waits for it here."""
+    with _Context(ordinal) as driver:
+        for one in copies:
+            for first in range(0, one.rows, _MOST_ROWS_2D):
+                raw = _Copy2D(
+                    from_type=_DEVICE_MEMORY, to_type=_DEVICE_MEMORY,
+                    from_device=one.source + first * one.from_step,
+                    to_device=one.to + first * one.to_step,
+                    from_pitch=one.from_step, to_pitch=one.to_step,
+                    width=one.size,
+                    height=min(one.rows - first, _MOST_ROWS_2D))
+                _check(driver.cuMemcpy2DAsync_v2(
+                    ctypes.byref(raw), ctypes.c_void_p(stream)),
+                    "cuMemcpy2DAsync")
 
 
 def synchronize(stream: int, ordinal: int) -> None:

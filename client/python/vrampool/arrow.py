@@ -8,6 +8,7 @@
     view["price"]                     # A column as a Tensor.
 
     vrampool.arrow.array(tensor)      # A tensor as an Arrow array, no copy.
+    vrampool.arrow.table(table)       # A vrampool.Table as a record batch.
 
 Schema and layout travel in the object's metadata, the buffers are one piece of
 the pool. Whoever speaks the Arrow C data interface (`__arrow_c_array__`, and
@@ -25,6 +26,8 @@ from ._client import Client
 from ._library import Library, address_of
 from ._objects import Object
 from ._ref import Ref
+from ._table import Table
+from ._table_layout import STRUCTURE_OF_ARRAYS
 from ._tensor import Tensor
 from .dtypes import BOOL, DType, dtype as _dtype
 
@@ -72,19 +75,39 @@ def view(object: Object) -> "ArrowView":
     return ArrowView(memory, schema, array)
 
 
+def table(table: Table) -> "ArrowView":
+    """A structure of arrays as an Arrow record batch of the same memory. Its
+    fields are numbers of the types that Arrow has."""
+    if table.layout != STRUCTURE_OF_ARRAYS:
+        raise BufferError("Arrow has no arrays of structures; use to_soa()")
+    fields = [{"format": _format_of(kind), "name": name, "flags": 0,
+               "children": []} for name, kind in table.fields.items()]
+    return ArrowView(
+        table._memory,
+        {"format": _STRUCT, "name": "", "flags": 0, "children": fields},
+        {"length": table.rows, "null_count": 0, "offset": 0, "buffers": [None],
+         "children": [{"length": table.rows, "null_count": 0, "offset": 0,
+                       "buffers": [None, table.offset(name)], "children": []}
+                      for name in table]})
+
+
 def array(tensor: Tensor, name: str = "") -> "ArrowView":
     """A vector of numbers as an Arrow array of the same memory."""
     if tensor.ndim != 1 or not tensor.is_contiguous:
         raise BufferError("an Arrow array has one dimension and no gaps")
-    if tensor.dtype not in _FORMATS:
-        if tensor.dtype.code == BOOL:
-            raise TypeError("booleans are bytes in a tensor and bits in Arrow")
-        raise TypeError(f"Arrow has no {tensor.dtype.name}")
     return ArrowView(
-        tensor, {"format": _FORMATS[tensor.dtype], "name": name, "flags": 0,
+        tensor, {"format": _format_of(tensor.dtype), "name": name, "flags": 0,
                  "children": []},
         {"length": tensor.shape[0], "null_count": 0, "offset": 0,
          "buffers": [None, 0], "children": []})
+
+
+def _format_of(kind: DType) -> str:
+    if kind.code == BOOL:
+        raise TypeError("booleans are bytes in a tensor and bits in Arrow")
+    if kind not in _FORMATS:
+        raise TypeError(f"Arrow has no {kind.name}")
+    return _FORMATS[kind]
 
 
 class ArrowView:

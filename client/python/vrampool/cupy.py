@@ -53,6 +53,7 @@ def put(client: Client, source: Any) -> Tensor:
     return tensor
 
 
+MEMORY_ALLOCATION = 2  # cudaErrorMemoryAllocation, which CuPy does not name.
 _Refused: Any = cupy.cuda.runtime.CUDARuntimeError
 _NoRoom: Any = cupy.cuda.memory.OutOfMemoryError
 
@@ -63,7 +64,7 @@ class OutOfMemory(_Refused, _NoRoom):  # type: ignore[misc]
 
     def __init__(self, text: str) -> None:
         RuntimeError.__init__(self, text)
-        self.status = cupy.cuda.runtime.errorMemoryAllocation
+        self.status = MEMORY_ALLOCATION
 
 
 def allocator(client: Client) -> Callable[[int], Any]:

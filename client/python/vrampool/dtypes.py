@@ -95,6 +95,11 @@ def dtype(what: Any) -> DType:
     return _TYPES[name]
 
 
+def is_named(what: DType) -> bool:
+    """Whether it is one of the types above, of one number each."""
+    return what in _NAMES
+
+
 def _of_numbers(numbers: Tuple[Any, ...]) -> DType:
     if not 2 <= len(numbers) <= 3:
         raise TypeError(f"{numbers!r} is not (code, bits[, lanes])")

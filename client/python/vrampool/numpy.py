@@ -23,7 +23,7 @@ def view(tensor: Tensor) -> "numpy.ndarray[Any, Any]":
     tensor._must_be_host("NumPy")
     if tensor.dtype.typestr is not None:
         return numpy.asarray(_Interface(tensor))
-    kind = _dtype_of(tensor)
+    kind = dtype_of(tensor)
     bytes_of = _Interface(tensor, f"|V{kind.itemsize}")
     return numpy.asarray(bytes_of).view(kind)
 
@@ -40,8 +40,10 @@ class _Interface:
             "strides": tuple(stride * size for stride in tensor.strides)}
 
 
-def _dtype_of(tensor: Tensor) -> "numpy.dtype[Any]":
-    """The type of a tensor that NumPy itself has no name for."""
+def dtype_of(tensor: Tensor) -> "numpy.dtype[Any]":
+    """NumPy's type of a tensor's elements. TypeError if it has none."""
+    if tensor.dtype.typestr is not None:
+        return numpy.dtype(tensor.dtype.typestr)
     try:
         import ml_dtypes
         kind: "numpy.dtype[Any]" = numpy.dtype(

@@ -6,9 +6,10 @@
     tensor = vrampool.torch.put(client, result)     # One copy, into the pool.
     tensor = vrampool.view_of(result)               # Of a result in the pool.
 
+    vrampool.torch.enable()           # PyTorch draws from the pool (on a GPU).
     vrampool.torch.share_by_token()   # In every process that sends tensors.
 
-After that, tensors in the pool pass through the queues and pipes of
+After the last, tensors in the pool pass through the queues and pipes of
 torch.multiprocessing as tokens: the receiver has the same memory, may send it
 on, and the sender may end.
 """
@@ -23,10 +24,12 @@ from . import _dlpack
 from ._client import Client
 from ._objects import view_of
 from ._tensor import Tensor
+from ._torch_enable import Enabled, disable, enable
 from ._torch_messages import share_by_token
 from .dtypes import UINT, DType
 
-__all__ = ["empty", "put", "share_by_token", "view", "view_of"]
+__all__ = ["Enabled", "disable", "empty", "enable", "put", "share_by_token",
+           "view", "view_of"]
 
 
 def view(tensor: Tensor, *, writable: Optional[bool] = None) -> "torch.Tensor":

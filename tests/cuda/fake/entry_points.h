@@ -21,6 +21,24 @@ VRAMPOOL_FAKE_EXPORT Result cuCtxRecordEvent(Context context, Event event);
 // Called from Python only (client/python/vrampool/_cuda.py).
 VRAMPOOL_FAKE_EXPORT Result cuMemcpyDtoDAsync_v2(DevicePtr to, DevicePtr from,
                                                  size_t bytes, Stream stream);
+// CUDA_MEMCPY2D.
+struct Side2D {
+  size_t x;
+  size_t y;
+  int memory_type;
+  void* host;
+  DevicePtr device;
+  void* array;
+  size_t pitch;
+};
+struct Copy2D {
+  Side2D from;
+  Side2D to;
+  size_t width;
+  size_t height;
+};
+VRAMPOOL_FAKE_EXPORT Result cuMemcpy2DAsync_v2(const Copy2D* copy,
+                                               Stream stream);
 }  // namespace vrampool::cuda
 
 #undef VRAMPOOL_FAKE_DECLARE

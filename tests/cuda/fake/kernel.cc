@@ -1,9 +1,11 @@
 #include "tests/cuda/fake/kernel.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
 #include <thread>
+#include <vector>
 
 #include "deploy/demo/kernels.h"
 #include "deploy/demo/pattern.h"
@@ -111,7 +113,49 @@ Work FillUntil(void** parameters) {
   };
 }
 
+// Of client/python/vrampool/table_kernel.cu.
+struct TableField {
+  uint64_t column;
+  uint32_t offset;
+  uint32_t size;
+};
+
+void MoveBytes(uint64_t to, uint64_t from, uint32_t size) {
+  char bytes[16];
+  char* next = bytes;
+  Visit(from, size, Access::kRead, [&next](void* piece, uint64_t length) {
+    std::memcpy(next, piece, length);
+    next += length;
+  });
+  next = bytes;
+  Visit(to, size, Access::kReadWrite, [&next](void* piece, uint64_t length) {
+    std::memcpy(piece, next, length);
+    next += length;
+  });
+}
+
+Work TurnTable(void** parameters) {
+  const auto count = Argument<uint32_t>(parameters, 7);
+  std::vector<TableField> fields(count);
+  std::memcpy(fields.data(), parameters[8], count * sizeof(TableField));
+  return [structures = Argument<uint64_t>(parameters, 0),
+          arrays = Argument<uint64_t>(parameters, 1),
+          rows = Argument<uint64_t>(parameters, 2),
+          row_bytes = Argument<uint32_t>(parameters, 3),
+          to_arrays = Argument<uint32_t>(parameters, 6) != 0, fields] {
+    for (const TableField& field : fields) {
+      for (uint64_t row = 0; row < rows; ++row) {
+        const uint64_t one = structures + row * row_bytes + field.offset;
+        const uint64_t other = arrays + field.column + row * field.size;
+        MoveBytes(to_arrays ? other : one, to_arrays ? one : other,
+                  std::min(field.size, uint32_t{16}));
+      }
+    }
+  };
+}
+
 CUfunc_st g_kernels[] = {
+    {"vrampool_turn_table", &TurnTable},
     {"vrampool_spin", &Spin},
     {"vrampool_fill", &Fill},
     {"vrampool_mismatches", &Mismatches},

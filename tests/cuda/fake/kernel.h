@@ -1,5 +1,6 @@
-// kernel.h - what the kernels of ../kernels.h and deploy/demo/kernels.h do, on
-// the CPU. They are known by their names; nothing reads their instructions.
+// kernel.h - what the kernels of ../kernels.h, deploy/demo/kernels.h and
+// client/python/vrampool/table_kernel.cu do, on the CPU. They are known by
+// their names; nothing reads their instructions.
 //
 // Threads: thread-safe.
 

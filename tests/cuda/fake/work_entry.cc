@@ -32,6 +32,8 @@ using fake_cuda::Work;
 // write it too.
 constexpr std::chrono::microseconds kWordCheck{50};
 
+constexpr int kDeviceMemory = 2;  // CU_MEMORYTYPE_DEVICE
+
 Result Fill(const char* function, uint64_t pointer, uint64_t bytes,
             Stream stream, Work work) {
   Context context = nullptr;
@@ -62,6 +64,25 @@ Result CopyAndWait(const char* function, uint64_t device_pointer,
       }));
   Engine::Get().AwaitIdle(context->legacy_stream);
   return process.entry().broken;
+}
+
+// Part of a stream's work: breaks the process when an address does not allow
+// it.
+void CopyNow(uint64_t to, uint64_t from, uint64_t bytes) {
+  std::string read;
+  size_t written = 0;
+  auto& addresses = Process::Get().addresses();
+  const bool is_done =
+      addresses.Visit(from, bytes, Access::kRead,
+                      [&read](void* piece, uint64_t length) {
+                        read.append(static_cast<char*>(piece), length);
+                      }) &&
+      addresses.Visit(to, bytes, Access::kReadWrite,
+                      [&](void* piece, uint64_t length) {
+                        std::memcpy(piece, read.data() + written, length);
+                        written += length;
+                      });
+  if (!is_done) Process::Get().Break(kIllegalAddress);
 }
 
 // Calls `on_word` with the word. False: it is not mapped.
@@ -173,21 +194,23 @@ Result cuMemcpyDtoDAsync_v2(DevicePtr to, DevicePtr from, size_t bytes,
                             Stream stream) {
   Context context = nullptr;
   VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
-  return SubmitOrCapture(stream, context, [to, from, bytes] {
-    std::string read;
-    size_t written = 0;
-    auto& addresses = Process::Get().addresses();
-    const bool is_done =
-        addresses.Visit(from, bytes, Access::kRead,
-                        [&read](void* piece, uint64_t length) {
-                          read.append(static_cast<char*>(piece), length);
-                        }) &&
-        addresses.Visit(to, bytes, Access::kReadWrite,
-                        [&](void* piece, uint64_t length) {
-                          std::memcpy(piece, read.data() + written, length);
-                          written += length;
-                        });
-    if (!is_done) Process::Get().Break(kIllegalAddress);
+  return SubmitOrCapture(stream, context,
+                         [to, from, bytes] { CopyNow(to, from, bytes); });
+}
+
+Result cuMemcpy2DAsync_v2(const Copy2D* copy, Stream stream) {
+  Context context = nullptr;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
+  const auto is_linear = [copy](const Side2D& side) {
+    return side.memory_type == kDeviceMemory && side.x == 0 && side.y == 0 &&
+           side.pitch >= copy->width;
+  };
+  if (!is_linear(copy->from) || !is_linear(copy->to)) return kInvalidValue;
+  return SubmitOrCapture(stream, context, [copy = *copy] {
+    for (size_t row = 0; row < copy.height; ++row) {
+      CopyNow(copy.to.device + row * copy.to.pitch,
+              copy.from.device + row * copy.from.pitch, copy.width);
+    }
   });
 }
 
