@@ -26,6 +26,7 @@
 #include "daemon/broker/session_tokens.h"
 #include "daemon/config/config.h"
 #include "daemon/config/config_source.h"
+#include "daemon/config/descriptors.h"
 #include "daemon/config/flags.h"
 #include "daemon/config/policy.h"
 #include "daemon/device/cuda/peer_process.h"
@@ -62,13 +63,24 @@ int Fail(const absl::Status& status, int exit_code) {
 }
 
 // Every client costs descriptors; the soft limit is a default of another age.
-void RaiseDescriptorLimit() {
+void PrepareDescriptors(Bounds& bounds) {
   rlimit limit = {};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t soft = limit.rlim_cur;
   limit.rlim_cur = limit.rlim_max;
   if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
     Log(LogLevel::kWarn, "descriptor limit not raised");
+    limit.rlim_cur = soft;
   }
+  const uint64_t wanted = DescriptorsFor(bounds.sessions);
+  if (!FitToDescriptors(limit.rlim_cur, bounds)) return;
+  Log(LogLevel::kWarn,
+      "fewer sessions than bounds.sessions: raise the limit of descriptors "
+      "(LimitNOFILE, ulimit -n)",
+      {{"descriptors", static_cast<uint64_t>(limit.rlim_cur)},
+       {"wanted", wanted},
+       {"sessions", static_cast<uint64_t>(bounds.sessions)},
+       {"sessions_per_uid", static_cast<uint64_t>(bounds.sessions_per_uid)}});
 }
 
 void LogNotes(const DeviceInfo& device) {
@@ -269,7 +281,7 @@ int Main(int argc, char** argv) {
     return 0;
   }
   StartLogging(config->log_level);
-  RaiseDescriptorLimit();
+  PrepareDescriptors(config->core.bounds);
   LogNotes(info);
   config->core.epoch = NewEpoch(RealClock());
   config->policy.daemon_uid = geteuid();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/status_macros.h"
+#include "client/session/busy_daemon.h"
 #include "client/session/discovery.h"
 #include "client/session/refusal_text.h"
 #include "client/session/rpc_module.h"
@@ -122,7 +123,13 @@ CallOutcome Session::MakeRaw(const Call& call) {
   // What allocates may have been loaded after the session began. A call takes
   // hundreds of times as long as to ask.
   modules_.Refresh();
-  const CallOutcome outcome = call(*channel_);
+  CallOutcome outcome = call(*channel_);
+  if (WasTurnedAway(outcome)) {
+    BusyDaemon daemon;
+    while (WasTurnedAway(outcome) && is_live() && daemon.WaitAWhile()) {
+      outcome = call(*channel_);
+    }
+  }
   if (outcome.reason == CallReason::kSessionUnknown ||
       outcome.reason == CallReason::kSessionForeign) {
     is_disowned_.store(true, std::memory_order_relaxed);

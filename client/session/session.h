@@ -72,7 +72,9 @@ class Session {
   using Call = std::function<CallOutcome(ControlChannel&)>;
   Status Make(const Call& call);
 
-  // As Make(), and the bare outcome, for callers that act on reasons.
+  // As Make(), and the bare outcome, for callers that act on reasons. Makes it
+  // again, for some seconds, while the daemon has too many calls in progress
+  // (busy_daemon.h).
   CallOutcome MakeRaw(const Call& call);
   Status Explain(const CallOutcome& outcome) const;
 

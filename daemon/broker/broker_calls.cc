@@ -61,6 +61,7 @@ absl::StatusOr<LeaseGrant> BrokerImpl::Lease(SessionId session,
   std::variant<LeaseGrant, TicketId> answer;
   Effects effects;
   absl::Status refused;
+  int call = 0;
   {
     MutexLock lock(mu_);
     auto decided = arbiter_.RequestLease(session, request, mode, now, effects);
@@ -68,7 +69,9 @@ absl::StatusOr<LeaseGrant> BrokerImpl::Lease(SessionId session,
     if (decided.ok()) answer = *std::move(decided);
     if (refused.ok()) {
       if (const auto* const ticket = std::get_if<TicketId>(&answer)) {
-        ++waiting_[*ticket].callers;
+        Waiting& waiting = waiting_[*ticket];
+        ++waiting.callers;
+        call = ++waiting.last_call;
       } else {
         BeginDelivery(std::get<LeaseGrant>(answer), /*callers=*/1);
       }
@@ -79,7 +82,7 @@ absl::StatusOr<LeaseGrant> BrokerImpl::Lease(SessionId session,
   Dispatch(std::move(effects));
   if (!refused.ok()) return refused;
   if (const auto* ticket = std::get_if<TicketId>(&answer)) {
-    VRAMPOOL_ASSIGN_OR_RETURN(answer, AwaitTicket(*ticket, deadline));
+    VRAMPOOL_ASSIGN_OR_RETURN(answer, AwaitTicket(*ticket, call, deadline));
   }
   LeaseGrant grant = std::get<LeaseGrant>(std::move(answer));
   if (grant.slab.is_mapped) return grant;
@@ -118,7 +121,7 @@ void BrokerImpl::EndDelivery(SessionId session, LeaseId lease, bool is_sent) {
   Dispatch(std::move(effects));
 }
 
-absl::StatusOr<LeaseGrant> BrokerImpl::AwaitTicket(TicketId ticket,
+absl::StatusOr<LeaseGrant> BrokerImpl::AwaitTicket(TicketId ticket, int call,
                                                    absl::Time deadline) {
   const auto steady_deadline = SteadyAfter(deadline - clock_.Now());
   std::optional<absl::StatusOr<LeaseGrant>> result;
@@ -133,7 +136,7 @@ absl::StatusOr<LeaseGrant> BrokerImpl::AwaitTicket(TicketId ticket,
       } else if (wake == Wake::kLate) {
         const absl::Status waited_out =
             arbiter_.WaitedOut(ticket, clock_.Now());
-        if (waiting_.at(ticket).callers > 1) {
+        if (waiting_.at(ticket).last_call != call) {
           --waiting_.at(ticket).callers;
           return waited_out;
         }

@@ -99,10 +99,13 @@ class BrokerImpl final : public Broker, private HoldOracle {
     // LiveUse::changes when it was sampled; the first sample looks at all.
     std::optional<uint64_t> sampled_changes = {};
   };
-  // A lease request that waits for its ticket. Repeated calls share one.
+  // A lease request that waits for its ticket. Repeated calls share one. Who
+  // repeats a call has given up the one before: the last one's word is what the
+  // client goes by, so when that waits no longer nobody does.
   struct Waiting {
     std::optional<absl::StatusOr<LeaseGrant>> outcome;
-    int callers = 0;  // Now.
+    int callers = 0;    // Now.
+    int last_call = 0;  // They are numbered as they come.
   };
   // A new lease whose handle is on its way, in all the calls that have been
   // given it: repeats join the first. It is undone only if none of them could
@@ -125,7 +128,9 @@ class BrokerImpl final : public Broker, private HoldOracle {
   void CheckDevice(const absl::Status& outcome) VRAMPOOL_EXCLUDES(mu_);
   // Tells the Arbiter what room the device has; it may be lost.
   void CompareDevice() VRAMPOOL_EXCLUDES(mu_);
-  absl::StatusOr<LeaseGrant> AwaitTicket(TicketId ticket, absl::Time deadline)
+  // `call` is the number of the caller, who is counted already.
+  absl::StatusOr<LeaseGrant> AwaitTicket(TicketId ticket, int call,
+                                         absl::Time deadline)
       VRAMPOOL_EXCLUDES(mu_);
   enum class Wake { kSettled, kDue, kLate };
   Wake WaitFor(MutexLock& lock, TicketId ticket, bool is_certain,

@@ -105,6 +105,7 @@
 #include "daemon/core/requests.h"
 #include "daemon/core/settings.h"
 #include "daemon/core/snapshot.h"
+#include "daemon/core/spent_keys.h"
 #include "daemon/core/standing.h"
 #include "daemon/core/ticket.h"
 #include "daemon/core/turns.h"
@@ -257,6 +258,7 @@ class Arbiter {
     absl::flat_hash_map<LeaseId, SlabId> leases;
     std::map<IdempotencyKey, LeaseId> leases_by_key;
     std::map<IdempotencyKey, TicketId> tickets_by_key;
+    SpentKeys spent_keys;
     absl::flat_hash_set<SlabId> parked;
     absl::flat_hash_set<SlabId> mapped;
     absl::flat_hash_set<ObjectId> held;      // By call.

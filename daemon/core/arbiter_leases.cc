@@ -67,7 +67,12 @@ absl::StatusOr<std::optional<Arbiter::LeaseAnswer>> Arbiter::FindRepeat(
     return LeaseAnswer(found->second);
   }
   const auto found = session.leases_by_key.find(request.key);
-  if (found == session.leases_by_key.end()) return std::nullopt;
+  if (found == session.leases_by_key.end()) {
+    if (!session.spent_keys.Contains(request.key)) return std::nullopt;
+    return Refuse(Reason::kIdempotencyConflict,
+                  "the lease of this idempotency key has been given back; "
+                  "choose a new key for each allocation");
+  }
   const Slab& slab = *pool_.Find(session.leases.at(found->second));
   if (differs(slab.request)) return conflict;
   LeaseGrant grant;
@@ -334,6 +339,7 @@ absl::Status Arbiter::Return(SessionId id, LeaseId lease, ReturnMode mode,
                                " carries ", slab.objects,
                                " objects that still live; close them first"));
   }
+  session->spent_keys.Add(slab.request.key);
   EndLease(*session, slab);
   session->is_asked = false;
   if (mode == ReturnMode::kStillMapped) {

@@ -52,6 +52,8 @@ grpc::Status BrokerService::Lease(grpc::ServerContext* context,
                                   const v1::LeaseRequest* request,
                                   v1::LeaseResponse* response) {
   return Serve(*context, Counted::kYes, [&](SessionId session) -> absl::Status {
+    // Late: nobody would know what was granted.
+    if (context->IsCancelled()) return absl::CancelledError("given up");
     VRAMPOOL_ASSIGN_OR_RETURN(const LeaseRequest lease, FromProto(*request));
     VRAMPOOL_ASSIGN_OR_RETURN(
         const LeaseGrant grant,

@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/turned_away.h"
 #include "daemon/core/refusal.h"
 #include "google/protobuf/descriptor.h"
 #include "grpc/grpc.h"
@@ -21,10 +22,12 @@ bool HasPrefix(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
 }
 
-void Cancel(grpc_call* call) {
-  grpc_call_cancel_with_status(
-      call, GRPC_STATUS_RESOURCE_EXHAUSTED,
-      "too many calls in progress; wait for their answers", nullptr);
+// What may have been carried out is not told in the words that mean it was not.
+constexpr char kNotTaken[] = "the answer was not taken in time";
+
+void Cancel(grpc_call* call, const char* why) {
+  grpc_call_cancel_with_status(call, GRPC_STATUS_RESOURCE_EXHAUSTED, why,
+                               nullptr);
 }
 
 }  // namespace
@@ -123,7 +126,7 @@ void CallGate::Enter(grpc::experimental::ServerRpcInfo& info) {
   if (connection.has_value()) call.uid = connection->peer->uid;
   grpc_call_ref(call.call);
   for (grpc_call* const doomed : List(context, call)) {
-    Cancel(doomed);
+    Cancel(doomed, doomed == call.call ? kTurnedAway : kNotTaken);
     grpc_call_unref(doomed);
   }
 }

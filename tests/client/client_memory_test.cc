@@ -194,6 +194,17 @@ TEST_F(ClientMemoryTest, LostReplyIsAskedForAgainAndLeaksNoLease) {
   EXPECT_EQ(daemon_->ledger().leases.size(), 1u);
 }
 
+TEST_F(ClientMemoryTest, WhoIsTurnedAwayForTheCrowdAsksAgain) {
+  const auto client = Open();
+  daemon_->Change([](auto& ledger) {
+    ledger.refused_as_busy = 2;
+    ledger.cancelled_as_busy = 2;
+  });
+  EXPECT_TRUE(client->Allocate(Ask(kMiB)).ok());
+  EXPECT_EQ(daemon_->ledger().leases.size(), 1u);
+  EXPECT_EQ(daemon_->ledger().cancelled_as_busy, 0u);
+}
+
 TEST_F(ClientMemoryTest, LeaseLostTwiceIsFoundAgainByTheNextRequest) {
   const auto client = Open();
   daemon_->Change([](auto& ledger) { ledger.lost_replies = 2; });

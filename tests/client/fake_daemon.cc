@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/turned_away.h"
 
 namespace vrampool::client {
 namespace {
@@ -85,6 +86,18 @@ class FakeChannel final : public ControlChannel {
     if (daemon_.on_lease_) daemon_.on_lease_();
     FakeDaemon::Ledger& ledger = daemon_.ledger_;
     if (ledger.too_fast > 0) return RefuseByRate(ledger);
+    if (ledger.refused_as_busy > 0) {
+      --ledger.refused_as_busy;
+      CallOutcome outcome = Refuse(CallCode::kResourceExhausted,
+                                   CallReason::kLimitReached, "busy");
+      std::strcpy(outcome.subject, "open_rpcs");
+      return outcome;
+    }
+    if (ledger.cancelled_as_busy > 0) {
+      --ledger.cancelled_as_busy;
+      return Refuse(CallCode::kResourceExhausted, CallReason::kNone,
+                    kTurnedAway);
+    }
     const std::string key(reinterpret_cast<const char*>(call.key.data()), 16);
     const uint64_t size =
         (call.size_bytes + kGranule - 1) / kGranule * kGranule;

@@ -90,6 +90,8 @@ class FakeDaemon {
     uint64_t too_fast = 0;
     uint64_t retry_after_ms = 1;
     uint64_t refused_by_rate = 0;
+    uint64_t refused_as_busy = 0;    // So many leases are turned away before,
+    uint64_t cancelled_as_busy = 0;  // and so many more without details.
     uint64_t lost_replies = 0;  // So many leases are granted without a reply.
     uint64_t lost_readies = 0;  // So many calls of Ready are heard, likewise.
     uint64_t unheard_readies = 0;  // Before that: so many are not even heard.

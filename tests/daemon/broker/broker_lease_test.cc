@@ -181,6 +181,23 @@ TEST_F(BrokerTest, ARepeatOfAWaitingRequestGetsTheSameLease) {
   EXPECT_EQ(broker_->TakeSnapshot().counters.leases_granted, 1u);
 }
 
+// The first call was given up, perhaps: what it was granted nobody would know.
+TEST_F(BrokerTest, ARepeatThatWaitsNoLongerEndsTheWaitOfAll) {
+  const TestClient holder = Attach();
+  const TestClient client = Attach();
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const LeaseGrant all, Lease(holder, MiB(16)));
+  const LeaseRequest request = Request(MiB(4));
+  auto first =
+      InBackground([&] { return broker_->Lease(client.id, request, Late()); });
+  AwaitWaiting(1);
+  EXPECT_THAT(broker_->Lease(client.id, request, absl::InfinitePast()),
+              IsRefused(Reason::kWaitedOut));
+  EXPECT_THAT(first.get(), IsRefused(Reason::kWaitedOut));
+  EXPECT_THAT(broker_->Return(holder.id, all.lease, ReturnMode::kUnmapped),
+              IsOk());
+  EXPECT_EQ(broker_->TakeSnapshot().counters.leases_granted, 1u);
+}
+
 TEST_F(BrokerTest, ASlowCreateDelaysNobodyElsesCleanGrant) {
   const TestClient quick = Attach("root/quick");
   const TestClient slow = Attach("root/slow");
