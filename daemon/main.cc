@@ -102,6 +102,7 @@ class Daemon {
   struct World {
     const Flags& flags;
     const Config& config;
+    const Config& written;
     const OpenedDevice& opened;
     Signals& signals;
     AuditLog& audit;
@@ -109,6 +110,7 @@ class Daemon {
   explicit Daemon(const World& world)
       : flags_(world.flags),
         config_(world.config),
+        written_(world.written),
         opened_(world.opened),
         device_(*world.opened.device),
         signals_(world.signals),
@@ -128,7 +130,8 @@ class Daemon {
   std::string Serving() const;  // In words.
 
   const Flags& flags_;
-  const Config& config_;  // As at the start: a reload changes parts of it.
+  const Config& config_;   // As at the start: a reload changes parts of it.
+  const Config& written_;  // The same before it was fitted to this process.
   const OpenedDevice& opened_;
   Device& device_;
   Signals& signals_;
@@ -156,7 +159,7 @@ absl::Status Daemon::Start() {
                              device_, clock_));
   logged_ = std::make_unique<LoggedBroker>(*broker_, telemetry_, clock_);
   reloader_ =
-      std::make_unique<Reloader>(flags_, config_, device_.info(), *logged_,
+      std::make_unique<Reloader>(flags_, written_, device_.info(), *logged_,
                                  policy_, audit_, telemetry_, clock_);
   VRAMPOOL_ASSIGN_OR_RETURN(
       server_,
@@ -281,15 +284,17 @@ int Main(int argc, char** argv) {
     return 0;
   }
   StartLogging(config->log_level);
-  PrepareDescriptors(config->core.bounds);
-  LogNotes(info);
   config->core.epoch = NewEpoch(RealClock());
   config->policy.daemon_uid = geteuid();
   config->device = *choice;
+  const Config written = *config;
+  PrepareDescriptors(config->core.bounds);
+  LogNotes(info);
   const auto audit = AuditLog::Start(config->audit_log);
   if (!audit.ok()) return Fail(audit.status(), kExitFailure);
   Daemon daemon({.flags = line.flags,
                  .config = *config,
+                 .written = written,
                  .opened = *device,
                  .signals = **signals,
                  .audit = **audit});

@@ -142,7 +142,7 @@ std::vector<Listed> KillEverywhere::BlocksOf(const v1::LeakReport& report,
     EXPECT_EQ(block.offset_bytes() % 256, 0u);
     EXPECT_LE(block.offset_bytes() + block.size_bytes(), uint64_t{2} << 20);
     EXPECT_TRUE(places.insert({block.slab_id(), block.offset_bytes()}).second);
-    EXPECT_EQ(block.stream(), 0u);  // Of the legacy stream, too.
+    EXPECT_EQ(block.stream(), 0u);        // Of the legacy stream, too.
     EXPECT_EQ(block.thread(), life.pid);  // Its main thread.
     EXPECT_GE(block.allocated_unix_ns(), report.session().attached_unix_ns());
     EXPECT_LE(block.allocated_unix_ns(), report.ended_unix_ns());
