@@ -10,9 +10,6 @@ namespace {
 
 class RatesTest : public ::testing::Test {
  protected:
-  static constexpr auto kLeases = static_cast<size_t>(RateKind::kLeases);
-  static constexpr auto kBytes = static_cast<size_t>(RateKind::kBytes);
-
   void Set(std::string_view path, RateKind kind, RateSetting setting) {
     const TenantId id = *ledger_.FindOrMake(path);
     Quota quota = ledger_.quota(id);
