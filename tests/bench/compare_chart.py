@@ -3,8 +3,11 @@
 
     compare_chart.py RESULT.json PICTURE.svg
 
-Left: what an allocation and its free take, by size. Right: how many of them all
-threads together do in a second. Both axes upwards are logarithmic.
+A panel for each workload that was measured: what an allocation and its free
+take, by size; how many of them all threads together do in a second; random
+sizes, by the largest; a step on several streams; logs that were replayed; several
+processes, by their number; and what allocators hold for each byte alive. All axes
+upwards are logarithmic.
 """
 
 import html
@@ -17,6 +20,7 @@ from compare import human, medians
 
 WIDTH, HEIGHT = 460, 300
 LEFT, TOP, BOTTOM = 70, 40, 50
+RANDOM_COUNT = "10k"
 OUR_COLOURS = ["#1b6ca8", "#5aa9e6"]
 COLOURS = ["#c1432e", "#e08e45", "#3d8b54", "#8fbf5a", "#7a5195", "#b98fc9"]
 
@@ -24,9 +28,11 @@ COLOURS = ["#c1432e", "#e08e45", "#3d8b54", "#8fbf5a", "#7a5195", "#b98fc9"]
 class Panel:
     """Lines over named places on one logarithmic scale."""
 
-    def __init__(self, title, places, lines, text, x):
-        self.title, self.places, self.lines = title, places, lines
-        self.text, self.x = text, x
+    def __init__(self, title, lines, text):
+        self.title, self.lines, self.text = title, lines, text
+        self.places = list(dict.fromkeys(place for line in lines.values()
+                                         for place in line))
+        self.x = self.y = 0  # Of its corner.
         values = [value for line in lines.values() for value in line.values()]
         self.low = math.floor(math.log10(min(values)))
         self.high = max(math.ceil(math.log10(max(values))), self.low + 1)
@@ -35,10 +41,11 @@ class Panel:
         step = (WIDTH - 20) / max(len(self.places) - 1, 1)
         height = (math.log10(value) - self.low) / (self.high - self.low)
         return (self.x + LEFT + self.places.index(place) * step,
-                TOP + HEIGHT * (1 - height))
+                self.y + TOP + HEIGHT * (1 - height))
 
     def draw(self):
-        yield label(self.x + LEFT, TOP - 16, self.title, weight="bold")
+        yield label(self.x + LEFT, self.y + TOP - 16, self.title,
+                    weight="bold")
         for exponent in range(self.low, self.high + 1):
             x, y = self.at(self.places[0], 10.0 ** exponent)
             yield (f'<path d="M{x:.1f} {y:.1f}h{WIDTH - 20}" '
@@ -46,7 +53,7 @@ class Panel:
             yield label(x - 8, y + 4, self.text(10.0 ** exponent), "end")
         for place in self.places:
             x, _ = self.at(place, 10.0 ** self.low)
-            yield label(x, TOP + HEIGHT + 20, place, "middle")
+            yield label(x, self.y + TOP + HEIGHT + 20, place, "middle")
         for name, line in self.lines.items():
             points = [self.at(place, value) for place, value in line.items()]
             path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
@@ -71,7 +78,7 @@ def colour(name, names):
     return colours[alike.index(name) % len(colours)]
 
 
-def lines_of(times, workload, value):
+def lines_of(times, workload, value=lambda _, time: time):
     """By allocator: values by case."""
     lines = {}
     for (its_workload, case), row in times.items():
@@ -88,21 +95,51 @@ def per_second(value):
     return f"{value:.0f} /s"
 
 
-def picture(times):
-    pairs = lines_of(times, "pairs", lambda _, time: time)
-    threads = lines_of(times, "threads",
-                       lambda case, time: int(case) * 1e9 / time)
-    Panel.names = list(dict.fromkeys([*pairs, *threads]))
-    panels = [
-        Panel("allocate + free, by size",
-              list(dict.fromkeys(case for line in pairs.values()
-                                 for case in line)), pairs, human, 0),
-        Panel("allocate + free of 4 KiB, by threads",
-              list(dict.fromkeys(case for line in threads.values()
-                                 for case in line)), threads, per_second,
-              WIDTH + LEFT + 30)]
+def held_over_live(records):
+    """By allocator: bytes held for each that is alive, by case."""
+    lines = {}
+    for record in records:
+        if record.get("peak_held") and record["peak_live"]:
+            place = record["case"].removesuffix(".csv")
+            if record["workload"] == "processes":
+                place += " processes"
+            lines.setdefault(record["allocator"], {})[place] = (
+                record["peak_held"] / record["peak_live"])
+    return lines
+
+
+def panels_of(records):
+    times = medians(records)
+    random = {("random", case.removeprefix(RANDOM_COUNT + " up to ")): row
+              for (workload, case), row in times.items()
+              if workload == "random" and case.startswith(RANDOM_COUNT + " ")}
+    for title, lines, text in (
+            ("allocate + free, by size", lines_of(times, "pairs"), human),
+            ("allocate + free of 4 KiB, by threads", lines_of(
+                times, "threads", lambda case, time: int(case) * 1e9 / time),
+             per_second),
+            (f"random sizes, {RANDOM_COUNT} allocations, by the largest",
+             lines_of(random, "random"), human),
+            ("allocate, launch, free, by streams: CPU time",
+             lines_of(times, "streams"), human),
+            ("logs of programs: an operation", lines_of(times, "replay"), human),
+            ("processes at once: an operation", lines_of(times, "processes"),
+             human),
+            ("bytes held for each byte alive", held_over_live(records),
+             lambda value: f"{value:g}")):
+        if lines:
+            yield Panel(title, lines, text)
+
+
+def picture(records):
+    panels = list(panels_of(records))
+    Panel.names = list(dict.fromkeys(name for panel in panels
+                                     for name in panel.lines))
+    for i, panel in enumerate(panels):
+        panel.x = i % 2 * (WIDTH + LEFT + 30)
+        panel.y = i // 2 * (TOP + HEIGHT + BOTTOM)
     total = 2 * (WIDTH + LEFT) + 60
-    rows = TOP + HEIGHT + BOTTOM
+    rows = (len(panels) + 1) // 2 * (TOP + HEIGHT + BOTTOM)
     yield (f'<svg xmlns="http://www.w3.org/2000/svg" '
            f'viewBox="0 0 {total} {rows + 20}" font-family="sans-serif" '
            'font-size="12">')
@@ -120,8 +157,8 @@ def main():
         print(__doc__, file=sys.stderr)
         return 2
     result = json.loads(pathlib.Path(sys.argv[1]).read_text())
-    times = medians(result["records"])
-    pathlib.Path(sys.argv[2]).write_text("\n".join(picture(times)) + "\n")
+    pathlib.Path(sys.argv[2]).write_text(
+        "\n".join(picture(result["records"])) + "\n")
     return 0
 
 

@@ -92,11 +92,15 @@ class FiguresTest(unittest.TestCase):
             {**ours, "workload": "replay", "refused": 1}))
 
     def test_the_picture_has_a_line_for_each_allocator(self):
-        text = "\n".join(compare_chart.picture(compare.medians(RECORDS)))
+        text = "\n".join(compare_chart.picture([*RECORDS, {
+            "allocator": "vrampool", "workload": "replay", "case": "x.csv",
+            "ns": 3, "peak_held": 5, "peak_live": 4}]))
         root = xml.etree.ElementTree.fromstring(text)
         lines = [path for path in root.iter("{http://www.w3.org/2000/svg}path")
                  if path.get("fill") == "none"]
-        self.assertEqual(len(lines), 5)
+        self.assertEqual(len(lines), 5 + 2)  # The log's time, and its bytes.
+        self.assertIn("bytes held for each byte alive", text)
+        self.assertNotIn("streams", text)
 
 
 class LogTest(unittest.TestCase):
