@@ -81,7 +81,7 @@ void vrampool_torch_record_stream(void* p, cudaStream_t stream) {
       vrampool_client* const client =
           vrampool::client::OpenedDeviceClient(device);
       if (client == nullptr || !CheckHandle(client).ok()) continue;
-      refused = client->client->RecordStream(p, stream);
+      refused = client->client->RecordStream(p, stream, true);
       if (refused.ok()) break;
     }
     return refused;

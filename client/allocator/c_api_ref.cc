@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdlib>
 
+#include "base/cuda/driver_api.h"
 #include "base/status_macros.h"
 #include "client/allocator/default_clients.h"
 #include "client/allocator/handles.h"
@@ -70,11 +71,17 @@ Status CheckClient(const vrampool_ref* client) {
   return CheckHandle(client->handle);
 }
 
+// The per-thread stream is another one in each thread, and whichever has the
+// last reference gives back; the legacy stream comes behind all of them.
+cudaStream_t OfAnyThread(cudaStream_t stream) {
+  return stream == cuda::kPerThreadStream ? nullptr : stream;
+}
+
 vrampool_ref* RefWithin(vrampool_ref* client, cudaStream_t stream) {
   auto* const ref = new vrampool_ref;
   ref->client = client;
   ref->handle = client->handle;
-  ref->stream = stream;
+  ref->stream = OfAnyThread(stream);
   vrampool_ref_retain(client);
   return ref;
 }
@@ -252,7 +259,7 @@ void vrampool_ref_retain(vrampool_ref* ref) {
 void vrampool_ref_release(vrampool_ref* ref) { vrampool::client::Release(ref); }
 
 void vrampool_ref_set_stream(vrampool_ref* ref, cudaStream_t stream) {
-  if (ref != nullptr) ref->stream = stream;
+  if (ref != nullptr) ref->stream = vrampool::client::OfAnyThread(stream);
 }
 
 void vrampool_ref_watch(vrampool_ref* ref) {

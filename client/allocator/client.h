@@ -81,7 +81,7 @@ class Client final : private LinkEvents {
 
   // The live block that begins at `p` is also used on `stream`: see
   // vrampool_record_stream().
-  Status RecordStream(void* p, cudaStream_t stream);
+  Status RecordStream(void* p, cudaStream_t stream, bool is_careful = false);
 
   // Allocate() and Free() from this thread's cache (client_cache.cc), under the
   // tag that the thread has set. Null, or false: nothing has happened, go the

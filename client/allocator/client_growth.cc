@@ -206,9 +206,9 @@ Result<void*> Client::GrowIn(const SessionPtr& session,
     NoteStep();
   }
   if (grown.status().code() == VRAMPOOL_RATE_LIMITED &&
-      steady_clock::now() < deadline) {
+      (*preferred > exact->count() || steady_clock::now() < deadline)) {
     // Nothing that we could give back would help. Less is let through sooner.
-    return LeaseAndCut(session, exact->count(), deadline, request);
+    grown = LeaseAndCut(session, exact->count(), deadline, request);
   }
   if (grown.ok() || !IsForWantOfRoom(grown.status())) return grown;
   VRAMPOOL_ASSIGN_OR_RETURN(const Block* across, CutAcross(request));

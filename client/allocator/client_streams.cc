@@ -13,6 +13,12 @@ namespace {
 
 using std::chrono::steady_clock;
 
+Status NoLiveBlock() {
+  return {VRAMPOOL_INVALID_ARGUMENT,
+          "the pointer is no live block of this client: freed before, from "
+          "another allocator, or not the beginning of its block"};
+}
+
 }  // namespace
 
 // As quickly as can be unless told to be careful. `asked` is what QuickKey()
@@ -32,10 +38,8 @@ Result<StreamUse> Client::Identify(cudaStream_t stream, bool is_careful,
 // Of a stream that answered QuickKey(): it does not capture.
 StreamUse Client::UseOf(StreamKey key) {
   if (key == kNoStream) return {};
-  return {.key = key,
-          .id = key == kLegacyStreamKey ? 0 : static_cast<uint64_t>(key) - 1,
-          .is_capturing = false,
-          .takes_events = true};
+  return {
+      .key = key, .id = IdOf(key), .is_capturing = false, .takes_events = true};
 }
 
 // A free takes place on a GPU that has failed, too: nobody's work is left
@@ -62,10 +66,7 @@ Result<Block*> Client::TakeLive(void* p, uint64_t bytes) {
   if (block == nullptr ||
       (!block->Take(BlockPhase::kPlain, BlockPhase::kHeld) &&
        !block->Take(BlockPhase::kSpecial, BlockPhase::kHeld))) {
-    return Status(
-        VRAMPOOL_INVALID_ARGUMENT,
-        "the pointer is no live block of this client: freed before, from "
-        "another allocator, or not the beginning of its block");
+    return NoLiveBlock();
   }
   return block;
 }
@@ -119,9 +120,15 @@ OrderedBlocks::Going Client::BeginFreeLocked(Block* block, const StreamUse& use,
   }
 }
 
-Status Client::RecordStream(void* p, cudaStream_t stream) {
+Status Client::RecordStream(void* p, cudaStream_t stream, bool is_careful) {
+  {
+    MutexLock lock(mu_);
+    if (slabs_.blocks().BlockAt(reinterpret_cast<uint64_t>(p)) == nullptr) {
+      return NoLiveBlock();
+    }
+  }
   VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use,
-                            Identify(stream, false, kUnknownStream));
+                            Identify(stream, is_careful, kUnknownStream));
   NoteStream(use.key);
   MutexLock lock(mu_);
   Block* const block = slabs_.blocks().BlockAt(reinterpret_cast<uint64_t>(p));
@@ -129,9 +136,7 @@ Status Client::RecordStream(void* p, cudaStream_t stream) {
   if (block == nullptr ||
       (!block->Take(BlockPhase::kPlain, BlockPhase::kSpecial) &&
        !block->is_live())) {
-    return {VRAMPOOL_INVALID_ARGUMENT,
-            "the pointer is no live block of this client: freed before, from "
-            "another allocator, or not the beginning of its block"};
+    return NoLiveBlock();
   }
   slabs_.ordered().RecordUse(block, use, stream);
   return {};

@@ -21,11 +21,10 @@ void* ThreadCache::AllocateInside(const Request& request) {
 
 void ThreadCache::Record(Block& block, const Request& request) {
   shm::BlockRecord& place = *block.place;
-  const auto key = static_cast<uint64_t>(request.stream);
   {
     ManifestSection section;
     place.size_bytes = request.bytes;
-    place.stream = key == 0 ? 0 : key - 1;
+    place.stream = IdOf(request.stream);
     place.allocated_unix_ns = CoarseUnixNs();
     place.call_site = request.call_site;
     place.tag = tag_;

@@ -35,6 +35,14 @@ inline constexpr StreamKey kLegacyStreamKey{uint64_t{1} << 61};
 // or the GPU has failed: nothing ever tells that its work is done.
 inline constexpr StreamKey kUnknownStream{~uint64_t{0}};
 
+// The driver's id of a stream that is known, for reports; 0 for the legacy
+// default stream and the host.
+constexpr uint64_t IdOf(StreamKey key) {
+  return key == kNoStream || key == kLegacyStreamKey
+             ? 0
+             : static_cast<uint64_t>(key) - 1;
+}
+
 // A stream as one call found it.
 struct StreamUse {
   StreamKey key = kNoStream;

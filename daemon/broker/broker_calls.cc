@@ -126,12 +126,15 @@ absl::StatusOr<LeaseGrant> BrokerImpl::AwaitTicket(TicketId ticket, int call,
   const auto steady_deadline = SteadyAfter(deadline - clock_.Now());
   std::optional<absl::StatusOr<LeaseGrant>> result;
   bool is_certain = false;  // It will be settled soon, whatever the time.
+  bool was_late = false;
   while (!result.has_value()) {
     Effects effects;
     {
       MutexLock lock(mu_);
       const Wake wake = WaitFor(lock, ticket, is_certain, steady_deadline);
-      if (wake == Wake::kDue) {
+      // It may have become due with its deadline.
+      if (wake == Wake::kDue || (wake == Wake::kLate && !was_late)) {
+        was_late = wake == Wake::kLate;
         arbiter_.ServeDue(clock_.Now(), effects);
       } else if (wake == Wake::kLate) {
         const absl::Status waited_out =

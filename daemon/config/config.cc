@@ -414,6 +414,12 @@ void Validation::CheckAuditLog() {
     Problem({.name = "audit_log"}, "\"", path,
             "\" is neither a file's whole path (\"/var/log/...\") nor \"log\"");
   }
+  if (path == "log" &&
+      (config_.log_level == "warn" || config_.log_level == "error")) {
+    Problem({.name = "audit_log"},
+            "\"log\" has lines of level info, which log_level \"",
+            config_.log_level, "\" leaves out; give a file, or log_level info");
+  }
   config_.audit_log = path;
 }
 

@@ -184,12 +184,12 @@ absl::Status LoggedBroker::AdmitRpc(SessionId session) {
 void LoggedBroker::NoteRefusedRpc(SessionId session,
                                   const absl::Status& status) {
   observer_.OnRefused(Operation::kCall, status);
-  TellRefused(session, "call", status);
   {
     const MutexLock lock(mu_);
     const auto found = known_.find(session);
     if (found == known_.end() || ++found->second.refused_rpcs > 1) return;
   }
+  TellRefused(session, "call", status);
   Log(LogLevel::kInfo, "call refused",
       {{"session", Raw(session)},
        {"why", MessageOf(status)},

@@ -41,7 +41,9 @@ TEST_F(ClientRateTest, WhoMayNotWaitIsToldAtOnce) {
   const auto refused = client->Allocate(Ask(kMiB));
   EXPECT_EQ(refused.status().code(), VRAMPOOL_RATE_LIMITED);
   EXPECT_EQ(refused.status().message(), "too fast");
-  EXPECT_EQ(daemon_.ledger().refused_by_rate, 1u);
+  // For a step, and for no more than is needed.
+  EXPECT_EQ(daemon_.ledger().refused_by_rate, 2u);
+  EXPECT_EQ(daemon_.ledger().lease_sizes.size(), 0u);
   Refuse(0, 1);
   EXPECT_TRUE(client->Allocate(Ask(kMiB)).ok());
 }

@@ -168,6 +168,12 @@ TEST_F(StreamCacheTest, OneBlockIsKeptWhateverItsClassAndTheLimit) {
   EXPECT_EQ(cache_.Take(kMaxSmall), b);
 }
 
+TEST(StreamKeyTest, ReportsHaveTheDriversIdAndZeroForTheLegacyStream) {
+  EXPECT_EQ(IdOf(StreamKey{8}), 7u);
+  EXPECT_EQ(IdOf(kLegacyStreamKey), 0u);
+  EXPECT_EQ(IdOf(kNoStream), 0u);
+}
+
 TEST_F(StreamCacheTest, LargeOnesAreTakenOutTogether) {
   Block* const small = Make(512);
   Block* const a = Make(kMaxSmall + 256);

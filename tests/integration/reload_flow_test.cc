@@ -178,7 +178,7 @@ TEST_P(ReloadFlow, AMovedAuditLogIsFollowedByANewOne) {
   begin_ = ReadFile(daemon_->config_path());
   Configure(AuditLogKey());
   ASSERT_THAT(Reload(), IsOk());
-  AwaitAudit("");
+  ASSERT_TRUE(Eventually([&] { return std::filesystem::exists(AuditPath()); }));
   std::filesystem::rename(AuditPath(), AuditPath() + ".1");
   daemon_->process().Signal(SIGHUP);
   EXPECT_TRUE(Eventually([&] { return std::filesystem::exists(AuditPath()); }));

@@ -77,8 +77,8 @@ typedef struct vrampool_options {
   const char* tag;       /* VRAMPOOL_TAG: a label of each block; none */
   const char* framework; /* VRAMPOOL_FRAMEWORK: a label in reports; none */
   uint64_t slab_bytes;   /* VRAMPOOL_SLAB_SIZE ("64MiB"): what a lease asks for,
-                            at least; a twelfth of what is leased, from 4 to
-                            64 MiB */
+                            at least; as much as is leased up to 32 MiB, then
+                            a twelfth of it, from 4 to 64 MiB */
   int64_t wait_ms;     /* VRAMPOOL_WAIT_MS: how long an allocation may wait for
                           room, for its tenant's rate (sharing, too), or for a
                           daemon that restarts; 0, fail at once */

@@ -275,8 +275,9 @@ class Client:
     def reserve(self, nbytes: int, seconds: float) -> Reservation:
         """Has room held for this process: for so many seconds, an hour at most,
         until it is released, or until the session ends. It is charged at once;
-        what the process allocates draws from it. MemoryError if it cannot be
-        had now; never waits."""
+        what the process allocates draws from it. Never waits: MemoryError
+        (`OverQuota`, `OutOfPool`) if it cannot be had now, `RateLimited` and
+        `LimitReached` as reserve.h says."""
         raw, held = _abi.Reservation(), _milliseconds(seconds)
         if held == 0:
             raise ValueError("room is reserved for some time")

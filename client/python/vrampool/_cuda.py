@@ -114,6 +114,22 @@ def order(producer: int, consumer: int, ordinal: int) -> None:
             driver.cuEventDestroy_v2(event)
 
 
+def bar_blocking_streams(ordinal: int) -> None:
+    """What blocking streams do from now on comes after what any of them has to
+    do: they wait for the legacy stream's work, and that for theirs."""
+    legacy = ctypes.c_void_p(LEGACY_STREAM)
+    with _Context(ordinal) as driver:
+        event = ctypes.c_void_p()
+        _check(driver.cuEventCreate(ctypes.byref(event), _NO_TIMING),
+               "cuEventCreate")
+        try:
+            _check(driver.cuEventRecord(event, legacy), "cuEventRecord")
+            _check(driver.cuStreamWaitEvent(legacy, event, 0),
+                   "cuStreamWaitEvent")
+        finally:
+            driver.cuEventDestroy_v2(event)
+
+
 def copy(to: int, source: int, nbytes: int, stream: int, ordinal: int) -> None:
     """Copies within a GPU behind the work on `stream`, and waits for it."""
     if nbytes == 0:  # The source may have no address.

@@ -35,17 +35,21 @@ class Reservation:
 
     def release(self) -> bool:
         """Gives back what is left: False if nothing was, because all was used,
-        the time was over, or it was released before."""
-        client, self._client = self._client, None
+        the time was over, or it was released before; also if the client was
+        closed: then it ends with the session, or with its time. On another
+        error call again."""
+        client = self._client
         if client is None or client.closed:
             return False
         session = client._open()
+        had_some = True
         try:
             session.library.check(session.library.reservation_release(
                 session.handle, self._raw))
         except (errors.NotFound, errors.Stale, errors.Ended):
-            return False
-        return True
+            had_some = False
+        self._client = None
+        return had_some
 
     def __enter__(self) -> "Reservation":
         return self

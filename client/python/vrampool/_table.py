@@ -138,7 +138,7 @@ class Table:
         return self._to(ARRAY_OF_STRUCTURES, stream)
 
     def _to(self, kind: str, stream: Any) -> "Table":
-        self._memory._held()
+        kept = self._memory._held()  # Also if somebody closes it meanwhile.
         if kind == self.layout:
             return self
         session = self._memory._session
@@ -147,6 +147,7 @@ class Table:
         made = new_table(session, self.fields, self.rows, kind, handle)
         _table_copy.copy_fields(made._memory, made._layout, self._memory,
                                 self._layout, handle)
+        del kept
         return made
 
     # ---- Lifetime ------------------------------------------------------------

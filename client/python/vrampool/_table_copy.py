@@ -41,13 +41,17 @@ def copy_fields(to: Tensor, to_layout: TableLayout, source: Tensor,
     if source._stream is not None:
         _cuda.order(source._stream, handle, ordinal)
     turn = _turn_of(to, to_layout, source, from_layout)
-    if _table_kernel.can(turn):
-        _table_kernel.launch(turn, handle, ordinal)
-        return
-    _cuda.copy_strided(
-        [_cuda.Strided(move.size, rows, to.address + move.to_offset,
-                       move.to_step, source.address + move.from_offset,
-                       move.from_step) for move in moves], handle, ordinal)
+    try:
+        if _table_kernel.can(turn):
+            _table_kernel.launch(turn, handle, ordinal)
+            return
+        _cuda.copy_strided(
+            [_cuda.Strided(move.size, rows, to.address + move.to_offset,
+                           move.to_step, source.address + move.from_offset,
+                           move.from_step) for move in moves], handle, ordinal)
+    finally:
+        # The source may be let go of at once, and is given back on its stream.
+        _cuda.order(handle, source._stream or _cuda.LEGACY_STREAM, ordinal)
 
 
 def _turn_of(to: Tensor, to_layout: TableLayout, source: Tensor,

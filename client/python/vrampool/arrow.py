@@ -20,7 +20,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any, List, Optional, Tuple
 
-from . import _abi, _arrow_check, _arrow_schema, _blocks, _dlpack, errors
+from . import (_abi, _arrow_check, _arrow_schema, _blocks, _cuda, _dlpack,
+               errors)
 from ._arrow_schema import Tree
 from ._client import Client
 from ._library import Library, address_of
@@ -82,8 +83,11 @@ def table(table: Table) -> "ArrowView":
         raise BufferError("Arrow has no arrays of structures; use to_soa()")
     fields = [{"format": _format_of(kind), "name": name, "flags": 0,
                "children": []} for name, kind in table.fields.items()]
+    memory = table._memory
+    # With a reference of its own: the table may be closed.
     return ArrowView(
-        table._memory,
+        memory._derived(memory.address, memory.dtype, memory.shape,
+                        memory.strides),
         {"format": _STRUCT, "name": "", "flags": 0, "children": fields},
         {"length": table.rows, "null_count": 0, "offset": 0, "buffers": [None],
          "children": [{"length": table.rows, "null_count": 0, "offset": 0,
@@ -168,8 +172,10 @@ class ArrowView:
         if any(value is not None for value in kwargs.values()):
             raise NotImplementedError(f"unknown arguments {sorted(kwargs)}")
         library = self._memory._held().library
-        self._memory._make_ready_for(None)
         device_type, device_id = self._memory.device
+        if device_type != 1 and self._memory._stream is not None:
+            _cuda.synchronize(self._memory._stream or _cuda.LEGACY_STREAM,
+                              device_id)
 
         def fill(device_array: _abi.ArrowDeviceArray) -> None:
             self._fill(device_array.array)

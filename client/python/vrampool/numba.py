@@ -13,12 +13,14 @@ VRAMPOOL_DIR and VRAMPOOL_DEVICE. Memory of a GPU only.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import weakref
 from typing import Any, Callable, Dict, Optional
 
 from numba import cuda
 from numba.cuda import HostOnlyCUDAMemoryManager, MemoryPointer
 
+from . import _cuda
 from ._client import Client, default_client
 from ._tensor import Buffer, Tensor
 
@@ -39,12 +41,15 @@ def view(tensor: Tensor) -> Any:
 
 class MemoryManager(HostOnlyCUDAMemoryManager):  # type: ignore[misc]
     """Device memory from the pool. Numba names no stream, so it is of the
-    legacy default stream, which waits for all but non-blocking ones."""
+    legacy default stream, which waits for all but non-blocking ones; and so
+    that they wait for what used the memory before, it is given something to
+    do with each allocation."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._client: Optional[Client] = None
-        self._buffers: Dict[int, Buffer] = {}
+        self._buffers: Dict[int, Buffer] = {}  # By a number of their own.
+        self._numbers = itertools.count()
 
     def initialize(self) -> None:
         if self._client is None:
@@ -59,16 +64,18 @@ class MemoryManager(HostOnlyCUDAMemoryManager):  # type: ignore[misc]
                 f"the pool of VRAMPOOL_DEVICE is on device {ordinal}, and "
                 f"Numba's current device is {self.context.device.id}")
         buffer = self._client.allocate(size)
-        self._buffers[buffer.address] = buffer
+        _cuda.bar_blocking_streams(ordinal)
+        number = next(self._numbers)
+        self._buffers[number] = buffer
         return MemoryPointer(weakref.proxy(self.context),
                              ctypes.c_void_p(buffer.address), size,
-                             finalizer=self._finalizer(buffer.address))
+                             finalizer=self._finalizer(number))
 
-    def _finalizer(self, address: int) -> Callable[[], None]:
+    def _finalizer(self, number: int) -> Callable[[], None]:
         buffers = self._buffers
 
         def finalize() -> None:
-            buffers.pop(address, None)
+            buffers.pop(number, None)
         return finalize
 
     def get_ipc_handle(self, memory: Any) -> Any:

@@ -165,6 +165,8 @@ TEST_F(ConfigTest, TheAuditLogIsAWholePathOrTheLog) {
   EXPECT_EQ(MustValidate("").audit_log, "");
   EXPECT_EQ(MustValidate("audit_log: \"log\"").audit_log, "log");
   EXPECT_EQ(MustValidate("audit_log: \"/var/log/a\"").audit_log, "/var/log/a");
+  EXPECT_THAT(ProblemsOf("log_level: \"warn\" audit_log: \"log\""),
+              HasSubstr("which log_level \"warn\" leaves out"));
   for (const char* const text : {"audit", "./a", "/", "/var/log/"}) {
     EXPECT_THAT(ProblemsOf(absl::StrCat("audit_log: \"", text, "\"")),
                 HasSubstr("v.conf:1: audit_log: "));

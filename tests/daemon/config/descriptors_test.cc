@@ -31,6 +31,9 @@ TEST(DescriptorsTest, BoundsAreNeverRaised) {
   bounds.sessions_per_uid = 3;
   EXPECT_TRUE(FitToDescriptors(1024, bounds));
   EXPECT_EQ(bounds.sessions_per_uid, 3u);
+  bounds.sessions = 10;
+  EXPECT_TRUE(FitToDescriptors(300, bounds));
+  EXPECT_EQ(bounds.sessions, 10u);
 }
 
 TEST(DescriptorsTest, ThereIsRoomForSomebodyHoweverFewThereAre) {
