@@ -317,6 +317,7 @@ class Client final : private LinkEvents {
   // Giving back (client_return.cc).
   void Maintain();
   void MaintainOnce();
+  void OpenReclaim() VRAMPOOL_EXCLUDES(mu_);
   // False: the thread is to end.
   bool AwaitWork();
   std::optional<TimePoint> NextDue() VRAMPOOL_REQUIRES(mu_);
@@ -416,6 +417,9 @@ class Client final : private LinkEvents {
   bool is_retired_ VRAMPOOL_GUARDED_BY(mu_) = false;
   bool is_stop_wanted_ VRAMPOOL_GUARDED_BY(mu_) = false;
   bool is_reclaim_wanted_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  // Until then what falls idle goes back at once: the daemon has asked, and the
+  // GPU had not done with all that was idle.
+  std::optional<TimePoint> reclaim_until_ VRAMPOOL_GUARDED_BY(mu_);
   // A slab is being leased because what is idle was too small.
   bool is_growing_ VRAMPOOL_GUARDED_BY(mu_) = false;
   AheadPolicy ahead_ VRAMPOOL_GUARDED_BY(mu_);

@@ -98,23 +98,39 @@ void Client::Maintain() {
 
 void Client::MaintainOnce() {
   Scavenge();
+  OpenReclaim();
   (void)Settle();
   CoverIdle();
   SlabSet::Departures idle;
   std::vector<SessionPtr> forgotten;
   {
     MutexLock lock(mu_);
-    const bool is_all = is_reclaim_wanted_ || waiting_growths_ > 0;
+    const bool is_all = reclaim_until_.has_value() || waiting_growths_ > 0;
     if (is_all) (void)DrainCaches(ThreadCaches::Which::kAll);
     idle = TakeIdle(is_all        ? SlabSet::Which::kAll
                     : is_growing_ ? SlabSet::Which::kLeased
                                   : SlabSet::Which::kDue);
-    is_reclaim_wanted_ = false;
+    // What the GPU has not done with goes back when it has: asked every
+    // kSettlePeriod.
+    if (!slabs_.HasSettling() ||
+        (reclaim_until_ && steady_clock::now() > *reclaim_until_)) {
+      reclaim_until_.reset();
+    }
     is_growing_ = false;
     forgotten = TakeForgottenSessions();
   }
   GiveBack(std::move(idle));
   LeaseAhead();
+}
+
+// Before the GPU is asked what it has done with, so that it is asked about what
+// lay in caches, too.
+void Client::OpenReclaim() {
+  MutexLock lock(mu_);
+  if (!is_reclaim_wanted_) return;
+  is_reclaim_wanted_ = false;
+  reclaim_until_ = steady_clock::now() + kTrimLimit;
+  (void)DrainCaches(ThreadCaches::Which::kAll);
 }
 
 SlabSet::Departures Client::TakeIdle(SlabSet::Which which) {

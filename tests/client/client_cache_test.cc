@@ -243,6 +243,23 @@ TEST_F(ClientCacheTest, CachedLargeBlocksJoinForALargerOne) {
   EXPECT_EQ(client->ReadUsage().totals.live_bytes, 9 * kMiB);
 }
 
+TEST_F(ClientCacheTest, WhatIsAskedBackGoesWhenTheGpuHasDoneWithIt) {
+  auto settings = daemon_.MakeSettings();
+  settings.idle_ms = 3600000;
+  const auto client = *Client::Open(settings, daemon_.Channels(), streams_);
+  WarmUp(*client, s_);
+  void* const p = Take(*client, 3 * kMiB, s_);
+  (void)streams_->Enqueue(s_);
+  EXPECT_TRUE(client->Free(p, 3 * kMiB, s_).ok());
+  ASSERT_GT(client->ReadUsage().cached_bytes, 0u);
+  daemon_.SendReclaim();
+  while (client->ReadUsage().cached_bytes > 0) std::this_thread::yield();
+  EXPECT_FALSE(daemon_.ledger().leases.empty());
+  streams_->FinishAll();
+  EXPECT_TRUE(
+      daemon_.Await([](auto& ledger) { return ledger.leases.empty(); }));
+}
+
 TEST_F(ClientCacheTest, AThreadsCacheIsEmptiedAfterItsEnd) {
   const auto client = Open(false);
   std::thread thread([&] {
