@@ -98,8 +98,42 @@ static std::optional<Status> OfScarcity(const CallOutcome& outcome,
   }
 }
 
+// What is said of a lease, an object or a reservation; nothing for reasons of
+// another sort.
+static std::optional<Status> OfThing(const CallOutcome& outcome) {
+  switch (outcome.reason) {
+    case CallReason::kOtherTenant:
+      return Status(
+          VRAMPOOL_PERMISSION,
+          With(outcome, "objects are opened within their own tenant"));
+    case CallReason::kStaleEpoch:
+      return Status(VRAMPOOL_STALE,
+                    With(outcome, "ask the producer to share it again"));
+    case CallReason::kNotShareable:
+      return Status(VRAMPOOL_NOT_SHAREABLE,
+                    With(outcome, "allocate the block shareable"));
+    case CallReason::kLeaseUnknown:
+    case CallReason::kTenantUnknown:
+    case CallReason::kReservationUnknown:
+      return Status(VRAMPOOL_NOT_FOUND, With(outcome, "it has ended"));
+    case CallReason::kObjectUnknown:
+      return Status(
+          VRAMPOOL_NOT_FOUND,
+          With(outcome, "it has ended or never existed: ask for a new token"));
+    case CallReason::kNameTaken:
+      return Status(VRAMPOOL_EXISTS,
+                    With(outcome, "unlink the name or choose another"));
+    case CallReason::kObjectBroken:
+      return Status(VRAMPOOL_BROKEN,
+                    With(outcome, "its producer died before it was ready"));
+    default:
+      return std::nullopt;
+  }
+}
+
 static Status OfReason(const CallOutcome& outcome, const std::string& tenant) {
   if (auto scarce = OfScarcity(outcome, tenant)) return *std::move(scarce);
+  if (auto thing = OfThing(outcome)) return *std::move(thing);
   switch (outcome.reason) {
     case CallReason::kSessionUnknown:
     case CallReason::kSessionForeign:
@@ -113,29 +147,6 @@ static Status OfReason(const CallOutcome& outcome, const std::string& tenant) {
     case CallReason::kNotAdmin:
       return {VRAMPOOL_PERMISSION,
               With(outcome, "have a rule added to the daemon's configuration")};
-    case CallReason::kOtherTenant:
-      return {VRAMPOOL_PERMISSION,
-              With(outcome, "objects are opened within their own tenant")};
-    case CallReason::kStaleEpoch:
-      return {VRAMPOOL_STALE,
-              With(outcome, "ask the producer to share it again")};
-    case CallReason::kNotShareable:
-      return {VRAMPOOL_NOT_SHAREABLE,
-              With(outcome, "allocate the block shareable")};
-    case CallReason::kLeaseUnknown:
-    case CallReason::kTenantUnknown:
-    case CallReason::kReservationUnknown:
-      return {VRAMPOOL_NOT_FOUND, With(outcome, "it has ended")};
-    case CallReason::kObjectUnknown:
-      return {
-          VRAMPOOL_NOT_FOUND,
-          With(outcome, "it has ended or never existed: ask for a new token")};
-    case CallReason::kNameTaken:
-      return {VRAMPOOL_EXISTS,
-              With(outcome, "unlink the name or choose another")};
-    case CallReason::kObjectBroken:
-      return {VRAMPOOL_BROKEN,
-              With(outcome, "its producer died before it was ready")};
     case CallReason::kWaitedOut:
       return {VRAMPOOL_TIMEOUT, With(outcome, "wait longer, or ask for less")};
     case CallReason::kShuttingDown:
@@ -153,6 +164,15 @@ static Status OfReason(const CallOutcome& outcome, const std::string& tenant) {
     case CallReason::kDeviceError:
     case CallReason::kNone:
     // Told above.
+    case CallReason::kOtherTenant:
+    case CallReason::kStaleEpoch:
+    case CallReason::kNotShareable:
+    case CallReason::kLeaseUnknown:
+    case CallReason::kTenantUnknown:
+    case CallReason::kReservationUnknown:
+    case CallReason::kObjectUnknown:
+    case CallReason::kNameTaken:
+    case CallReason::kObjectBroken:
     case CallReason::kQuotaExceeded:
     case CallReason::kUnreclaimableBurst:
     case CallReason::kRateLimited:

@@ -361,6 +361,11 @@ void Arbiter::UndoLease(SessionId id, LeaseId lease, absl::Time now,
   if (found == session->leases.end()) return;
   Slab& slab = *pool_.Find(found->second);
   if (slab.objects > 0) return;  // Then the client knows it very well.
+  // What was asked for was paid for: a clean slab may be larger.
+  rates_.GiveBack(
+      session->tenant,
+      AmountsOfLease(CheckedRoundUp(slab.request.size, settings_.granule)
+                         .value_or(slab.size)));
   EndLease(*session, slab);
   if (slab.was_mapped) {
     Park(*session, slab, now);  // Its mapping is older than the grant.

@@ -181,26 +181,39 @@ void AuditLog::Loop() {
     // that one is seen now, what comes later wakes the thread again.
     (void)is_awake_.exchange(false);
     const bool is_last = is_stopping_;
-    {
-      const MutexLock lock(mu_);
-      if (is_new_) {
-        is_new_ = false;
-        is_in_the_log_ = destination_ == kInTheLog;
-        path_ = is_in_the_log_ ? "" : destination_;
-        file_.reset();
-        is_torn_ = false;
-        next_try_ = absl::InfinitePast();
-      }
+    TakeDestination();
+    const bool has_more = WriteQueued();
+    if (has_more) {
+      is_awake_ = true;
+      Wake();
+    } else if (is_last) {
+      return;
     }
-    WriteQueued();
-    if (is_last) return;
   }
 }
 
-void AuditLog::WriteQueued() {
+void AuditLog::TakeDestination() {
+  {
+    const MutexLock lock(mu_);
+    if (!is_new_) return;
+    is_new_ = false;
+  }
+  // What is waiting goes where it was meant to go.
+  if (is_in_the_log_ || !path_.empty()) (void)WriteQueued();
+  const MutexLock lock(mu_);
+  is_in_the_log_ = destination_ == kInTheLog;
+  path_ = is_in_the_log_ ? "" : destination_;
+  file_.reset();
+  is_torn_ = false;
+  next_try_ = absl::InfinitePast();
+}
+
+bool AuditLog::WriteQueued() {
   // A file exists as soon as it is named, so that whoever sets it up sees so.
   (void)HasFile();
-  while (const std::optional<Event> event = queue_.TryPop()) {
+  for (size_t i = 0; i < kQueue; ++i) {
+    const std::optional<Event> event = queue_.TryPop();
+    if (!event.has_value()) return false;
     const uint64_t lost = lost_;
     if (lost > told_lost_ &&
         WriteLine(absl::Now(),
@@ -209,6 +222,7 @@ void AuditLog::WriteQueued() {
     }
     if (!WriteLine(event->at, LineOf(*event))) ++lost_;
   }
+  return true;
 }
 
 bool AuditLog::WriteLine(absl::Time at, const std::string& line) {

@@ -66,7 +66,10 @@ class AuditLog {
  private:
   explicit AuditLog(UniqueFd wake);
   void Loop();
-  void WriteQueued();
+  // Goes over to what Reopen() named.
+  void TakeDestination();
+  // At most kQueue events. True if there may be more.
+  bool WriteQueued();
   // True if it was written whole.
   bool WriteLine(absl::Time at, const std::string& line);
   bool HasFile();

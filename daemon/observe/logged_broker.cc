@@ -206,6 +206,7 @@ absl::StatusOr<LeaseGrant> LoggedBroker::Lease(SessionId session,
     NoteRefusal(session, request, grant.status());
     return grant;
   }
+  if (grant->is_repeat) return grant;  // Told when it was granted.
   Log(LogLevel::kDebug, "lease granted",
       {{"session", Raw(session)},
        {"lease", static_cast<uint64_t>(grant->lease)},

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <string>
 
+#include "absl/algorithm/container.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -20,6 +21,16 @@ constexpr uint32_t kSpareThreads = 32;
 
 bool HasPrefix(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
+}
+
+// What the service does not count against a rate either, for the same reason.
+bool GivesBack(std::string_view method) {
+  static constexpr std::string_view kMethods[] = {
+      "Return", "ReportUnmapped", "Close",
+      "Unlink", "Ready",          "ReleaseReservation"};
+  constexpr std::string_view kService = "/vrampool.v1.Broker/";
+  return HasPrefix(method, kService) &&
+         absl::c_linear_search(kMethods, method.substr(kService.size()));
 }
 
 // What may have been carried out is not told in the words that mean it was not.
@@ -99,7 +110,9 @@ CallGate::MakeFactory() {
   return std::make_unique<Factory>(*this);
 }
 
-uint32_t CallGate::threads() const { return bounds_.open + kSpareThreads; }
+uint32_t CallGate::threads() const {
+  return bounds_.open + kGivingBack + kSpareThreads;
+}
 
 uint32_t CallGate::open() const {
   const MutexLock lock(mu_);
@@ -121,6 +134,7 @@ void CallGate::Enter(grpc::experimental::ServerRpcInfo& info) {
   Call call;
   call.call = context->c_call();
   call.is_reflection = HasPrefix(info.method(), kReflection);
+  call.gives_back = GivesBack(info.method());
   const std::optional<Connections::Connection> connection =
       connections_.Find(context->peer());
   if (connection.has_value()) call.uid = connection->peer->uid;
@@ -136,15 +150,17 @@ std::vector<grpc_call*> CallGate::List(grpc::ServerContextBase* context,
   std::vector<grpc_call*> doomed;
   const MutexLock lock(mu_);
   call.number = ++numbers_;
-  const uint32_t by_uid = ++per_uid_[call.uid];
-  call.is_refused = calls_.size() >= bounds_.open || by_uid > share();
+  Lane& lane = lanes_[call.gives_back ? 1 : 0];
+  const uint32_t share = ShareOf(call.gives_back);
+  const uint32_t by_uid = ++lane.per_uid[call.uid];
+  call.is_refused = ++lane.calls > BoundOf(call.gives_back) || by_uid > share;
   if (call.is_refused) FindUnread(doomed);
   if (call.is_reflection && ++reflections_ > bounds_.reflections) {
     FindOldestReflection(doomed);
   }
   // Only our own handlers ask for the verdict.
   if (call.is_refused &&
-      (call.is_reflection || by_uid > share() + kRefusalsPerUid)) {
+      (call.is_reflection || by_uid > share + kRefusalsPerUid)) {
     grpc_call_ref(call.call);
     doomed.push_back(call.call);
   }
@@ -159,8 +175,10 @@ void CallGate::Leave(const grpc::ServerContextBase* context) {
     const auto found = calls_.find(context);
     call = found->second.call;
     if (found->second.is_reflection) --reflections_;
-    const auto count = per_uid_.find(found->second.uid);
-    if (--count->second == 0) per_uid_.erase(count);
+    Lane& lane = lanes_[found->second.gives_back ? 1 : 0];
+    --lane.calls;
+    const auto count = lane.per_uid.find(found->second.uid);
+    if (--count->second == 0) lane.per_uid.erase(count);
     calls_.erase(found);
     if (calls_.empty()) idle_.NotifyAll();
   }
@@ -173,15 +191,18 @@ absl::Status CallGate::VerdictOf(const grpc::ServerContextBase* context) const {
   if (found == calls_.end() || !found->second.is_refused) {
     return absl::OkStatus();
   }
+  const bool gives_back = found->second.gives_back;
   Refusal refusal;
   refusal.reason = Reason::kLimitReached;
   refusal.subject = "open_rpcs";
   refusal.retry_after = absl::Milliseconds(100);
   return Refuse(
       refusal,
-      absl::StrCat("too many calls are in progress (bound open_rpcs: ",
-                   bounds_.open, " in all, ", share(),
-                   " for one user); wait for some to end, or raise the bound"));
+      absl::StrCat("too many calls are in progress (",
+                   gives_back ? "that give back" : "bound open_rpcs", ": ",
+                   BoundOf(gives_back), " in all, ", ShareOf(gives_back),
+                   " for one user); wait for some to end",
+                   gives_back ? "" : ", or raise the bound"));
 }
 
 void CallGate::MarkAnswered(const grpc::ServerContextBase* context) {

@@ -8,6 +8,9 @@
 //
 //   - beyond `open` calls in all, or beyond three quarters of them by one uid,
 //     a call is refused with LIMIT_REACHED;
+//   - calls by which a client gives back have places of their own
+//     (kGivingBack, shared in the same way): those that wait for memory must
+//     not keep it from coming back;
 //   - a uid that goes on gets its calls cancelled, which waits for no client;
 //   - when a bound is reached, calls that were answered more than `patience`
 //     ago and whose answer is still not taken are cancelled;
@@ -28,6 +31,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -54,6 +58,8 @@ class CallGate {
   };
   // Refusals that a uid may have under way before its calls are cancelled.
   static constexpr uint32_t kRefusalsPerUid = 16;
+  // Calls in progress that give back. None of them waits for anything.
+  static constexpr uint32_t kGivingBack = 64;
 
   CallGate(Bounds bounds, const Connections& connections, const Clock& clock);
   CallGate(const CallGate&) = delete;
@@ -96,6 +102,7 @@ class CallGate {
     uid_t uid = 0;
     uint64_t number = 0;  // Order of arrival.
     bool is_reflection = false;
+    bool gives_back = false;
     bool is_refused = false;
     std::optional<absl::Time> answered_at;
   };
@@ -111,7 +118,13 @@ class CallGate {
   void FindOldestReflection(std::vector<grpc_call*>& doomed)
       VRAMPOOL_REQUIRES(mu_);
   std::vector<grpc_call*> List(grpc::ServerContextBase* context, Call call);
-  uint32_t share() const { return bounds_.open - bounds_.open / 4; }
+  // Of a lane: calls that give back, or all others.
+  uint32_t BoundOf(bool gives_back) const {
+    return gives_back ? kGivingBack : bounds_.open;
+  }
+  uint32_t ShareOf(bool gives_back) const {
+    return BoundOf(gives_back) - BoundOf(gives_back) / 4;
+  }
 
   const Bounds bounds_;
   const Connections& connections_;
@@ -121,7 +134,11 @@ class CallGate {
   uint64_t numbers_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint32_t reflections_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   Calls calls_ VRAMPOOL_GUARDED_BY(mu_);
-  absl::flat_hash_map<uid_t, uint32_t> per_uid_ VRAMPOOL_GUARDED_BY(mu_);
+  struct Lane {
+    uint32_t calls = 0;
+    absl::flat_hash_map<uid_t, uint32_t> per_uid;
+  };
+  std::array<Lane, 2> lanes_ VRAMPOOL_GUARDED_BY(mu_);  // By gives_back.
 };
 
 }  // namespace vrampool

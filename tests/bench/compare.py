@@ -42,6 +42,7 @@ ALIKE = ["cuMemAlloc", "rmm_arena", "rmm_cuda_async"]
 # Where several processes are at it, each begins with that much of its own.
 SHARED_POOL_MIB = 256
 QUICK_BUSY_MIB = 80
+HOST_BUSY_MIB = 256  # All of them at once fit in HOST_MIB.
 
 
 def gpu_facts(mib):
@@ -124,8 +125,9 @@ class Comparison:
             self.note(number, allocator, json.loads(line))
 
     def start_several(self, number, allocator, words, environment):
-        busy = QUICK_BUSY_MIB if self.options.quick else (
-            compare_processes.BUSY_MIB)
+        busy = (QUICK_BUSY_MIB if self.options.quick
+                else compare_processes.BUSY_MIB if self.options.gpu
+                else HOST_BUSY_MIB)
         for count in compare_processes.COUNTS:
             self.note(number, allocator, compare_processes.run(
                 words, environment, count, busy))

@@ -422,6 +422,18 @@ TEST_F(ClientStreamTest, OnlyLiveBlocksAndStreamsAreRecorded) {
   EXPECT_EQ(client->RecordStream(p, t_).code(), VRAMPOOL_INVALID_ARGUMENT);
 }
 
+// As PyTorch's hook does it, who announces no captures: the fixture counts as
+// misuse what would spoil one.
+TEST_F(ClientStreamTest, AStreamThatCapturesUnannouncedIsRecordedWithCare) {
+  const auto client = Open();
+  void* const p = Take(*client, kMiB, s_);
+  streams_->BeginCapture(t_);
+  EXPECT_TRUE(client->RecordStream(p, t_, true).ok());
+  streams_->EndCapture(t_);
+  EXPECT_TRUE(client->Free(p, kMiB, s_, true).ok());
+  EXPECT_EQ(client->ReadUsage().totals.live_blocks, 0u);
+}
+
 TEST_F(ClientStreamTest, AnObjectKeepsABlockThatAnotherStreamHasDoneWith) {
   Settings settings = daemon_.MakeSettings();
   settings.idle_ms = 1;

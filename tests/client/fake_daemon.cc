@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -44,6 +45,42 @@ CallOutcome RefuseByRate(FakeDaemon::Ledger& ledger) {
   CallOutcome outcome = Refuse(CallCode::kResourceExhausted,
                                CallReason::kRateLimited, "too fast");
   outcome.retry_after_ms = ledger.retry_after_ms;
+  return outcome;
+}
+
+std::optional<CallOutcome> RefuseAsBusy(FakeDaemon::Ledger& ledger) {
+  if (ledger.refused_as_busy > 0) {
+    --ledger.refused_as_busy;
+    CallOutcome outcome =
+        Refuse(CallCode::kResourceExhausted, CallReason::kLimitReached, "busy");
+    std::strcpy(outcome.subject, "open_rpcs");
+    return outcome;
+  }
+  if (ledger.cancelled_as_busy > 0) {
+    --ledger.cancelled_as_busy;
+    return Refuse(CallCode::kResourceExhausted, CallReason::kNone, kTurnedAway);
+  }
+  return std::nullopt;
+}
+
+// `size` is `asked`, rounded.
+std::optional<CallOutcome> RefuseAsFull(const FakeDaemon::Ledger& ledger,
+                                        uint64_t asked, uint64_t size) {
+  uint64_t used = 0;
+  for (const auto& [id, slab] : ledger.leases) {
+    used += ledger.slab_bytes.at(slab);
+  }
+  if (size > ledger.largest_slab) {
+    return Refuse(CallCode::kResourceExhausted, CallReason::kPoolExhausted,
+                  "full");
+  }
+  if (used + size <= ledger.limit_bytes) return std::nullopt;
+  CallOutcome outcome =
+      Refuse(CallCode::kResourceExhausted, CallReason::kQuotaExceeded, "over");
+  outcome.asked_bytes = asked;
+  outcome.used_bytes = used;
+  outcome.limit_bytes = ledger.limit_bytes;
+  std::strcpy(outcome.subject, "root/team-a");
   return outcome;
 }
 
@@ -86,18 +123,7 @@ class FakeChannel final : public ControlChannel {
     if (daemon_.on_lease_) daemon_.on_lease_();
     FakeDaemon::Ledger& ledger = daemon_.ledger_;
     if (ledger.too_fast > 0) return RefuseByRate(ledger);
-    if (ledger.refused_as_busy > 0) {
-      --ledger.refused_as_busy;
-      CallOutcome outcome = Refuse(CallCode::kResourceExhausted,
-                                   CallReason::kLimitReached, "busy");
-      std::strcpy(outcome.subject, "open_rpcs");
-      return outcome;
-    }
-    if (ledger.cancelled_as_busy > 0) {
-      --ledger.cancelled_as_busy;
-      return Refuse(CallCode::kResourceExhausted, CallReason::kNone,
-                    kTurnedAway);
-    }
+    if (const auto busy = RefuseAsBusy(ledger)) return *busy;
     const std::string key(reinterpret_cast<const char*>(call.key.data()), 16);
     const uint64_t size =
         (call.size_bytes + kGranule - 1) / kGranule * kGranule;
@@ -106,22 +132,8 @@ class FakeChannel final : public ControlChannel {
       lease = known->second;
     } else {
       ledger.lease_sizes.push_back(call.size_bytes);
-      uint64_t used = 0;
-      for (const auto& [id, slab] : ledger.leases) {
-        used += ledger.slab_bytes[slab];
-      }
-      if (size > ledger.largest_slab) {
-        return Refuse(CallCode::kResourceExhausted, CallReason::kPoolExhausted,
-                      "full");
-      }
-      if (used + size > ledger.limit_bytes) {
-        CallOutcome outcome = Refuse(CallCode::kResourceExhausted,
-                                     CallReason::kQuotaExceeded, "over");
-        outcome.asked_bytes = call.size_bytes;
-        outcome.used_bytes = used;
-        outcome.limit_bytes = ledger.limit_bytes;
-        std::strcpy(outcome.subject, "root/team-a");
-        return outcome;
+      if (const auto full = RefuseAsFull(ledger, call.size_bytes, size)) {
+        return *full;
       }
       lease = daemon_.next_id_++;
       const uint64_t slab = daemon_.next_id_++;

@@ -30,6 +30,15 @@ class FlowTest : public ::testing::TestWithParam<Served> {
     EXPECT_THAT(client, IsOk());
     return client.ok() ? *std::move(client) : nullptr;
   }
+  v1::TenantInfo Tenant(const std::string& tenant) {
+    const auto admin = daemon_->Admin();
+    EXPECT_THAT(admin, IsOk());
+    v1::GetQuotaRequest request;
+    request.set_tenant(tenant);
+    const auto reply = (*admin)->GetQuota(request);
+    EXPECT_THAT(reply, IsOk());
+    return reply.ok() ? reply->tenant() : v1::TenantInfo();
+  }
   void AwaitWaiters(uint64_t count) {
     ASSERT_THAT(daemon_->Await([count](const v1::GetStatusResponse& status) {
       return status.waiting() == count;

@@ -20,15 +20,6 @@ class QuotaFlow : public FlowTest {
     VRAMPOOL_ASSERT_OK_AND_ASSIGN(const auto admin, daemon_->Admin());
     ASSERT_THAT(admin->SetQuota(request), IsOk());
   }
-  v1::TenantInfo Tenant(const std::string& tenant) {
-    const auto admin = daemon_->Admin();
-    EXPECT_THAT(admin, IsOk());
-    v1::GetQuotaRequest request;
-    request.set_tenant(tenant);
-    const auto reply = (*admin)->GetQuota(request);
-    EXPECT_THAT(reply, IsOk());
-    return reply.ok() ? reply->tenant() : v1::TenantInfo();
-  }
 };
 
 INSTANTIATE_TEST_SUITE_P(Devices, QuotaFlow, EveryDevice(), DeviceName());

@@ -35,15 +35,6 @@ class ReloadFlow : public FlowTest {
     return std::vector<std::string>(reply.changes().begin(),
                                     reply.changes().end());
   }
-  v1::TenantInfo Tenant(const std::string& tenant) {
-    const auto admin = daemon_->Admin();
-    EXPECT_THAT(admin, IsOk());
-    v1::GetQuotaRequest request;
-    request.set_tenant(tenant);
-    const auto reply = (*admin)->GetQuota(request);
-    EXPECT_THAT(reply, IsOk());
-    return reply.ok() ? reply->tenant() : v1::TenantInfo();
-  }
   std::string AuditPath() const { return daemon_->directory() + "/audit"; }
   std::string AuditLogKey() const {
     return "audit_log: \"" + AuditPath() + "\"\n";

@@ -39,6 +39,11 @@ class Streams:
         assert self.driver.cuStreamCreate(ctypes.byref(stream), 1) == 0
         return stream.value
 
+    def new_blocking(self):
+        stream = ctypes.c_void_p()
+        assert self.driver.cuStreamCreate(ctypes.byref(stream), 0) == 0
+        return stream.value
+
     def hold_up(self, stream):
         """Work on a stream that does not end before the gate is opened."""
         self.gates += 1
@@ -81,7 +86,7 @@ class GpuTest(case.Case):
                     "gpu_test.DRIVER = sys.argv[2]\n"
                     "gpu_test.check_all()\n", pathlib.Path(__file__).parent,
                     DRIVER)
-                self.assertEqual(out.split(), [kind, "14", "checked"])
+                self.assertEqual(out.split(), [kind, "17", "checked"])
         self.assertEqual(self.leaks_of_the_ended(), [])
 
 
@@ -276,6 +281,50 @@ def check_tables_are_turned_in_the_order_of_streams(test, client, streams):
     opened = client.open_table(shared.token, stream=producer)
     test.assertEqual((opened.layout, opened["x"].address),
                      ("soa", soa["x"].address))
+
+
+def check_a_table_that_is_let_go_of_is_read_first(test, client, streams):
+    """Whoever gets its memory on its stream comes behind the copy."""
+    producer, consumer = streams.new(), streams.new()
+    table = client.table({"x": "float64"}, 1000, layout="aos", stream=producer)
+    gate = streams.hold_up(consumer)
+    soa = table.to_soa(stream=consumer)
+    del table
+    test.assertTrue(streams.is_waiting(producer))
+    streams.open(gate)
+    streams.finish(producer)
+    del soa
+
+
+def check_blocking_streams_can_be_barred(test, client, streams):
+    """As vrampool.numba does it, whose allocations name no stream."""
+    first, second = streams.new_blocking(), streams.new_blocking()
+    gate = streams.hold_up(first)
+    streams.open(streams.hold_up(second))
+    streams.finish(second)  # It goes on by itself.
+    vrampool._cuda.bar_blocking_streams(0)
+    streams.open(streams.hold_up(second))
+    test.assertTrue(streams.is_waiting(second))
+    streams.open(gate)
+    streams.finish(second)
+
+
+def check_the_last_view_may_end_on_another_thread(test, client, streams):
+    """Handle 2 is another stream there, which must not have the memory while
+    this one's work may use it."""
+    own = vrampool._cuda.PER_THREAD_STREAM
+    tensor = client.empty(40 << 20, "int8", stream=own)  # Alone in its slab.
+    at, gate = tensor.address, streams.hold_up(own)
+
+    def is_given_away():
+        with vrampool._cuda._Context(0):
+            tensor.close()
+            again = client.empty(40 << 20, "int8", stream=own)
+            return again.address == at and not streams.is_waiting(own)
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        test.assertFalse(thread.submit(is_given_away).result())
+    streams.open(gate)
+    streams.finish(own)
 
 
 def check_tables_that_the_kernel_is_not_for(test, client, streams):

@@ -3,8 +3,8 @@
 #include <iostream>
 #include <random>
 #include <string>
-#include <vector>
 
+#include "tests/bench/compare/live_blocks.h"
 #include "tests/bench/compare/workloads.h"
 
 namespace vrampool::bench {
@@ -16,29 +16,28 @@ constexpr double kLargestLog2 = 26;   // 64 MiB.
 constexpr Nanoseconds kPhase = 13e8;
 constexpr size_t kStepsBetweenLooks = 64;
 
-struct Block {
-  void* data = nullptr;
-  size_t bytes = 0;
-};
-
 // A process that keeps about so many bytes alive, and changes which.
 class Worker {
  public:
   Worker(const Subject& subject, Allocator::Stream stream)
-      : subject_(subject), stream_(stream), random_(std::random_device()()) {}
+      : subject_(subject),
+        blocks_(subject.allocator, stream),
+        random_(std::random_device()()) {}
 
   void Phase(size_t target, Nanoseconds least) {
-    operations_ = 0;
-    refused_ = 0;
+    const size_t operations = blocks_.operations();
+    const size_t refused = blocks_.refused();
     const Stopwatch watch;
     Approach(target);
     do {
       for (size_t i = 0; i < kStepsBetweenLooks; ++i) Step(target);
     } while (!subject_.is_quick && watch.Elapsed() < least);
-    const double ns = watch.Elapsed() / static_cast<double>(operations_);
-    Report::Figures figures = {{"ns", ns},
-                               {"live", static_cast<double>(live_)},
-                               {"refused", static_cast<double>(refused_)}};
+    const double ns = watch.Elapsed() /
+                      static_cast<double>(blocks_.operations() - operations);
+    Report::Figures figures = {
+        {"ns", ns},
+        {"live", static_cast<double>(blocks_.bytes())},
+        {"refused", static_cast<double>(blocks_.refused() - refused)}};
     if (subject_.device.has_gpu()) {
       figures.emplace_back(
           "device_free",
@@ -49,46 +48,25 @@ class Worker {
 
  private:
   void Approach(size_t target) {
-    while (live_ > target) FreeOne();
-    while (live_ < target && Allocate(target)) {
+    while (blocks_.bytes() > target) blocks_.FreeOne(random_);
+    while (blocks_.bytes() < target && Allocate(target)) {
     }
   }
   void Step(size_t target) {
-    if (!blocks_.empty()) FreeOne();
+    if (!blocks_.empty()) blocks_.FreeOne(random_);
     Approach(target);
   }
   // Sizes of all magnitudes alike. False: there was no room.
   bool Allocate(size_t target) {
     const auto drawn = static_cast<size_t>(std::exp2(magnitudes_(random_)));
-    const size_t bytes = std::min(drawn, target - live_);
-    void* const data = subject_.allocator.Allocate(bytes, stream_);
-    ++operations_;
-    if (data == nullptr) {
-      ++refused_;
-      return false;
-    }
-    blocks_.push_back({.data = data, .bytes = bytes});
-    live_ += bytes;
-    return true;
-  }
-  void FreeOne() {
-    std::swap(blocks_[random_() % blocks_.size()], blocks_.back());
-    const Block block = blocks_.back();
-    blocks_.pop_back();
-    subject_.allocator.Deallocate(block.data, block.bytes, stream_);
-    live_ -= block.bytes;
-    ++operations_;
+    return blocks_.Allocate(std::min(drawn, target - blocks_.bytes()));
   }
 
   const Subject& subject_;
-  const Allocator::Stream stream_;
+  LiveBlocks blocks_;
   std::minstd_rand random_;
   std::uniform_real_distribution<double> magnitudes_{kSmallestLog2,
                                                      kLargestLog2};
-  std::vector<Block> blocks_;
-  size_t live_ = 0;
-  size_t operations_ = 0;
-  size_t refused_ = 0;
 };
 
 }  // namespace

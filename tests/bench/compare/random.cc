@@ -1,5 +1,6 @@
 #include <random>
 
+#include "tests/bench/compare/live_blocks.h"
 #include "tests/bench/compare/workloads.h"
 
 namespace vrampool::bench {
@@ -13,18 +14,12 @@ constexpr Nanoseconds kBudget = 2e8;
 // Ten times as many operations are left out after a run of this length.
 constexpr Nanoseconds kLong = 3e8;
 
-struct Block {
-  void* data = nullptr;
-  size_t bytes = 0;
-};
-
 // One run of the workload, from the same random numbers every time.
 class RandomRun {
  public:
   RandomRun(Allocator& allocator, Allocator::Stream stream, size_t count,
             size_t largest, size_t usage)
-      : allocator_(allocator),
-        stream_(stream),
+      : blocks_(allocator, stream),
         count_(count),
         usage_(usage),
         sizes_(1, largest) {}
@@ -36,49 +31,31 @@ class RandomRun {
     }
     while (!blocks_.empty()) FreeOne();
   }
-  size_t operations() const { return operations_; }
-  size_t refused() const { return refused_; }
+  size_t operations() const { return blocks_.operations(); }
+  size_t refused() const { return blocks_.refused(); }
 
  private:
   bool WantsMore(size_t bytes) {
     if (blocks_.empty()) return made_ < count_;
     return percents_(random_) < kAllocatePercent && made_ < count_ &&
-           live_ + bytes < usage_;
+           blocks_.bytes() + bytes < usage_;
   }
   bool Allocate(size_t bytes) {
-    void* const data = allocator_.Allocate(bytes, stream_);
-    ++operations_;
-    if (data == nullptr) {
-      ++refused_;
-      return false;
-    }
-    blocks_.push_back({.data = data, .bytes = bytes});
-    ++made_;
-    live_ += bytes;
-    return true;
+    const bool is_made = blocks_.Allocate(bytes);
+    if (is_made) ++made_;
+    return is_made;
   }
   void FreeOne() {
-    if (blocks_.empty()) return;
-    std::swap(blocks_[random_() % blocks_.size()], blocks_.back());
-    const Block block = blocks_.back();
-    blocks_.pop_back();
-    allocator_.Deallocate(block.data, block.bytes, stream_);
-    live_ -= block.bytes;
-    ++operations_;
+    if (!blocks_.empty()) blocks_.FreeOne(random_);
   }
 
-  Allocator& allocator_;
-  const Allocator::Stream stream_;
+  LiveBlocks blocks_;
   const size_t count_;
   const size_t usage_;
   std::minstd_rand random_;
   std::uniform_int_distribution<size_t> sizes_;
   std::uniform_int_distribution<int> percents_{0, 99};
-  std::vector<Block> blocks_;
   size_t made_ = 0;
-  size_t live_ = 0;
-  size_t operations_ = 0;
-  size_t refused_ = 0;
 };
 
 }  // namespace

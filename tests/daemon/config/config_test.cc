@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/daemon/config/config_device.h"
 #include "tests/testing/matchers.h"
 
 namespace vrampool {
@@ -42,11 +43,7 @@ class ConfigTest : public ::testing::Test {
   }
 
   ConfigSource source_;
-  DeviceInfo device_ = {.uuid = "host-0",
-                        .name = "test",
-                        .granule = MiB(2),
-                        .total = GiB(1),
-                        .kinds = {HandleKind::kHostFd}};
+  DeviceInfo device_ = testing::ConfigDevice();
 };
 
 TEST_F(ConfigTest, EmptyConfigurationHasTheDocumentedDefaults) {

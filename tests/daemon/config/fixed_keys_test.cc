@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/daemon/config/config_device.h"
 #include "tests/testing/matchers.h"
 
 namespace vrampool {
@@ -36,11 +37,7 @@ class FixedKeysTest : public ::testing::Test {
   }
 
   ConfigSource source_;
-  DeviceInfo device_ = {.uuid = "host-0",
-                        .name = "test",
-                        .granule = MiB(2),
-                        .total = GiB(1),
-                        .kinds = {HandleKind::kHostFd}};
+  DeviceInfo device_ = testing::ConfigDevice();
 };
 
 TEST_F(FixedKeysTest, WhatIsLiveMayChange) {

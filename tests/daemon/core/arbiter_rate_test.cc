@@ -49,6 +49,15 @@ TEST_F(ArbiterRateTest, ARefusalHasTheNumbersAndTheTime) {
   EXPECT_EQ(Used("root/a"), Slabs(1));
 }
 
+TEST_F(ArbiterRateTest, AGrantThatNeverArrivedCostsNothing) {
+  SetBytes("root/a", Slabs(1), Slabs(2));
+  const LeaseGrant lost = Lease(a_, Slabs(2));
+  EXPECT_THAT(TryLease(a_, Slabs(2)), IsRefused(Reason::kRateLimited));
+  Undo(a_, lost.lease);
+  EXPECT_THAT(TryLease(a_, Slabs(2)), IsOk());
+  EXPECT_THAT(TryLease(a_, Slabs(1)), IsRefused(Reason::kRateLimited));
+}
+
 TEST_F(ArbiterRateTest, AfterThatTimeItIsGranted) {
   SetLeases("root/a", 3, 1);
   Lease(a_, Slabs(1));

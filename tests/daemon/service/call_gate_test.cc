@@ -126,6 +126,29 @@ TEST_F(CallGateTest, OneUserGetsThreeQuartersOfTheCalls) {
   EXPECT_TRUE(GetStatus(admin_).ok());
 }
 
+// Those that wait would else keep what they wait for from coming back.
+TEST_F(CallGateTest, CallsThatGiveBackHavePlacesOfTheirOwn) {
+  int returned = 0;
+  broker_.on_return = [&returned](SessionId, LeaseId, ReturnMode) {
+    ++returned;
+    return absl::OkStatus();
+  };
+  StartCalls(6);
+  ASSERT_FALSE(GetStatus(user_).ok());
+  for (int i = 0; i < 8; ++i) {
+    v1::ReturnRequest request;
+    request.set_epoch(static_cast<uint64_t>(FakeBroker::kEpoch));
+    request.set_lease_id(7);
+    request.set_mapping(v1::ReturnRequest::MAPPING_UNMAPPED);
+    v1::ReturnResponse response;
+    const grpc::Status status =
+        user_.broker->Return(WithToken().get(), request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+  }
+  EXPECT_EQ(returned, 8);
+  EXPECT_FALSE(GetStatus(user_).ok());
+}
+
 TEST_F(CallGateTest, CallsThatEndedDoNotCount) {
   StartCalls(6);
   ASSERT_FALSE(GetStatus(user_).ok());

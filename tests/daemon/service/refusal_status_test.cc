@@ -14,69 +14,44 @@ namespace {
 // Every reason of the contract exists in the core under the same number: this
 // switch has no default, so that a reason that the core lacks is found by the
 // loop and one that the contract lacks by the compiler.
+#define VRAMPOOL_REASON(name, text) \
+  case Reason::name:                \
+    return text
 std::string CoreName(Reason reason) {
   switch (reason) {
-    case Reason::kQuotaExceeded:
-      return "QUOTA_EXCEEDED";
-    case Reason::kPoolExhausted:
-      return "POOL_EXHAUSTED";
-    case Reason::kLimitReached:
-      return "LIMIT_REACHED";
-    case Reason::kWaitQueueFull:
-      return "WAIT_QUEUE_FULL";
-    case Reason::kDescriptorBacklog:
-      return "DESCRIPTOR_BACKLOG";
-    case Reason::kUnreclaimableBurst:
-      return "UNRECLAIMABLE_BURST";
-    case Reason::kRateLimited:
-      return "RATE_LIMITED";
-    case Reason::kSessionUnknown:
-      return "SESSION_UNKNOWN";
-    case Reason::kSessionForeign:
-      return "SESSION_FOREIGN";
-    case Reason::kNoPolicy:
-      return "NO_POLICY";
-    case Reason::kNotAdmin:
-      return "NOT_ADMIN";
-    case Reason::kOtherTenant:
-      return "OTHER_TENANT";
-    case Reason::kStaleEpoch:
-      return "STALE_EPOCH";
-    case Reason::kLeaseInUse:
-      return "LEASE_IN_USE";
-    case Reason::kIdempotencyConflict:
-      return "IDEMPOTENCY_CONFLICT";
-    case Reason::kSessionEnded:
-      return "SESSION_ENDED";
-    case Reason::kNotShareable:
-      return "NOT_SHAREABLE";
-    case Reason::kLeaseUnknown:
-      return "LEASE_UNKNOWN";
-    case Reason::kObjectUnknown:
-      return "OBJECT_UNKNOWN";
-    case Reason::kTenantUnknown:
-      return "TENANT_UNKNOWN";
-    case Reason::kReservationUnknown:
-      return "RESERVATION_UNKNOWN";
-    case Reason::kNameTaken:
-      return "NAME_TAKEN";
-    case Reason::kObjectBroken:
-      return "OBJECT_BROKEN";
-    case Reason::kWaitedOut:
-      return "WAITED_OUT";
-    case Reason::kShuttingDown:
-      return "SHUTTING_DOWN";
-    case Reason::kDeviceLost:
-      return "DEVICE_LOST";
-    case Reason::kDeviceError:
-      return "DEVICE_ERROR";
-    case Reason::kBadArgument:
-      return "BAD_ARGUMENT";
-    case Reason::kKindNotOffered:
-      return "KIND_NOT_OFFERED";
+    VRAMPOOL_REASON(kQuotaExceeded, "QUOTA_EXCEEDED");
+    VRAMPOOL_REASON(kPoolExhausted, "POOL_EXHAUSTED");
+    VRAMPOOL_REASON(kLimitReached, "LIMIT_REACHED");
+    VRAMPOOL_REASON(kWaitQueueFull, "WAIT_QUEUE_FULL");
+    VRAMPOOL_REASON(kDescriptorBacklog, "DESCRIPTOR_BACKLOG");
+    VRAMPOOL_REASON(kUnreclaimableBurst, "UNRECLAIMABLE_BURST");
+    VRAMPOOL_REASON(kRateLimited, "RATE_LIMITED");
+    VRAMPOOL_REASON(kSessionUnknown, "SESSION_UNKNOWN");
+    VRAMPOOL_REASON(kSessionForeign, "SESSION_FOREIGN");
+    VRAMPOOL_REASON(kNoPolicy, "NO_POLICY");
+    VRAMPOOL_REASON(kNotAdmin, "NOT_ADMIN");
+    VRAMPOOL_REASON(kOtherTenant, "OTHER_TENANT");
+    VRAMPOOL_REASON(kStaleEpoch, "STALE_EPOCH");
+    VRAMPOOL_REASON(kLeaseInUse, "LEASE_IN_USE");
+    VRAMPOOL_REASON(kIdempotencyConflict, "IDEMPOTENCY_CONFLICT");
+    VRAMPOOL_REASON(kSessionEnded, "SESSION_ENDED");
+    VRAMPOOL_REASON(kNotShareable, "NOT_SHAREABLE");
+    VRAMPOOL_REASON(kLeaseUnknown, "LEASE_UNKNOWN");
+    VRAMPOOL_REASON(kObjectUnknown, "OBJECT_UNKNOWN");
+    VRAMPOOL_REASON(kTenantUnknown, "TENANT_UNKNOWN");
+    VRAMPOOL_REASON(kReservationUnknown, "RESERVATION_UNKNOWN");
+    VRAMPOOL_REASON(kNameTaken, "NAME_TAKEN");
+    VRAMPOOL_REASON(kObjectBroken, "OBJECT_BROKEN");
+    VRAMPOOL_REASON(kWaitedOut, "WAITED_OUT");
+    VRAMPOOL_REASON(kShuttingDown, "SHUTTING_DOWN");
+    VRAMPOOL_REASON(kDeviceLost, "DEVICE_LOST");
+    VRAMPOOL_REASON(kDeviceError, "DEVICE_ERROR");
+    VRAMPOOL_REASON(kBadArgument, "BAD_ARGUMENT");
+    VRAMPOOL_REASON(kKindNotOffered, "KIND_NOT_OFFERED");
   }
   return "";
 }
+#undef VRAMPOOL_REASON
 
 grpc::Status Refused(Reason reason) {
   return ToGrpcStatus(Refuse(reason, "why"), "host-test");
