@@ -105,6 +105,7 @@ class Worker:
         self._line = Line(connection)
         self.pid = self.hear()
         self._pidfd = os.pidfd_open(self.pid)
+        self.say("begin")
 
     def hear(self):
         said = self._line.hear()

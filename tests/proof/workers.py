@@ -55,10 +55,11 @@ def work(order, connection):
     import roles
     line = Line(connection)
     line.say(os.getpid())
-    os.environ.update(order["environment"])
-    if order["uid"]:
-        become(order["uid"])
     try:
+        line.hear()  # By now somebody holds on to this process.
+        os.environ.update(order["environment"])
+        if order["uid"]:
+            become(order["uid"])
         getattr(roles, order["role"])(line, **order["arguments"])
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # The test is over.
