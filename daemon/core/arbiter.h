@@ -59,9 +59,17 @@
 // way only when it is used. It ends when used up, released or expired, with its
 // session, and when the device loses the room.
 //
-// Slabs never cross tenants, and after a death they are never reused. A slab of
-// a kind that does not isolate is destroyed only when nobody maps it any more;
-// until then it stays whole, in state destroying, and charged.
+// Guests. An object can be opened by sessions of tenants that it was granted
+// to, by call only: what their manifests say keeps nothing alive. A slab that a
+// guest maps counts against the limits of the guest's tenant (see Pledges in
+// ledger.h). Its payer is the tenant that is charged: the owner, until it has
+// let go, that is, until no session of it maps the slab and no object there has
+// a name; then the tenant of the guest that attached first, and so on. What had
+// guests is never leased anew.
+//
+// Slabs never cross tenants otherwise, and after a death they are never reused.
+// A slab of a kind that does not isolate is destroyed only when nobody maps it
+// any more; until then it stays whole, in state destroying, and charged.
 //
 // New slabs never get more than the device has to give: what of the pool's free
 // bytes it lacks is missing, and no room until the device says otherwise.
@@ -71,7 +79,9 @@
 //   A2  a slab's object count is the number of objects with a buffer in it
 //   A3  a slab is mapped by a session iff the session lists it as mapped
 //   A4  a leased or parked slab's session is live or condemned
-//   A5  what is free or coming, and not missing, covers all assured tickets;
+//   A5  a slab that has mappers has a payer, which has not let go unless all
+//       have; its pledge counts the tenants of the other mappers
+//   A6  what is free or coming, and not missing, covers all assured tickets;
 //       with what is clean, all reservations too
 //
 // Threads: not thread-safe. Broker reaches it only while holding its lock.
@@ -166,6 +176,8 @@ class Arbiter {
   // The handle of a fresh grant never reached the client: as if never granted.
   void UndoLease(SessionId session, LeaseId lease, absl::Time now,
                  Effects& effects);
+  // Objects that the session has closed live on in the slab; others do, or one
+  // that is pending: LEASE_IN_USE.
   absl::Status Return(SessionId session, LeaseId lease, ReturnMode mode,
                       absl::Time now, Effects& effects);
   absl::StatusOr<uint32_t> ReportUnmapped(SessionId session,
@@ -301,6 +313,23 @@ class Arbiter {
   void FreeSlabsOf(Session& session, absl::Time now, Effects& effects);
   void Forget(Session& session, absl::Time now, Effects& effects);
 
+  // arbiter_guests.cc
+  // Those of the slab's mappers.
+  std::set<TenantId> TenantsOf(const Slab& slab) const;
+  bool HasLetGo(TenantId payer, const Slab& slab,
+                const std::set<TenantId>& tenants) const;
+  // Who is charged, and what is pledged: after mappers or names have changed.
+  void Reckon(Slab& slab);
+  void Reckon(const std::vector<SlabId>& slabs);
+  bool MayOpen(const Session& session, const Object& object) const;
+  // Maps the object's slabs, if the quotas of the session's tenant allow it.
+  absl::Status MapAll(Session& session, const Object& object);
+  // Whether a lessee may give back a slab in which objects live: none is
+  // pending or held by its call.
+  absl::Status CheckLeaving(const Session& session, const Slab& slab) const;
+  void LeaveObjects(Session& session, Slab& slab, absl::Time now);
+  void CheckPledges(const Slab& slab) const;
+
   // arbiter_leases.cc
   using LeaseAnswer = std::variant<LeaseGrant, TicketId>;
   absl::StatusOr<std::optional<LeaseAnswer>> FindRepeat(
@@ -434,7 +463,7 @@ class Arbiter {
              Effects& effects);
 
   // arbiter_slabs.cc
-  void Map(Session& session, Slab& slab);
+  static void Map(Session& session, Slab& slab);
   void Unmap(Session& session, Slab& slab);
   // After Unmap() of a slab that was given up: the last one may have let go.
   void AfterUnmap(Slab& slab, Effects& effects);
@@ -447,11 +476,13 @@ class Arbiter {
   void EndLease(Session& session, Slab& slab);
   void AfterObjectEnded(const std::vector<SlabId>& slabs, absl::Time now,
                         Effects& effects);
+  // Of the object's own tenant.
   std::vector<SessionId> LiveMappers(const Object& object) const;
   void TryEndObject(Object& object, absl::Time now, Effects& effects);
   // Objects there that only manifests held can end when a mapper has gone.
   void EndUnheldIn(const absl::flat_hash_set<SlabId>& slabs, absl::Time now,
                    Effects& effects);
+  Object* FindNamed(const Session& session, const OpenRequest& request);
   absl::StatusOr<Object*> FindToOpen(const Session& session,
                                      const OpenRequest& request);
   void DropHold(Session& session, Object& object);

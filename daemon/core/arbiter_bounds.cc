@@ -29,7 +29,7 @@ absl::Status Arbiter::CheckSessionBounds(TenantId tenant) const {
 
 absl::Status Arbiter::CheckObjectBounds(TenantId tenant,
                                         const ShareRequest& request) const {
-  const Bytes more(request.metadata.size() + request.layout.size());
+  const Bytes more = DescriptionBytes(request);
   for (std::optional<TenantId> at = tenant; at; at = ledger_.parent(*at)) {
     const Quota& quota = ledger_.quota(*at);
     if (!quota.objects.has_value() && !quota.metadata.has_value()) continue;

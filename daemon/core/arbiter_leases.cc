@@ -196,6 +196,7 @@ Slab* Arbiter::FindParked(const Session& session, HandleKind kind,
                           Bytes size) const {
   for (const SlabId id : session.parked) {
     Slab* const slab = pool_.Find(id);
+    if (slab->had_guests) continue;
     if (slab->kind == kind && slab->size == size) return slab;
   }
   return nullptr;
@@ -333,16 +334,17 @@ absl::Status Arbiter::Return(SessionId id, LeaseId lease, ReturnMode mode,
                      "; it may have been returned already"));
   }
   Slab& slab = *pool_.Find(found->second);
-  if (slab.objects > 0) {
-    return Refuse(Reason::kLeaseInUse,
-                  absl::StrCat("lease ", static_cast<uint64_t>(lease),
-                               " carries ", slab.objects,
-                               " objects that still live; close them first"));
-  }
+  VRAMPOOL_RETURN_IF_ERROR(CheckLeaving(*session, slab));
   session->spent_keys.Add(slab.request.key);
   EndLease(*session, slab);
   session->is_asked = false;
-  if (mode == ReturnMode::kStillMapped) {
+  if (slab.objects > 0) {
+    LeaveObjects(*session, slab, now);
+    if (mode == ReturnMode::kUnmapped) {
+      Unmap(*session, slab);
+      EndUnheldIn({slab.id}, now, effects);
+    }
+  } else if (mode == ReturnMode::kStillMapped) {
     Park(*session, slab, now);
   } else {
     Unmap(*session, slab);

@@ -15,6 +15,7 @@ namespace {
 constexpr size_t kMaxBuffers = 64;
 constexpr size_t kMaxName = 255;
 constexpr size_t kMaxMetadata = 64 << 10;
+constexpr size_t kMaxGrants = 16;
 
 absl::Status UnknownObject() {
   return Refuse(Reason::kObjectUnknown,
@@ -53,6 +54,16 @@ absl::Status CheckShape(const ShareRequest& request) {
     return Refuse({.reason = Reason::kLimitReached, .subject = "metadata"},
                   absl::StrCat("metadata and layout have at most ",
                                FormatBytes(Bytes(kMaxMetadata)), " each"));
+  }
+  if (request.grants.size() > kMaxGrants) {
+    return Refuse({.reason = Reason::kLimitReached, .subject = "grants"},
+                  absl::StrCat("an object is granted to at most ", kMaxGrants,
+                               " tenants; name one above several of them"));
+  }
+  for (const std::string& grant : request.grants) {
+    if (IsTenantPath(grant)) continue;
+    return Refuse(Reason::kBadArgument,
+                  "a grant is no tenant's path; use root/NAME/...");
   }
   return absl::OkStatus();
 }
@@ -131,6 +142,16 @@ void Arbiter::TellKnown(ObjectId object, const std::set<SessionId>& expecting,
   }
 }
 
+// Or null; also for one that the session may not know of.
+Object* Arbiter::FindNamed(const Session& session, const OpenRequest& request) {
+  std::optional<TenantId> owner = session.tenant;
+  if (!request.tenant.empty()) owner = ledger_.Find(request.tenant);
+  if (!owner.has_value()) return nullptr;
+  Object* const object = objects_.FindByName(*owner, request.name);
+  if (object == nullptr || !MayOpen(session, *object)) return nullptr;
+  return object;
+}
+
 // The object that the session may open; else why not.
 absl::StatusOr<Object*> Arbiter::FindToOpen(const Session& session,
                                             const OpenRequest& request) {
@@ -147,13 +168,15 @@ absl::StatusOr<Object*> Arbiter::FindToOpen(const Session& session,
       return UnknownObject();
     }
   } else {
-    object = objects_.FindByName(session.tenant, request.name);
+    object = FindNamed(session, request);
     if (object == nullptr) return UnknownObject();
   }
-  if (object->tenant != session.tenant) {
+  if (!MayOpen(session, *object)) {
     return Refuse(Reason::kOtherTenant,
-                  "the object belongs to another tenant; slabs are never "
-                  "shared between tenants");
+                  absl::StrCat("the object belongs to another tenant, which "
+                               "has not granted it to ",
+                               ledger_.path(session.tenant),
+                               "; have it shared with that grant"));
   }
   if (object->phase == ObjectPhase::kBroken) {
     return Refuse(Reason::kObjectBroken,
@@ -183,6 +206,13 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
         absl::StrCat("the session has ", session->holds,
                      " holds, its bound; close some objects"));
   }
+  std::vector<SlabGrant> slabs;
+  for (const SlabId slab_id : object->slabs) {
+    const Slab& slab = *pool_.Find(slab_id);
+    slabs.push_back({slab.id, slab.size, slab.kind, slab.mappers.contains(id),
+                     slab.tenant != session->tenant});
+  }
+  VRAMPOOL_RETURN_IF_ERROR(MapAll(*session, *object));
   objects_.AddHold(*object, id);
   if (is_pending) object->expecting.insert(id);
   object->last_opened_at = now;
@@ -192,16 +222,13 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
                   .secret = object->secret,
                   .name = object->name,
                   .buffers = object->buffers,
-                  .slabs = {},
+                  .slabs = std::move(slabs),
                   .layout = object->layout,
                   .metadata = object->metadata,
                   .is_pending = is_pending,
                   .is_sealed = object->is_sealed};
-  for (const SlabId slab_id : object->slabs) {
-    Slab& slab = *pool_.Find(slab_id);
-    grant.slabs.push_back(
-        {slab.id, slab.size, slab.kind, slab.mappers.contains(id)});
-    Map(*session, slab);
+  if (object->tenant != session->tenant) {
+    grant.owner = ledger_.path(object->tenant);
   }
   return grant;
 }
@@ -211,8 +238,8 @@ std::optional<ObjectId> Arbiter::ObjectOf(SessionId id,
   if (request.token.has_value()) return request.token->object;
   const absl::StatusOr<const Session*> session = FindLive(id);
   if (!session.ok()) return std::nullopt;
-  const Object* const object = const_cast<ObjectBook&>(objects_).FindByName(
-      (*session)->tenant, request.name);
+  const Object* const object =
+      const_cast<Arbiter*>(this)->FindNamed(**session, request);
   if (object == nullptr) return std::nullopt;
   return object->id;
 }
@@ -297,6 +324,7 @@ std::vector<SessionId> Arbiter::LiveMappers(const Object& object) const {
     for (const SessionId mapper : found->second->mappers) {
       const auto session = sessions_.find(mapper);
       if (session == sessions_.end() ||
+          session->second.tenant != object.tenant ||
           session->second.state == SessionState::kEnded) {
         continue;
       }
@@ -315,7 +343,9 @@ void Arbiter::TryEndObject(Object& object, absl::Time now, Effects& effects) {
   const std::vector<SlabId> slabs = object.slabs;
   Effects::Gone gone = {producer, ledger_.path(object.tenant), id,
                         object.size()};
-  if (!objects_.TryEnd(object, LiveMappers(object))) return;
+  const bool has_ended = objects_.TryEnd(object, LiveMappers(object));
+  Reckon(slabs);  // Its name may have gone.
+  if (!has_ended) return;
   effects.gone.push_back(std::move(gone));
   if (producer_is_live) {
     Find(producer)->produced.erase(id);

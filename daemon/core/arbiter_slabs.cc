@@ -30,6 +30,7 @@ void Arbiter::Map(Session& session, Slab& slab) {
 void Arbiter::Unmap(Session& session, Slab& slab) {
   slab.mappers.erase(session.id);
   session.mapped.erase(slab.id);
+  Reckon(slab);
 }
 
 bool Arbiter::IsWithheld(const Slab& slab) const {
@@ -77,7 +78,8 @@ void Arbiter::Release(Slab& slab, absl::Time now, Effects& effects) {
   // Others that opened objects in it may map it yet. Then it cannot become
   // somebody's fresh memory and lingers, charged, until they let go.
   // The GPU work of one that died while it mapped it may go on for a while.
-  if (!slab.mappers.empty() || slab.is_spoiled || is_stopping_) {
+  if (!slab.mappers.empty() || slab.is_spoiled || slab.had_guests ||
+      is_stopping_) {
     Destroy(slab, now, effects);
     return;
   }

@@ -65,6 +65,9 @@ std::vector<SlabView> Arbiter::ViewOfSlabs() const {
     view.lease = slab->lease;
     view.session = slab->session;
     if (slab->tenant.has_value()) view.tenant = ledger_.path(*slab->tenant);
+    if (!slab->charge.is_empty()) {
+      view.payer = ledger_.path(slab->charge.tenant());
+    }
     view.size = slab->size;
     view.kind = slab->kind;
     view.state = slab->state();
@@ -91,6 +94,7 @@ std::vector<TenantView> Arbiter::ViewOfTenants() const {
                      .limit = ledger_.limit(id),
                      .guarantee = ledger_.guarantee(id),
                      .used = ledger_.used(id),
+                     .opened = ledger_.opened(id),
                      .available = ledger_.available(id),
                      .covered = ledger_.covered(id),
                      .burst = ledger_.burst(id),
@@ -126,6 +130,7 @@ std::vector<ObjectView> Arbiter::ViewOfObjects() const {
     view.id = id;
     view.name = object->name;
     view.tenant = ledger_.path(object->tenant);
+    view.grants = object->grants;
     view.producer = object->producer;
     view.producer_is_live = object->producer_is_live;
     view.size = object->size();
@@ -199,13 +204,14 @@ void Arbiter::CheckSlabs() const {
       VRAMPOOL_CHECK(slab->charge.size() == slab->size);
     }
     if (state == SlabState::kClean || state == SlabState::kCreating) {
-      VRAMPOOL_CHECK(slab->charge.size().is_zero() && !slab->is_spoiled);
+      VRAMPOOL_CHECK(slab->charge.size().is_zero() && !slab->is_spoiled &&
+                     !slab->had_guests);
     }
     VRAMPOOL_CHECK(state != SlabState::kLingering || !slab->mappers.empty());
     for (const SessionId mapper : slab->mappers) {
       VRAMPOOL_CHECK(sessions_.at(mapper).mapped.contains(id));
-      VRAMPOOL_CHECK(sessions_.at(mapper).tenant == *slab->tenant);
     }
+    CheckPledges(*slab);
   }
   for (const SlabId id : failed_destroys_) {
     VRAMPOOL_CHECK(pool_.Find(id)->state() == SlabState::kDestroying);

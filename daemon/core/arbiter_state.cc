@@ -26,8 +26,9 @@ SlabRecord RecordOf(const Slab& slab, const Ledger& ledger) {
     record.request = slab.request;
     record.was_mapped = slab.was_mapped;
   }
-  record.is_charged = !slab.charge.size().is_zero();
+  if (!slab.charge.is_empty()) record.payer = ledger.path(slab.charge.tenant());
   record.is_spoiled = slab.is_spoiled;
+  record.had_guests = slab.had_guests;
   record.mappers.assign(slab.mappers.begin(), slab.mappers.end());
   std::sort(record.mappers.begin(), record.mappers.end());
   return record;
@@ -39,6 +40,7 @@ ObjectRecord RecordOf(const Object& object, const Ledger& ledger) {
   record.secret = object.secret;
   record.name = object.name;
   record.tenant = ledger.path(object.tenant);
+  record.grants = object.grants;
   record.producer = object.producer;
   record.producer_is_live = object.producer_is_live;
   record.buffers = object.buffers;
@@ -144,8 +146,10 @@ void Arbiter::RestoreSlabs(const CoreState& state) {
     slab.request = record.request;
     slab.was_mapped = record.was_mapped;
     slab.is_spoiled = record.is_spoiled;
-    if (record.is_charged) {
-      slab.charge = ledger_.TakeRegardless(*tenant, slab.size);
+    slab.had_guests = record.had_guests;
+    if (!record.payer.empty()) {
+      slab.charge =
+          ledger_.TakeRegardless(*ledger_.Find(record.payer), slab.size);
     }
     for (const SessionId mapper : record.mappers) {
       Map(sessions_.at(mapper), slab);
@@ -173,6 +177,7 @@ void Arbiter::RestoreObjects(const CoreState& state) {
     object.secret = record.secret;
     object.name = record.name;
     object.tenant = *ledger_.Find(record.tenant);
+    object.grants = record.grants;
     object.producer = record.producer;
     object.producer_is_live = record.producer_is_live;
     object.buffers = record.buffers;
@@ -202,6 +207,7 @@ void Arbiter::RestoreObjects(const CoreState& state) {
     }
   }
   objects_.Restore(std::move(objects), state.generations);
+  for (const auto& [id, slab] : pool_.slabs()) Reckon(*slab);
 }
 
 }  // namespace vrampool

@@ -2,6 +2,7 @@
 
 #include "daemon/core/core_state.h"
 
+#include <algorithm>
 #include <limits>
 #include <map>
 #include <set>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "daemon/core/ledger.h"
+#include "daemon/core/object_book.h"
 
 namespace vrampool {
 namespace {
@@ -16,6 +18,7 @@ namespace {
 constexpr size_t kMaxBuffers = 64;
 constexpr size_t kMaxName = 255;
 constexpr size_t kMaxMetadata = 64 << 10;
+constexpr size_t kMaxGrants = 16;
 // Counting up from here never wraps.
 constexpr uint64_t kMaxId = std::numeric_limits<uint64_t>::max() / 2;
 
@@ -141,18 +144,24 @@ class Checker {
       if (!slab.tenant.empty() && !tenants_.contains(slab.tenant)) {
         return Damaged("slab", id, "has an unknown tenant");
       }
+      if (IsCharged(slab) && slab.payer != slab.tenant &&
+          (!slab.had_guests || !tenants_.contains(slab.payer))) {
+        return Damaged("slab", id, "is charged to an impossible tenant");
+      }
       VRAMPOOL_RETURN_IF_ERROR(CheckMappers(slab));
       VRAMPOOL_RETURN_IF_ERROR(CheckSlabState(slab));
     }
     return absl::OkStatus();
   }
 
+  static bool IsCharged(const SlabRecord& slab) { return !slab.payer.empty(); }
+
   absl::Status CheckMappers(const SlabRecord& slab) const {
     SessionId last{};
     for (const SessionId mapper : slab.mappers) {
       const auto found = sessions_.find(mapper);
       if (mapper <= last || found == sessions_.end() ||
-          found->second->tenant != slab.tenant) {
+          (found->second->tenant != slab.tenant && !slab.had_guests)) {
         return Damaged("slab", slab.id, "is mapped by an impossible session");
       }
       last = mapper;
@@ -164,21 +173,22 @@ class Checker {
     bool fits = slab.session == SessionId{} && slab.lease == LeaseId{};
     switch (slab.state) {
       case SlabState::kClean:
-        fits &= slab.mappers.empty() && !slab.is_charged && !slab.is_spoiled;
+        fits &= slab.mappers.empty() && !IsCharged(slab) && !slab.is_spoiled &&
+                !slab.had_guests;
         break;
       case SlabState::kLeased:
         return CheckLease(slab);
       case SlabState::kParked:
-        fits = slab.lease == LeaseId{} && slab.is_charged && IsHeld(slab);
+        fits = slab.lease == LeaseId{} && IsCharged(slab) && IsHeld(slab);
         break;
       case SlabState::kKept:
-        fits &= slab.is_charged && !slab.tenant.empty();
+        fits &= IsCharged(slab) && !slab.tenant.empty();
         break;
       case SlabState::kDestroying:
-        fits &= slab.is_charged ? !slab.tenant.empty() : slab.mappers.empty();
+        fits &= IsCharged(slab) ? !slab.tenant.empty() : slab.mappers.empty();
         break;
       case SlabState::kLingering:
-        fits &= slab.is_charged && !slab.mappers.empty();
+        fits &= IsCharged(slab) && !slab.mappers.empty();
         break;
       default:
         fits = false;
@@ -201,7 +211,7 @@ class Checker {
 
   absl::Status CheckLease(const SlabRecord& slab) {
     const uint64_t lease = static_cast<uint64_t>(slab.lease);
-    if (!slab.is_charged || !IsHeld(slab) || lease == 0 ||
+    if (!IsCharged(slab) || !IsHeld(slab) || lease == 0 ||
         lease > state_.last_lease || !leases_.insert(slab.lease).second ||
         slab.request.size > slab.size ||
         !keys_.insert({slab.session, slab.request.key}).second) {
@@ -232,6 +242,11 @@ class Checker {
           object.layout.size() > kMaxMetadata) {
         return Damaged("object", object.id, "has too much metadata");
       }
+      if (object.grants.size() > kMaxGrants ||
+          !std::all_of(object.grants.begin(), object.grants.end(),
+                       IsTenantPath)) {
+        return Damaged("object", object.id, "has impossible grants");
+      }
       VRAMPOOL_RETURN_IF_ERROR(CheckBuffers(object));
       VRAMPOOL_RETURN_IF_ERROR(CheckHolds(object));
       VRAMPOOL_RETURN_IF_ERROR(CheckPhase(object));
@@ -243,6 +258,7 @@ class Checker {
     if (object.buffers.empty() || object.buffers.size() > kMaxBuffers) {
       return Damaged("object", object.id, "has no or too many buffers");
     }
+    bool has_lease = false;
     for (const BufferRef& buffer : object.buffers) {
       const auto found = slabs_.find(buffer.slab);
       if (found == slabs_.end() || found->second->tenant != object.tenant) {
@@ -253,15 +269,25 @@ class Checker {
           buffer.size.count() > slab.size.count() - buffer.offset) {
         return Damaged("object", object.id, "reaches beyond its slab");
       }
-      // A lessee's objects lie in its leases; when it ends they are kept.
-      const bool fits = object.producer_is_live
-                            ? slab.state == SlabState::kLeased &&
-                                  slab.session == object.producer
-                            : slab.state == SlabState::kKept;
-      if (!fits) return Damaged("object", object.id, "is not where it can be");
+      // A lessee's objects lie in its leases; what it gives back, or leaves
+      // when it ends, is kept.
+      const bool is_leased = slab.state == SlabState::kLeased &&
+                             slab.session == object.producer &&
+                             object.producer_is_live;
+      if (!is_leased && slab.state != SlabState::kKept) {
+        return Damaged("object", object.id, "is not where it can be");
+      }
+      has_lease |= is_leased;
       with_objects_.insert(slab.id);
     }
-    return absl::OkStatus();
+    if (has_lease == object.producer_is_live) return absl::OkStatus();
+    return Damaged("object", object.id, "lies in no lease of its producer");
+  }
+
+  static bool MayHold(const SessionRecord& session,
+                      const ObjectRecord& object) {
+    return session.tenant == object.tenant ||
+           IsGranted(object.grants, session.tenant);
   }
 
   absl::Status CheckHolds(const ObjectRecord& object) {
@@ -270,7 +296,7 @@ class Checker {
       const auto found = sessions_.find(id);
       if (id <= last || count == 0 || found == sessions_.end() ||
           found->second->state == SessionState::kEnded ||
-          found->second->tenant != object.tenant) {
+          !MayHold(*found->second, object)) {
         return Damaged("object", object.id, "is held by an impossible session");
       }
       last = id;

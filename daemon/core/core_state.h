@@ -62,13 +62,16 @@ struct SlabRecord {
   HandleKind kind{};
   SlabState state = SlabState::kClean;  // Never kCreating.
   absl::Time since;
-  std::string tenant;              // Empty: never given to anybody.
-  SessionId session{};             // Of leased and parked ones.
-  LeaseId lease{};                 // Of leased ones,
-  LeaseRequest request;            // as is this, with the idempotency key.
-  bool is_charged = false;         // All but clean; destroying: perhaps.
+  std::string tenant;    // Empty: never given to anybody.
+  SessionId session{};   // Of leased and parked ones.
+  LeaseId lease{};       // Of leased ones,
+  LeaseRequest request;  // as is this, with the idempotency key.
+  // Of all but clean ones; destroying: perhaps. Another than `tenant` only when
+  // it had guests.
+  std::string payer;
   bool was_mapped = false;         // As in Slab.
-  bool is_spoiled = false;         // As in Slab.
+  bool is_spoiled = false;         // As in Slab,
+  bool had_guests = false;         // and so is this.
   std::vector<SessionId> mappers;  // Ascending.
   bool operator==(const SlabRecord&) const = default;
 };
@@ -78,6 +81,7 @@ struct ObjectRecord {
   ObjectSecret secret = {};
   std::string name;
   std::string tenant;
+  std::vector<std::string> grants;
   SessionId producer{};
   bool producer_is_live = true;
   std::vector<BufferRef> buffers;

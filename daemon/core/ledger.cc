@@ -47,6 +47,18 @@ void Charge::GiveBack() {
   size_ = Bytes();
 }
 
+Bytes Ledger::Node::room_beside_used() const {
+  return SaturatingSub(resolved.limit, SaturatingAdd(used, opened));
+}
+
+Bytes Ledger::Node::room_beside_need() const {
+  return SaturatingSub(resolved.limit, SaturatingAdd(need, opened));
+}
+
+Bytes Ledger::Node::excess() const {
+  return SaturatingSub(SaturatingAdd(need, opened), resolved.limit);
+}
+
 Bytes Ledger::Node::ClaimFor(Bytes needed) const {
   if (resolved.lends) return needed;
   return std::max(needed, resolved.guarantee);
@@ -59,7 +71,11 @@ Ledger::Ledger(Bytes capacity, Bytes default_limit)
   Resolve(ResolveQuotas({}, default_limit_, capacity_));
 }
 
-Ledger::~Ledger() { VRAMPOOL_CHECK(used(kRoot).is_zero()); }
+Ledger::~Ledger() {
+  for (const Node& n : nodes_) {
+    VRAMPOOL_CHECK(n.used.is_zero() && n.opened.is_zero());
+  }
+}
 
 absl::StatusOr<TenantId> Ledger::FindOrMake(std::string_view path) {
   if (const auto found = Find(path); found.has_value()) return *found;
@@ -108,9 +124,13 @@ absl::Status Ledger::RefuseFor(const Obstacle& obstacle, TenantId tenant,
                   .limit = full.resolved.limit,
                   .largest_free = available(tenant),
                   .guarantee = guarantee(tenant)};
-  const std::string state =
+  std::string state =
       absl::StrCat("tenant ", full.path, " is at ", FormatBytes(full.used),
                    " of ", FormatBytes(full.resolved.limit));
+  if (!full.opened.is_zero()) {
+    absl::StrAppend(&state, ", with ", FormatBytes(full.opened),
+                    " of other tenants' memory open");
+  }
   if (!obstacle.is_reserved) {
     return Refuse(std::move(refusal),
                   absl::StrCat(state, "; ", FormatBytes(size),
@@ -131,10 +151,13 @@ absl::Status Ledger::RefuseFor(const Obstacle& obstacle, TenantId tenant,
 Charge Ledger::TakeRegardless(TenantId tenant, Bytes size) {
   Add(tenant, size);
   for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
-    Node& n = node(*at);
-    n.excused = std::max(n.excused, SaturatingSub(n.need, n.resolved.limit));
+    Excuse(node(*at));
   }
   return Charge(this, tenant, size);
+}
+
+void Ledger::Excuse(Node& n) const {
+  n.excused = std::max(n.excused, n.excess());
 }
 
 void Ledger::RaisePeak(TenantId tenant, Bytes peak) {
@@ -163,7 +186,7 @@ void Ledger::GiveBack(TenantId tenant, Bytes size) {
     const Bytes claimed = n.claim();
     n.need -= shrinkage;
     shrinkage = claimed - n.claim();
-    n.excused = std::min(n.excused, SaturatingSub(n.need, n.resolved.limit));
+    n.excused = std::min(n.excused, n.excess());
   }
 }
 
@@ -176,10 +199,10 @@ std::optional<Obstacle> Ledger::FindObstacle(TenantId tenant,
   Bytes growth = size;
   for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
     const Node& n = node(*at);
-    if (SaturatingSub(n.resolved.limit, n.used) < size) {
+    if (n.room_beside_used() < size) {
       return Obstacle{.tenant = *at, .is_reserved = false};
     }
-    if (!growth.is_zero() && SaturatingSub(n.resolved.limit, n.need) < growth) {
+    if (!growth.is_zero() && n.room_beside_need() < growth) {
       return Obstacle{.tenant = *at, .is_reserved = true};
     }
     growth = SaturatingSub(growth, n.claim() - n.need);
@@ -267,7 +290,7 @@ void Ledger::Recount() {
   }
   for (size_t i = nodes_.size(); i-- > 0;) {
     Node& n = nodes_[i];
-    n.excused = SaturatingSub(n.need, n.resolved.limit);
+    n.excused = n.excess();
     if (!n.parent.has_value()) continue;
     node(*n.parent).need += n.claim();
     node(*n.parent).base_need += n.ClaimFor(n.base_need);
@@ -285,6 +308,7 @@ const std::string& Ledger::path(TenantId tenant) const {
   return node(tenant).path;
 }
 Bytes Ledger::used(TenantId tenant) const { return node(tenant).used; }
+Bytes Ledger::opened(TenantId tenant) const { return node(tenant).opened; }
 Bytes Ledger::limit(TenantId tenant) const { return resolved(tenant).limit; }
 Bytes Ledger::guarantee(TenantId tenant) const {
   return resolved(tenant).guarantee;
@@ -298,9 +322,8 @@ Bytes Ledger::available(TenantId tenant) const {
   Bytes slack;
   for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
     const Node& n = node(*at);
-    least = std::min(
-        {least, SaturatingSub(n.resolved.limit, n.used),
-         SaturatingAdd(SaturatingSub(n.resolved.limit, n.need), slack)});
+    least = std::min({least, n.room_beside_used(),
+                      SaturatingAdd(n.room_beside_need(), slack)});
     slack += n.claim() - n.need;
   }
   return least;
@@ -308,15 +331,14 @@ Bytes Ledger::available(TenantId tenant) const {
 
 Bytes Ledger::covered(TenantId tenant) const {
   Bytes most;
-  Bytes least(UINT64_MAX);  // Of what the limits below let through.
+  Bytes least(UINT64_MAX);  // Of what the limits up to here let through.
   Bytes slack;
   for (std::optional<TenantId> at = tenant; at; at = node(*at).parent) {
     const Node& n = node(*at);
+    least = std::min({least, n.room_beside_used(),
+                      SaturatingAdd(n.room_beside_need(), slack)});
     const Bytes here = SaturatingSub(n.resolved.guarantee, n.need) + slack;
     most = std::max(most, std::min(least, here));
-    least = std::min(
-        {least, SaturatingSub(n.resolved.limit, n.used),
-         SaturatingAdd(SaturatingSub(n.resolved.limit, n.need), slack)});
     slack += n.claim() - n.need;
   }
   return most;
@@ -383,7 +405,7 @@ void Ledger::CheckInvariants() const {
     VRAMPOOL_CHECK(n.used <= n.peak);
     VRAMPOOL_CHECK(need[i] == n.need);
     VRAMPOOL_CHECK(n.used <= n.need);
-    VRAMPOOL_CHECK(SaturatingSub(n.need, n.resolved.limit) <= n.excused);
+    VRAMPOOL_CHECK(n.excess() <= n.excused);
     if (!n.parent.has_value()) continue;
     used[static_cast<size_t>(*n.parent)] += used[i];
     need[static_cast<size_t>(*n.parent)] += n.ClaimFor(need[i]);

@@ -19,13 +19,26 @@
 // lends claims only what it uses: others may burst in the rest, and what they
 // have there must be got back (see arbiter.h) when it asks.
 //
+// Pledges. What a tenant has open of another's memory is charged to that other,
+// until it lets go; it must then be this tenant's without asking. So it counts
+// against the limits on this tenant's path from the start, once for each slab
+// and tenant, but not where the charge itself counts it already:
+//
+//   opened(t) = the slabs that t, or somebody below it, has open and for which
+//               neither t nor anybody below it is charged
+//
+// It fills no guarantee: what is guaranteed can be leased beside it, as far as
+// the limit goes.
+//
 // Invariants (CheckInvariants() verifies them):
 //   L1  used(t) == own charges of t + sum of used(c) over t's children c
 //   L2  used(t) <= peak(t)
 //   L3  need(t) and claim(t) are as above
-//   L4  need(t) <= limit(t), at the root the pool, but for what was above when
-//       limits or guarantees were set while running, or when a state was read
-//       back, and has not been given back since. No Take() adds to that.
+//   L4  need(t) + opened(t) <= limit(t), at the root the pool, but for what was
+//       above when limits or guarantees were set while running, when a state
+//       was read back, or when a charge was passed on beside a guarantee that
+//       it had filled, and has not been given back since. No Take() adds to
+//       that.
 //   L5  covered(t) <= available(t) where L4 holds without exception and nobody
 //       lends: whatever others use, a guarantee can be had
 // From L4, for the root: the sum over its children of max(used, guarantee) is
@@ -33,7 +46,8 @@
 //
 // Threads: not thread-safe. The Arbiter owns it.
 //
-// Lifetime: a Charge points back at its Ledger, which must outlive it.
+// Lifetime: a Charge or Pledge points back at its Ledger, which must outlive
+// it.
 
 #ifndef VRAMPOOL_DAEMON_CORE_LEDGER_H_
 #define VRAMPOOL_DAEMON_CORE_LEDGER_H_
@@ -41,6 +55,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +81,8 @@ class [[nodiscard]] Charge {
   ~Charge();
 
   Bytes size() const { return size_; }
+  bool is_empty() const { return ledger_ == nullptr; }
+  TenantId tenant() const { return tenant_; }  // REQUIRES: not empty.
 
   // Takes `size` of it into a charge of its own. REQUIRES: size <= size().
   Charge Split(Bytes size);
@@ -78,6 +95,24 @@ class [[nodiscard]] Charge {
   Ledger* ledger_ = nullptr;  // Null when empty.
   TenantId tenant_{};
   Bytes size_;
+};
+
+// One slab, counted against tenants that have it open while another is charged
+// for it. Destroying it ends that. Movable; moved-from is empty.
+class [[nodiscard]] Pledge {
+ public:
+  Pledge() = default;  // Empty: counts nothing.
+  Pledge(Pledge&& other) noexcept;
+  Pledge& operator=(Pledge&& other) noexcept;
+  ~Pledge();
+
+ private:
+  friend class Ledger;
+  void End();
+
+  Ledger* ledger_ = nullptr;  // Null when empty.
+  Bytes size_;
+  std::set<TenantId> nodes_;  // Where it counts.
 };
 
 // Why a charge does not fit, and where.
@@ -115,6 +150,25 @@ class Ledger {
   // may lie above a limit.
   Charge TakeRegardless(TenantId tenant, Bytes size);
 
+  // Counts a slab of `size`, for which `payer` is charged, as open for
+  // `tenants`, in place of what `pledge` counted. Asks nobody: see CanOpen().
+  void SetPledge(Pledge& pledge, TenantId payer,
+                 const std::set<TenantId>& tenants, Bytes size);
+
+  // It counts what SetPledge() would make it count.
+  bool IsPledge(const Pledge& pledge, TenantId payer,
+                const std::set<TenantId>& tenants) const;
+
+  // OK if `tenant` could be one more of them.
+  //   QUOTA_EXCEEDED  a limit on its path would be passed
+  absl::Status CanOpen(const Pledge& pledge, TenantId payer, TenantId tenant,
+                       Bytes size) const;
+
+  // Passes a charge on to `payer`, which has pledged it with others, without
+  // asking. `tenants` are those that have it open then.
+  void PassOn(Charge& charge, Pledge& pledge, TenantId payer,
+              const std::set<TenantId>& tenants);
+
   // The highest use ever, when that was before a restart.
   void RaisePeak(TenantId tenant, Bytes peak);
 
@@ -149,6 +203,7 @@ class Ledger {
   const std::string& path(TenantId tenant) const;
   std::optional<TenantId> parent(TenantId tenant) const;  // The root has none.
   Bytes used(TenantId tenant) const;
+  Bytes opened(TenantId tenant) const;  // By pledges.
   Bytes limit(TenantId tenant) const;
   Bytes peak(TenantId tenant) const;
   Bytes guarantee(TenantId tenant) const;  // The root's is zero.
@@ -176,6 +231,7 @@ class Ledger {
 
  private:
   friend class Charge;
+  friend class Pledge;
   struct Node {
     std::string path;
     std::optional<TenantId> parent;
@@ -187,7 +243,12 @@ class Ledger {
     Bytes base_need = {};  // What it would need if nobody used anything.
     Bytes excused = {};    // How far it may be above its limit; see L4.
     Bytes peak = {};
+    Bytes opened = {};  // By pledges.
 
+    // Under the limit, beside what is used, and what is needed.
+    Bytes room_beside_used() const;
+    Bytes room_beside_need() const;
+    Bytes excess() const;  // Above the limit.
     Bytes ClaimFor(Bytes needed) const;
     Bytes claim() const { return ClaimFor(need); }
   };
@@ -195,6 +256,10 @@ class Ledger {
   Node& node(TenantId tenant);
   void Add(TenantId tenant, Bytes size);
   void GiveBack(TenantId tenant, Bytes size);
+  void Excuse(Node& node) const;
+  std::set<TenantId> NodesOf(TenantId payer,
+                             const std::set<TenantId>& tenants) const;
+  void AddPledge(Pledge& pledge, const std::set<TenantId>& nodes, Bytes size);
   // Sets base_need, need and excused of all from own and the quotas.
   void Recount();
   std::vector<TenantSetting> Settings() const;

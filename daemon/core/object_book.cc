@@ -22,6 +22,14 @@ Bytes Object::size() const {
   return sum;
 }
 
+bool IsGranted(const std::vector<std::string>& grants,
+               const std::string& tenant) {
+  return std::any_of(
+      grants.begin(), grants.end(), [&tenant](const std::string& grant) {
+        return tenant == grant || tenant.starts_with(grant + "/");
+      });
+}
+
 ObjectBook::ObjectBook(const Bounds& bounds, ObjectTable& table,
                        HoldOracle& oracle)
     : slot_count_(bounds.objects),
@@ -30,7 +38,7 @@ ObjectBook::ObjectBook(const Bounds& bounds, ObjectTable& table,
       oracle_(oracle) {}
 
 uint64_t ObjectBook::MetadataBytes(const Object& object) const {
-  return object.metadata.size() + object.layout.size();
+  return DescriptionBytes(object).count();
 }
 
 absl::Status ObjectBook::CanAdd(TenantId tenant,
@@ -50,7 +58,7 @@ absl::Status ObjectBook::CanAdd(TenantId tenant,
   const auto found = counts_.find(tenant);
   const uint64_t used =
       found == counts_.end() ? 0 : found->second.metadata_bytes;
-  const uint64_t more = request.metadata.size() + request.layout.size();
+  const uint64_t more = DescriptionBytes(request).count();
   if (used + more > metadata_per_tenant_.count()) {
     return Refuse(
         {.reason = Reason::kLimitReached, .subject = "metadata"},
@@ -82,6 +90,7 @@ Object& ObjectBook::Add(TenantId tenant, SessionId producer,
   object->secret = secret;
   object->name = std::move(request.name);
   object->tenant = tenant;
+  object->grants = std::move(request.grants);
   object->producer = producer;
   object->buffers = std::move(request.buffers);
   object->slabs = std::move(slabs);
@@ -148,6 +157,7 @@ std::set<SessionId> ObjectBook::MarkBroken(Object& object) {
 void ObjectBook::EnterName(const Object& object) {
   if (object.name.empty()) return;
   names_[{object.tenant, object.name}] = object.id;
+  for (const SlabId slab : object.slabs) ++named_in_[slab];
   if (object.expires_at == absl::InfiniteFuture()) return;
   expiries_.insert({object.expires_at, object.id});
 }
@@ -155,6 +165,9 @@ void ObjectBook::EnterName(const Object& object) {
 void ObjectBook::TakeName(Object& object) {
   if (object.name.empty()) return;
   names_.erase({object.tenant, object.name});
+  for (const SlabId slab : object.slabs) {
+    if (--named_in_.at(slab) == 0) named_in_.erase(slab);
+  }
   expiries_.erase({object.expires_at, object.id});
   object.name.clear();
   object.expires_at = absl::InfiniteFuture();
@@ -229,6 +242,7 @@ void ObjectBook::Publish(const Object& object) {
 
 void ObjectBook::CheckInvariants() const {
   std::map<TenantId, Count> counts;
+  std::map<SlabId, uint32_t> named_in;
   size_t named = 0;
   size_t expiring = 0;
   for (const auto& [id, object] : objects_) {
@@ -236,6 +250,7 @@ void ObjectBook::CheckInvariants() const {
                    object->is_watched);
     if (!object->name.empty()) {
       ++named;
+      for (const SlabId slab : object->slabs) ++named_in[slab];
       VRAMPOOL_CHECK(names_.at({object->tenant, object->name}) == id);
     }
     if (object->expires_at != absl::InfiniteFuture()) {
@@ -251,6 +266,7 @@ void ObjectBook::CheckInvariants() const {
     }
   }
   VRAMPOOL_CHECK(named == names_.size());
+  VRAMPOOL_CHECK(named_in == named_in_);
   VRAMPOOL_CHECK(expiring == expiries_.size());
   VRAMPOOL_CHECK(counts == counts_);
 }

@@ -14,7 +14,7 @@
 //       them
 //   O4  only a pending object is expected, and by sessions that hold it
 //   O5  an object with a name, and no other, is listed by when that expires, if
-//       it does
+//       it does, and counted in its slabs
 //
 // Threads: not thread-safe. The Arbiter owns it.
 
@@ -64,8 +64,9 @@ struct Object {
   ObjectSecret secret = {};
   std::string name;  // Empty: anonymous, or unlinked.
   TenantId tenant{};
+  std::vector<std::string> grants;  // Other tenants that may open it: paths.
   SessionId producer{};
-  bool producer_is_live = true;
+  bool producer_is_live = true;  // And has not given its slabs back.
   std::vector<BufferRef> buffers;
   std::vector<SlabId> slabs;  // Of the buffers, each once.
   std::string layout;
@@ -82,6 +83,10 @@ struct Object {
 
   Bytes size() const;
 };
+
+// Whether one of the grants is the tenant with this path, or above it.
+bool IsGranted(const std::vector<std::string>& grants,
+               const std::string& tenant);
 
 class ObjectBook {
  public:
@@ -104,6 +109,8 @@ class ObjectBook {
 
   Object* Find(ObjectId id);
   Object* FindByName(TenantId tenant, std::string_view name);
+  // Some object in the slab has a name.
+  bool HasNamedIn(SlabId slab) const { return named_in_.contains(slab); }
 
   // The contents of a pending object are complete, or never will be (then its
   // name goes, too). Gives those who expected it: tell them after this.
@@ -152,6 +159,7 @@ class ObjectBook {
   HoldOracle& oracle_;
   std::map<ObjectId, std::unique_ptr<Object>> objects_;
   std::map<std::pair<TenantId, std::string>, ObjectId> names_;
+  std::map<SlabId, uint32_t> named_in_;  // Objects, of slabs that have any.
   std::set<std::pair<absl::Time, ObjectId>> expiries_;
   std::map<TenantId, Count> counts_;  // Of tenants that have any.
   std::vector<uint64_t>

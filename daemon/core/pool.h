@@ -46,15 +46,18 @@ struct Slab {
   const SlabId id;
   const Bytes size;
   const HandleKind kind;
-  std::optional<TenantId> tenant;  // Empty: never given to anybody.
-  SessionId session{};             // Lessee, or who parked it.
-  LeaseId lease{};                 // Set while leased.
-  LeaseRequest request;            // What it was leased for.
+  // Whose it is, whoever is charged. Empty: never given to anybody.
+  std::optional<TenantId> tenant;
+  SessionId session{};   // Lessee, or who parked it.
+  LeaseId lease{};       // Set while leased.
+  LeaseRequest request;  // What it was leased for.
   Charge charge;
+  Pledge pledge;  // Of those that map it and are not charged.
   absl::flat_hash_set<SessionId> mappers;  // Who may still map it.
   uint32_t objects = 0;                    // Living in it.
   bool was_mapped = false;  // Leased: its lessee had parked it before.
   bool is_spoiled = false;  // One that mapped it died: never leased anew.
+  bool had_guests = false;  // Other tenants mapped it: never leased anew.
   bool is_stuck = false;    // The device failed to destroy it.
 
   SlabState state() const { return state_; }

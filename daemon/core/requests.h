@@ -54,7 +54,8 @@ struct SlabGrant {
   SlabId id{};
   Bytes size;
   HandleKind kind{};
-  bool is_mapped = false;  // The session maps it already: send no handle.
+  bool is_mapped = false;   // The session maps it already: send no handle.
+  bool is_foreign = false;  // Another tenant's.
 };
 
 struct LeaseGrant {
@@ -82,11 +83,22 @@ struct ShareRequest {
   std::string name;      // Empty: anonymous.
   std::string layout;    // Opaque here; already validated by the service.
   std::string metadata;  // Opaque.
+  // Paths of tenants that may open it besides the owner's, each with all below
+  // it.
+  std::vector<std::string> grants = {};
   bool is_pending = false;
   bool is_sealed = false;  // For openers to know; nothing here depends on it.
   // How long the name stays; only with a name.
   absl::Duration lifetime = absl::InfiniteDuration();
 };
+
+// What an object, or a request for one, has in text: what counts as metadata.
+template <typename Described>
+Bytes DescriptionBytes(const Described& described) {
+  uint64_t sum = described.metadata.size() + described.layout.size();
+  for (const std::string& grant : described.grants) sum += grant.size();
+  return Bytes(sum);
+}
 
 struct ShareGrant {
   ObjectId object{};
@@ -104,7 +116,8 @@ struct ObjectToken {
 
 struct OpenRequest {
   std::optional<ObjectToken> token;  // Either this
-  std::string name;                  // or that.
+  std::string name;                  // or that, of this tenant;
+  std::string tenant = {};           // empty: the session's own.
   bool takes_pending = false;        // Also contents that are not complete yet.
 };
 
@@ -116,6 +129,7 @@ struct OpenGrant {
   std::vector<SlabGrant> slabs;  // Each slab of the buffers once.
   std::string layout;
   std::string metadata;
+  std::string owner = {};   // The tenant's path if it is another's.
   bool is_pending = false;  // The session is told when it no longer is.
   bool is_sealed = false;
 };

@@ -68,6 +68,7 @@ struct TenantView {
   Bytes limit;
   Bytes guarantee = {};  // The root's is zero.
   Bytes used;            // Its own and its descendants'.
+  Bytes opened = {};     // Others' memory that they have open: see ledger.h.
   Bytes available;       // As quotas go: the pool may have less.
   Bytes covered = {};    // Of that: by guarantees. The rest is burst.
   Bytes burst = {};      // Of used: beyond all guarantees.
@@ -85,7 +86,8 @@ struct SlabView {
   SlabId id{};
   LeaseId lease{};      // 0 when not leased.
   SessionId session{};  // Lessee, or who parked it; 0 when none.
-  std::string tenant;   // Empty: never given to anybody.
+  std::string tenant;   // Whose it is. Empty: never given to anybody.
+  std::string payer;    // Who is charged; empty: nobody.
   Bytes size;
   HandleKind kind{};
   SlabState state{};
@@ -119,8 +121,9 @@ struct ObjectView {
   ObjectId id{};
   std::string name;
   std::string tenant;
+  std::vector<std::string> grants;  // To other tenants: their paths.
   SessionId producer{};
-  bool producer_is_live = false;
+  bool producer_is_live = false;  // And has not given its memory back.
   Bytes size;
   uint32_t buffers = 0;
   std::vector<SessionId> holders;  // One entry per hold taken by call.

@@ -184,6 +184,15 @@ ShareGrant ArbiterTest::Share(SessionId session, const LeaseGrant& grant,
   return share.value_or(ShareGrant{});
 }
 
+ShareGrant ArbiterTest::ShareWith(std::string tenant, SessionId session,
+                                  const LeaseGrant& grant, std::string name) {
+  ShareRequest request = Buffer(grant.slab.id, std::move(name));
+  request.grants = {std::move(tenant)};
+  auto share = TryShare(session, request);
+  EXPECT_THAT(share, IsOk());
+  return share.value_or(ShareGrant{});
+}
+
 ShareGrant ArbiterTest::SharePending(SessionId session, const LeaseGrant& grant,
                                      std::string name) {
   ShareRequest request = Buffer(grant.slab.id, std::move(name));
@@ -230,9 +239,13 @@ absl::StatusOr<OpenGrant> ArbiterTest::OpenPending(SessionId session,
 }
 
 absl::StatusOr<OpenGrant> ArbiterTest::Open(SessionId session,
-                                            std::string_view name) {
-  auto grant = arbiter().Open(
-      session, {.token = std::nullopt, .name = std::string(name)}, world_->now);
+                                            std::string_view name,
+                                            std::string_view tenant) {
+  auto grant = arbiter().Open(session,
+                              {.token = std::nullopt,
+                               .name = std::string(name),
+                               .tenant = std::string(tenant)},
+                              world_->now);
   arbiter().CheckInvariants();
   return grant;
 }
@@ -401,6 +414,14 @@ std::optional<ObjectView> ArbiterTest::Find(ObjectId object) {
 Bytes ArbiterTest::Used(std::string_view tenant) {
   for (const TenantView& view : Look().tenants) {
     if (view.path == tenant) return view.used;
+  }
+  ADD_FAILURE() << "no tenant " << tenant;
+  return Bytes();
+}
+
+Bytes ArbiterTest::Opened(std::string_view tenant) {
+  for (const TenantView& view : Look().tenants) {
+    if (view.path == tenant) return view.opened;
   }
   ADD_FAILURE() << "no tenant " << tenant;
   return Bytes();

@@ -63,11 +63,14 @@ class ArbiterTest : public ::testing::Test {
                    std::string name = "");
   ShareGrant SharePending(SessionId session, const LeaseGrant& grant,
                           std::string name = "");
+  ShareGrant ShareWith(std::string tenant, SessionId session,
+                       const LeaseGrant& grant, std::string name = "");
   absl::Status Ready(SessionId session, ObjectId object);
   absl::Status Ready(SessionId session, ObjectId object, ReadyOutcome outcome);
   ObjectToken TokenOf(const ShareGrant& share) const;
   absl::StatusOr<OpenGrant> Open(SessionId session, const ShareGrant& share);
-  absl::StatusOr<OpenGrant> Open(SessionId session, std::string_view name);
+  absl::StatusOr<OpenGrant> Open(SessionId session, std::string_view name,
+                                 std::string_view tenant = "");
   // Also when it is pending.
   absl::StatusOr<OpenGrant> OpenPending(SessionId session,
                                         const ShareGrant& share);
@@ -110,6 +113,7 @@ class ArbiterTest : public ::testing::Test {
   std::optional<SlabState> StateOf(SlabId slab);
   std::optional<ObjectView> Find(ObjectId object);
   Bytes Used(std::string_view tenant);
+  Bytes Opened(std::string_view tenant);
   Bytes Free() { return Look().pool.free; }
   Bytes In(SlabState state) { return Look().pool.of(state); }
   bool IsWhole();  // All is free or clean, and nobody is charged.

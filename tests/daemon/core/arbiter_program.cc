@@ -54,6 +54,9 @@ void ArbiterProgram::Coverage::Add(const Coverage& other) {
   grants += other.grants;
   settled += other.settled;
   opened += other.opened;
+  guests += other.guests;
+  left += other.left;
+  passed_on += other.passed_on;
   ended_objects += other.ended_objects;
   expired += other.expired;
   known += other.known;
@@ -208,6 +211,7 @@ void ArbiterProgram::CheckGrant(SessionId session, const LeaseRequest& request,
   VRAMPOOL_CHECK(world_->on_device.at(grant.slab.id) == grant.slab.size);
   VRAMPOOL_CHECK(!world_->destroys.contains(grant.slab.id));
   VRAMPOOL_CHECK(grant.slab.is_mapped || !spoiled_.contains(grant.slab.id));
+  VRAMPOOL_CHECK(!visited_.contains(grant.slab.id));
   // Slabs never cross tenants.
   const auto [first, is_new] =
       first_lessee_.try_emplace(grant.slab.id, session);
@@ -218,6 +222,15 @@ void ArbiterProgram::CheckGrant(SessionId session, const LeaseRequest& request,
   VRAMPOOL_CHECK(view.state == SessionState::kLive);
   leases_.push_back(
       {.session = session, .id = grant.lease, .slab = grant.slab.id});
+}
+
+bool ArbiterProgram::MayOpen(SessionId session, const Shared& shared) const {
+  const std::string tenant(clients_.at(session).tenant);
+  if (tenant == clients_.at(shared.producer).tenant) return true;
+  return std::any_of(shared.grants.begin(), shared.grants.end(),
+                     [&](const std::string& grant) {
+                       return (tenant + "/").starts_with(grant + "/");
+                     });
 }
 
 const ArbiterProgram::Client& ArbiterProgram::PickClient(uint8_t n) const {
@@ -358,7 +371,7 @@ void ArbiterProgram::CheckWhole() {
   VRAMPOOL_CHECK(snapshot.pool.free + snapshot.pool.of(SlabState::kClean) ==
                  snapshot.pool.capacity);
   for (const TenantView& tenant : snapshot.tenants) {
-    VRAMPOOL_CHECK(tenant.used.is_zero());
+    VRAMPOOL_CHECK(tenant.used.is_zero() && tenant.opened.is_zero());
   }
   for (const auto& [slot, word] : world_->table.words) {
     VRAMPOOL_CHECK(shm::SlotState(word) == shm::ObjectState::kFree);

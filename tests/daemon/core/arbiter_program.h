@@ -41,6 +41,9 @@ class ArbiterProgram {
     uint64_t grants = 0;
     uint64_t settled = 0;
     uint64_t opened = 0;
+    uint64_t guests = 0;     // Of those, by another tenant.
+    uint64_t left = 0;       // Leases given back with objects in them.
+    uint64_t passed_on = 0;  // Slabs that an opener pays for.
     uint64_t ended_objects = 0;
     uint64_t expired = 0;
     uint64_t known = 0;  // Who expected a pending object, and was told.
@@ -76,6 +79,7 @@ class ArbiterProgram {
   struct Shared {
     SessionId producer{};
     ShareGrant grant;
+    std::vector<std::string> grants = {};
   };
 
   explicit ArbiterProgram(ByteReader& bytes);
@@ -119,6 +123,7 @@ class ArbiterProgram {
   // True if a guarantee and the state of things promise that a request of a
   // live session succeeds.
   bool IsPromised(SessionId session, const LeaseRequest& request);
+  bool MayOpen(SessionId session, const Shared& shared) const;
   void CheckGrant(SessionId session, const LeaseRequest& request,
                   const LeaseGrant& grant);
   void FinishDeviceWork();
@@ -153,6 +158,7 @@ class ArbiterProgram {
   std::set<TicketId> cancelled_;  // These never have an answer.
   std::map<SlabId, SessionId> first_lessee_;
   std::set<SlabId> spoiled_;  // Mapped by one that died.
+  std::set<SlabId> visited_;  // By guests.
   Bytes preallocated_;
   uint64_t last_key_ = 0;
   uint8_t last_secret_ = 0;

@@ -17,6 +17,9 @@ constexpr std::array<std::string_view, 6> kTenants = {
 constexpr std::array<std::string_view, 5> kNames = {"", "", "model", "kv",
                                                     "grads"};
 
+constexpr std::array<std::string_view, 6> kGrants = {
+    "root/a", "root/b", "root", "root/c", "root/a/x", "root//no"};
+
 // Every refusal that a client gets says why.
 template <typename T>
 bool IsOkOrRefused(const T& result) {
@@ -166,6 +169,14 @@ void ArbiterProgram::Do(const GiveBack& action) {
   VRAMPOOL_CHECK(!status.ok() || session == lease.session);
   if (status.ok()) EndLeases(session, lease.id);
   Absorb(std::move(effects));
+  for (const SlabView& slab : arbiter().TakeSnapshot(world_->now).slabs) {
+    if (status.ok() && slab.id == lease.slab && slab.objects > 0) {
+      ++coverage_.left;
+    }
+    if (slab.payer != slab.tenant && !slab.payer.empty()) {
+      ++coverage_.passed_on;
+    }
+  }
 }
 
 void ArbiterProgram::Do(const UndoGrant& action) {
@@ -208,6 +219,9 @@ void ArbiterProgram::Do(const ShareBuffers& action) {
   request.metadata = std::string(action.size, 'm');
   request.is_pending = action.is_pending;
   request.is_sealed = action.size % 2 == 1;
+  if (action.name % 2 == 0) {
+    request.grants = {std::string(kGrants[action.size % kGrants.size()])};
+  }
   if (action.size % 4 == 0) request.lifetime = absl::Seconds(action.size);
   const SessionId session =
       action.is_owner ? first.session : PickSession(action.session);
@@ -217,7 +231,9 @@ void ArbiterProgram::Do(const ShareBuffers& action) {
   VRAMPOOL_CHECK(IsOkOrRefused(share));
   Absorb({});
   if (!share.ok()) return;
-  objects_.push_back({.producer = session, .grant = *share});
+  objects_.push_back({.producer = session,
+                      .grant = *share,
+                      .grants = std::move(request.grants)});
   holds_.emplace_back(session, share->object);
 }
 
@@ -234,7 +250,9 @@ void ArbiterProgram::Do(const SayReady& action) {
 
 void ArbiterProgram::Do(const OpenByToken& action) {
   const Shared shared = PickObject(action.object);
-  const SessionId session = PickPeer(shared.producer, action.session);
+  const SessionId session = shared.grants.empty()
+                                ? PickPeer(shared.producer, action.session)
+                                : PickSession(action.session);
   ObjectToken token{.epoch = world_->settings().epoch,
                     .object = shared.grant.object,
                     .secret = shared.grant.secret};
@@ -248,10 +266,17 @@ void ArbiterProgram::Do(const OpenByToken& action) {
   Absorb({});
   if (!grant.ok()) return;
   VRAMPOOL_CHECK(action.damage != 1 && action.damage != 2);
-  VRAMPOOL_CHECK(clients_.at(session).tenant ==
-                 clients_.at(shared.producer).tenant);
+  VRAMPOOL_CHECK(MayOpen(session, shared));
   VRAMPOOL_CHECK(takes_pending || !grant->is_pending);
   ++coverage_.opened;
+  const bool is_guest =
+      clients_.at(session).tenant != clients_.at(shared.producer).tenant;
+  VRAMPOOL_CHECK(is_guest == !grant->owner.empty());
+  for (const SlabGrant& slab : grant->slabs) {
+    VRAMPOOL_CHECK(slab.is_foreign == is_guest);
+    if (is_guest) visited_.insert(slab.id);
+  }
+  coverage_.guests += is_guest ? 1 : 0;
   if (action.damage % 4 != 3) {
     holds_.emplace_back(session, grant->object);
     return;
@@ -268,11 +293,21 @@ void ArbiterProgram::Do(const OpenByName& action) {
   const std::string name(kNames[action.name % kNames.size()]);
   const SessionId session = PickSession(action.session);
   const absl::Status exists = arbiter().Exists(session, name);
+  std::string tenant;
+  if (action.name % 2 == 0) {
+    tenant = kTenants[action.session % kTenants.size()];
+  }
   const auto grant = arbiter().Open(
-      session, {.token = std::nullopt, .name = name}, world_->now);
+      session, {.token = std::nullopt, .name = name, .tenant = tenant},
+      world_->now);
   VRAMPOOL_CHECK(IsOkOrRefused(grant));
   VRAMPOOL_CHECK(IsOkOrRefused(exists));
-  VRAMPOOL_CHECK(!grant.ok() || exists.ok());
+  VRAMPOOL_CHECK(!grant.ok() || exists.ok() || !tenant.empty());
+  if (grant.ok()) holds_.emplace_back(session, grant->object);
+  if (grant.ok() && !grant->owner.empty()) {
+    ++coverage_.guests;
+    for (const SlabGrant& slab : grant->slabs) visited_.insert(slab.id);
+  }
   Absorb({});
 }
 

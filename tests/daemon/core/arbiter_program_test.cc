@@ -15,9 +15,12 @@ TEST(ArbiterProgramTest, NoProgramBreaksAnInvariantOrLosesAByte) {
   EXPECT_GT(coverage.grants, 5000u);
   EXPECT_GT(coverage.settled, 5000u);
   EXPECT_GT(coverage.opened, 4000u);
+  EXPECT_GT(coverage.guests, 500u);
+  EXPECT_GT(coverage.left, 500u);
+  EXPECT_GT(coverage.passed_on, 100u);
   EXPECT_GT(coverage.ended_objects, 2000u);
   EXPECT_GT(coverage.expired, 20u);
-  EXPECT_GT(coverage.known, 100u);
+  EXPECT_GT(coverage.known, 60u);
   EXPECT_GT(coverage.lingered, 200u);
   EXPECT_GT(coverage.failed_destroys, 500u);
   EXPECT_GT(coverage.restarts, 1500u);

@@ -273,9 +273,18 @@ std::vector<Damage> DamagesOfSlabs() {
       {"slab state", [](CoreState& s) { s.slabs[2].state = SlabState{9}; }},
       {"clean but mapped",
        [](CoreState& s) { s.slabs[2].mappers = {SessionId{1}}; }},
-      {"clean but charged", [](CoreState& s) { s.slabs[2].is_charged = true; }},
+      {"clean but charged", [](CoreState& s) { s.slabs[2].payer = "root/a"; }},
+      {"charged to another tenant",
+       [](CoreState& s) { s.slabs[0].payer = "root/b"; }},
+      {"charged to nobody known",
+       [](CoreState& s) {
+         s.slabs[0].had_guests = true;
+         s.slabs[0].payer = "root/x";
+       }},
+      {"clean but had guests",
+       [](CoreState& s) { s.slabs[2].had_guests = true; }},
       {"clean but spoiled", [](CoreState& s) { s.slabs[2].is_spoiled = true; }},
-      {"leased but free", [](CoreState& s) { s.slabs[0].is_charged = false; }},
+      {"leased but free", [](CoreState& s) { s.slabs[0].payer = ""; }},
       {"leased by none",
        [](CoreState& s) { s.slabs[0].session = SessionId{0}; }},
       {"leased without lease",
@@ -295,13 +304,16 @@ std::vector<Damage> DamagesOfSlabs() {
       {"kept for nothing", [](CoreState& s) { s.objects.pop_back(); }},
       {"kept by one", [](CoreState& s) { s.slabs[3].session = SessionId{1}; }},
       {"lingering with nobody", [](CoreState& s) { s.slabs[4].mappers = {}; }},
-      {"lingering uncharged",
-       [](CoreState& s) { s.slabs[4].is_charged = false; }},
+      {"lingering uncharged", [](CoreState& s) { s.slabs[4].payer = ""; }},
   };
 }
 
 std::vector<Damage> DamagesOfObjects() {
   return {
+      {"grant to no path",
+       [](CoreState& s) { s.objects[0].grants = {"root//b"}; }},
+      {"too many grants",
+       [](CoreState& s) { s.objects[0].grants.assign(17, "root/b"); }},
       {"object twice", [](CoreState& s) { s.objects.push_back(s.objects[0]); }},
       {"object slot",
        [](CoreState& s) { s.objects[0].id = MakeObjectId(77, 1); }},

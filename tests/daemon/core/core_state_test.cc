@@ -53,7 +53,7 @@ class Vandal {
         slab.mappers.clear();
         break;
       case 5:
-        slab.is_charged = !slab.is_charged;
+        slab.payer = slab.payer.empty() ? "root/a" : "";
         break;
       case 6:
         slab.tenant = Pick(state.tenants).path;
