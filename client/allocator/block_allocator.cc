@@ -121,6 +121,19 @@ Block* BlockAllocator::Allocate(uint64_t bytes, uint64_t alignment, Owner owner,
   return fit.piece == nullptr ? nullptr : Carve(fit, extent, bytes, parts);
 }
 
+Block* BlockAllocator::AllocateWhole(SlabKey slab, uint64_t bytes,
+                                     std::vector<Part>* parts) {
+  Span& span = spans_.at(slab);
+  Block* const first = span.first;
+  const bool is_whole = first->is_free() && first->owner.is_everyone() &&
+                        first->extent == span.size && !span.is_retired;
+  if (!is_whole || bytes == 0 || bytes > span.size) return nullptr;
+  const Fit fit{.piece = first, .size = span.size, .address = span.base};
+  Block* const block = Carve(fit, span.size, bytes, parts);
+  span.is_retired = true;  // Nothing of it is free, and in an index.
+  return block;
+}
+
 Block* BlockAllocator::AllocateWhere(uint64_t bytes, uint64_t alignment,
                                      const Fitness& is_fit,
                                      std::vector<Part>* parts) {

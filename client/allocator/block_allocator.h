@@ -98,8 +98,14 @@ class BlockAllocator {
   Block* Allocate(uint64_t bytes, uint64_t alignment, Owner owner = {},
                   std::vector<Part>* parts = nullptr);
 
-  // The same from the smallest row of neighbouring free pieces that all satisfy
-  // `is_fit`, whose they may be. Walks every piece.
+  // A block of `bytes` that takes up all of a slab; when it is free again, no
+  // more is cut from that. Null unless it fits into the slab, and that is all
+  // free and everyone's.
+  Block* AllocateWhole(SlabKey slab, uint64_t bytes,
+                       std::vector<Part>* parts = nullptr);
+
+  // As Allocate(), from the smallest row of neighbouring free pieces that all
+  // satisfy `is_fit`, whose they may be. Walks every piece.
   using Fitness = std::function<bool(const Owner& owner, uint64_t number)>;
   Block* AllocateWhere(uint64_t bytes, uint64_t alignment,
                        const Fitness& is_fit, std::vector<Part>* parts);

@@ -230,6 +230,15 @@ void* vrampool_client_allocate_aligned(vrampool_client* client, size_t bytes,
                                         request);
 }
 
+void* vrampool_client_allocate_dedicated(vrampool_client* client, size_t bytes,
+                                         cudaStream_t stream) {
+  vrampool::client::BlockRequest request =
+      vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0));
+  request.is_dedicated = true;
+  return vrampool::client::AllocateFrom(vrampool::client::Checked(client),
+                                        request);
+}
+
 void vrampool_client_deallocate(vrampool_client* client, void* p, size_t bytes,
                                 cudaStream_t stream) {
   if (p == nullptr) return;

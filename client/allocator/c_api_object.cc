@@ -78,6 +78,18 @@ Result<Client::ShareRequest> RequestOf(const vrampool_buffer* buffers,
   request.is_sealed = options->sealed != 0;
   request.expires_ms = options->expires_ms;
   if (options->ordered != 0) request.stream = options->stream;
+  if (options->grants == nullptr && options->grant_count > 0) {
+    return Invalid("the grants are null but have a number");
+  }
+  if (options->grant_count > kMaxGrants) {
+    return Invalid(
+        "an object is granted to at most 16 tenants; name one above several of "
+        "them");
+  }
+  for (size_t i = 0; i < options->grant_count; ++i) {
+    if (options->grants[i] == nullptr) return Invalid("a grant is null");
+    request.grants.emplace_back(options->grants[i]);
+  }
   return request;
 }
 
@@ -101,6 +113,31 @@ Result<vrampool_object*> Wrap(Result<std::unique_ptr<HeldObject>> held) {
   if (!held.ok()) return std::move(held).status();
   return new vrampool_object{.generation = ForkGeneration(),
                              .held = *std::move(held)};
+}
+
+Result<vrampool_object*> OpenWith(vrampool_client* client,
+                                  const vrampool_open_options* theirs) {
+  constexpr size_t kFirstVersion = sizeof(vrampool_open_options);
+  vrampool_open_options options{};
+  if (theirs == nullptr || !TakePrefix(*theirs, kFirstVersion, options)) {
+    return Invalid(
+        "vrampool_open_options.struct_size is not one that this library knows; "
+        "call vrampool_open_options_init() first");
+  }
+  if ((options.token == nullptr) == (options.name == nullptr)) {
+    return Invalid("give either a token or a name");
+  }
+  MaybeStream stream;
+  if (options.ordered != 0) stream = options.stream;
+  if (options.name != nullptr) {
+    return Wrap(client->client->OpenName(
+        options.name, options.wait_ms, stream,
+        options.tenant == nullptr ? "" : options.tenant));
+  }
+  if (options.tenant != nullptr) {
+    return Invalid("a token says whose it is; name a tenant with a name only");
+  }
+  return Wrap(OpenByToken(client, options.token, options.wait_ms, stream));
 }
 
 // What the calls that open have in common; `open` does it.
@@ -214,6 +251,24 @@ vrampool_status vrampool_open_name_on(vrampool_client* client, const char* name,
   });
 }
 
+void vrampool_open_options_init_sized(vrampool_open_options* options,
+                                      size_t size) {
+  vrampool::client::InitPrefix(options, size, vrampool_open_options{});
+}
+
+vrampool_status vrampool_open_with(vrampool_client* client,
+                                   const vrampool_open_options* options,
+                                   vrampool_object** out) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    if (out == nullptr) return vrampool::client::Invalid("`out` is null");
+    *out = nullptr;
+    VRAMPOOL_ASSIGN_OR_RETURN(*out,
+                              vrampool::client::OpenWith(client, options));
+    return {};
+  });
+}
+
 vrampool_status vrampool_object_status(vrampool_object* object) {
   return Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(object));
@@ -291,6 +346,17 @@ const char* vrampool_object_name(vrampool_object* object) {
     VRAMPOOL_ASSIGN_OR_RETURN(const auto* details,
                               vrampool::client::DetailsOf(object));
     name = details->name.c_str();
+    return {};
+  });
+  return name;
+}
+
+const char* vrampool_object_owner(vrampool_object* object) {
+  const char* name = nullptr;
+  Guarded([&]() -> Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(const auto* details,
+                              vrampool::client::DetailsOf(object));
+    name = details->owner.c_str();
     return {};
   });
   return name;

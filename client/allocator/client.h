@@ -147,6 +147,7 @@ class Client final : private LinkEvents {
     std::vector<LayoutCopy> layouts;
     std::string name;
     std::string metadata;
+    std::vector<std::string> grants;  // Paths of tenants.
     bool is_pending = false;
     bool is_sealed = false;
     uint64_t expires_ms = 0;  // 0: never.
@@ -161,9 +162,11 @@ class Client final : private LinkEvents {
   Result<std::unique_ptr<HeldObject>> OpenToken(
       const Token& token, uint64_t wait_ms,
       std::optional<cuda::Stream> stream = std::nullopt);
+  // `tenant`: whose object it is; empty: one of this client's.
   Result<std::unique_ptr<HeldObject>> OpenName(
       const std::string& name, uint64_t wait_ms,
-      std::optional<cuda::Stream> stream = std::nullopt);
+      std::optional<cuda::Stream> stream = std::nullopt,
+      const std::string& tenant = "");
   // OK, or Broken or Unavailable as in vrampool_object_status(). No RPC.
   static Status StateOf(const HeldObject& object);
   // Stays valid until the object is closed.
@@ -235,6 +238,8 @@ class Client final : private LinkEvents {
 
   // Growth (client_growth.cc).
   Result<void*> AllocateOrGrow(const BlockRequest& request);
+  // A slab of its own, for one block.
+  Result<void*> AllocateDedicated(const BlockRequest& request);
   Result<Block*> CutLocked(const BlockRequest& request);
   Result<Block*> CutSettled(const BlockRequest& request);
   Result<void*> Grow(const BlockRequest& request, uint64_t needed);
@@ -342,6 +347,12 @@ class Client final : private LinkEvents {
   std::vector<SessionPtr> TakeForgottenSessions() VRAMPOOL_REQUIRES(mu_);
 
   // Objects (client_share.cc, client_open.cc).
+  // Objects in a dedicated slab whose block the application has freed, of which
+  // none is open here or pending, are left to the daemon: the slab goes back as
+  // soon as the GPU is done with it.
+  void LetGoIn(SlabKey key) VRAMPOOL_EXCLUDES(mu_);
+  void LetGoOfProduced(SlabKey key) VRAMPOOL_REQUIRES(mu_);
+  bool IsGivenUp(const std::vector<Block*>& blocks) VRAMPOOL_REQUIRES(mu_);
   struct Pieces;  // What Share() found out about its buffers.
   Status ResolveBuffers(const ShareRequest& request, Pieces& pieces)
       VRAMPOOL_REQUIRES(mu_);

@@ -22,7 +22,7 @@ uint64_t Client::NoteGrowing() {
     is_growing_ = true;
     WakeMaintenance();
   }
-  return slabs_.totals().leased_bytes;
+  return slabs_.totals().common_bytes();
 }
 
 void Client::NoteStep() {
@@ -44,7 +44,7 @@ void Client::LeaseAhead() {
     MutexLock lock(mu_);
     if (!IsAheadWanted()) return;
     session = current_;
-    size = GrowthFor(1, slabs_.totals().leased_bytes, settings_.slab.count(),
+    size = GrowthFor(1, slabs_.totals().common_bytes(), settings_.slab.count(),
                      session->granule_bytes());
     coming_bytes_ = size.value_or(0);
   }

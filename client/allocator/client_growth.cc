@@ -102,6 +102,7 @@ Result<void*> Client::AllocateSlowly(BlockRequest request) {
 }
 
 Result<void*> Client::AllocateOrGrow(const BlockRequest& request) {
+  if (request.is_dedicated) return AllocateDedicated(request);
   VRAMPOOL_ASSIGN_OR_RETURN(Block * block, CutSettled(request));
   const SessionPtr used = session();
   if (block == nullptr && !used->is_live()) {
@@ -122,9 +123,15 @@ Result<void*> Client::AllocateOrGrow(const BlockRequest& request) {
   return block != nullptr ? AddressOf(block) : grown;
 }
 
+Result<void*> Client::AllocateDedicated(const BlockRequest& request) {
+  if (request.bytes > BlockAllocator::kMaxBytes) return NoSuchSize(request);
+  return Grow(request, request.bytes);
+}
+
 // Looks once more after emptying the caches, and again after asking the GPU
 // what is done.
 Result<Block*> Client::CutSettled(const BlockRequest& request) {
+  if (request.is_dedicated) return static_cast<Block*>(nullptr);
   Result<Block*> cut = CutLocked(request);
   if (!cut.ok() || *cut != nullptr) return cut;
   if (Settle()) {
@@ -141,7 +148,7 @@ Result<Block*> Client::CutLocked(const BlockRequest& request) {
   if (request.bytes > kMaxSmall) JoinLargeOnes(request.use);
   Result<Block*> cut = slabs_.Cut(request);
   if (slabs_.TakeAheadUsed() &&
-      IsOfManyInAStep(request.bytes, slabs_.totals().leased_bytes,
+      IsOfManyInAStep(request.bytes, slabs_.totals().common_bytes(),
                       settings_.slab.count())) [[unlikely]] {
     NoteStep();
   }
@@ -196,12 +203,16 @@ Result<void*> Client::GrowIn(const SessionPtr& session,
   const uint64_t chosen = settings_.slab.count();
   const uint64_t leased = NoteGrowing();
   const auto exact = CheckedRoundUp(Bytes(needed), Bytes(granule));
-  const auto preferred = GrowthFor(needed, leased, chosen, granule);
-  if (!exact || !preferred) return NoSuchSize(request);
+  if (!exact) return NoSuchSize(request);
+  const auto preferred = request.is_dedicated
+                             ? std::optional(exact->count())
+                             : GrowthFor(needed, leased, chosen, granule);
+  if (!preferred) return NoSuchSize(request);
   uint64_t gone_before = CountGone();
   Result<void*> grown =
       LeaseAndCut(session, *preferred, steady_clock::now(), request);
-  if (grown.ok() && IsOfManyInAStep(needed, leased, chosen)) {
+  if (grown.ok() && !request.is_dedicated &&
+      IsOfManyInAStep(needed, leased, chosen)) {
     MutexLock lock(mu_);
     NoteStep();
   }
@@ -252,7 +263,8 @@ Result<void*> Client::LeaseAndCut(const SessionPtr& session, uint64_t size,
   VRAMPOOL_ASSIGN_OR_RETURN(const SlabKey key,
                             LeaseSlab(session, size, deadline));
   MutexLock lock(mu_);
-  Result<Block*> cut = slabs_.Cut(request);
+  Result<Block*> cut = request.is_dedicated ? slabs_.CutWhole(key, request)
+                                            : slabs_.Cut(request);
   slabs_.Unpin(key);
   NoteIdle();
   if (!cut.ok()) return std::move(cut).status();
@@ -282,7 +294,7 @@ Result<SlabKey> Client::LeaseSlab(const SessionPtr& session, uint64_t size,
                     "the daemon leased the same slab twice; see its log");
     }
     slabs_.MakeLeased(slab, reply.lease);
-    caches_.NoteLeased(slabs_.totals().leased_bytes);
+    caches_.NoteLeased(slabs_.totals().common_bytes());
     return *key;
   }
   return Status(VRAMPOOL_INTERNAL,
@@ -414,6 +426,7 @@ Result<SlabKey> Client::MapSlab(const SessionPtr& session,
   }
   MutexLock lock(mu_);
   Slab& slab = slabs_.AddOpened(session, reply.slab, *std::move(mapping));
+  slab.is_foreign = reply.is_foreign;
   if (session != current_) slabs_.RetireSession(*session);
   changed_.NotifyAll();
   return slab.key;

@@ -36,7 +36,7 @@ Status CheckReply(const OpenReply& reply, Epoch epoch) {
       reply.slab_count <= kMaxBuffers &&
       (reply.layout_count == 0 || reply.layout_count == reply.buffer_count) &&
       reply.metadata_size <= kMaxMetadataBytes &&
-      reply.name_size <= kMaxNameBytes;
+      reply.name_size <= kMaxNameBytes && reply.owner_size <= kMaxTenantBytes;
   if (is_good) return {};
   return {VRAMPOOL_INTERNAL,
           "the daemon's reply contradicts itself; see the daemon's log"};
@@ -48,6 +48,7 @@ std::unique_ptr<ObjectDetails> DetailsOf(const OpenReply& reply) {
   details->metadata.assign(reinterpret_cast<const char*>(reply.metadata),
                            reply.metadata_size);
   details->name.assign(reply.name, reply.name_size);
+  details->owner.assign(reply.owner, reply.owner_size);
   return details;
 }
 
@@ -65,7 +66,12 @@ Client::Opened Client::OpenToken(const Token& token, uint64_t wait_ms,
 }
 
 Client::Opened Client::OpenName(const std::string& name, uint64_t wait_ms,
-                                std::optional<cuda::Stream> stream) {
+                                std::optional<cuda::Stream> stream,
+                                const std::string& tenant) {
+  if (tenant.size() > kMaxTenantBytes) {
+    return Status(VRAMPOOL_INVALID_ARGUMENT,
+                  "the tenant is no tenant's path; give root/NAME/...");
+  }
   if (name.empty() || name.size() > kMaxNameBytes) {
     return Status(
         VRAMPOOL_INVALID_ARGUMENT,
@@ -74,6 +80,7 @@ Client::Opened Client::OpenName(const std::string& name, uint64_t wait_ms,
   VRAMPOOL_RETURN_IF_ERROR(CheckStream(stream));
   OpenCall call;
   call.name = {name.data(), name.size()};
+  call.tenant = {tenant.data(), tenant.size()};
   return OpenFor(call, DeadlineAfter(wait_ms), stream);
 }
 
@@ -101,7 +108,7 @@ std::unique_ptr<HeldObject> Client::TryHoldHere(const Token& token,
   }
   Slab* const slab = slabs_.Find(session, token.place->slab);
   const auto [id, offset, size] = *token.place;
-  if (slab == nullptr || size == 0 ||
+  if (slab == nullptr || slab->is_foreign || size == 0 ||
       !IsInside(offset, size, slab->mapping.size_bytes()) ||
       !(slab->is_writable || token.is_sealed)) {
     return nullptr;
@@ -273,6 +280,9 @@ void Client::AwaitReinstated(SlabName slab) {
 void Client::Unpin(const HeldObject& object) {
   MutexLock lock(mu_);
   for (const SlabKey key : object.pinned) slabs_.Unpin(key);
+  for (const SlabKey key : object.pinned) {
+    if (slabs_.Get(key).is_dedicated) LetGoOfProduced(key);
+  }
   NoteIdle();
 }
 

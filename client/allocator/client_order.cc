@@ -61,9 +61,15 @@ void Client::FinishContents(const SessionPtr& session, ObjectId object,
        ++tries) {
     const CallOutcome said = session->MakeRaw(
         [&](ControlChannel& channel) { return channel.Ready(call, outcome); });
-    if (!said.may_be_lost()) return;
+    if (!said.may_be_lost()) break;
     AwaitLinkEnd(session, steady_clock::now() + kLinkEndLimit);
   }
+  // It may have been freed and closed meanwhile.
+  MutexLock lock(mu_);
+  const auto found = produced_.find({session->serial(), object});
+  if (found == produced_.end()) return;
+  LetGoOfProduced(found->second.front()->slab);
+  NoteIdle();
 }
 
 Status Client::StateOf(const HeldObject& object) {

@@ -26,7 +26,7 @@ constexpr std::chrono::microseconds kSoon(300);
 bool Client::HasWork() {
   if (is_stop_wanted_ || is_reclaim_wanted_) return true;
   if (!ended_captures_.empty()) return true;
-  if (slabs_.HasIdleRetired() || IsAheadWanted()) return true;
+  if (slabs_.HasIdleSpent() || IsAheadWanted()) return true;
   if (is_growing_ && current_->is_live() && slabs_.HasIdleLeased()) return true;
   return waiting_growths_ > 0 && current_->is_live() && slabs_.HasIdle();
 }
@@ -136,7 +136,7 @@ void Client::OpenReclaim() {
 SlabSet::Departures Client::TakeIdle(SlabSet::Which which) {
   const TimePoint due = steady_clock::now() - milliseconds(settings_.idle_ms);
   SlabSet::Departures idle = slabs_.TakeIdle(which, due, *current_);
-  caches_.NoteLeased(slabs_.totals().leased_bytes);
+  caches_.NoteLeased(slabs_.totals().common_bytes());
   NoteLeaving(idle);
   return idle;
 }

@@ -22,6 +22,15 @@ Status BadShare(const std::string& what) {
   return {VRAMPOOL_INVALID_ARGUMENT, what};
 }
 
+Status NotDedicated(size_t index) {
+  return {VRAMPOOL_NOT_SHAREABLE,
+          "buffer " + std::to_string(index) +
+              " lies in a slab with other blocks, which the tenants that it is "
+              "granted to would map, too; allocate it with "
+              "vrampool_client_allocate_dedicated (in Python: "
+              "dedicated=True) and share that"};
+}
+
 template <typename Request>
 Status CheckShare(const Request& request) {
   if (request.buffers.empty() || request.buffers.size() > kMaxBuffers) {
@@ -40,6 +49,11 @@ Status CheckShare(const Request& request) {
     return BadShare("metadata has at most " +
                     std::to_string(kMaxMetadataBytes) +
                     " bytes; put more of it into a buffer");
+  }
+  if (request.grants.size() > kMaxGrants) {
+    return BadShare("an object is granted to at most " +
+                    std::to_string(kMaxGrants) +
+                    " tenants; name one above several of them");
   }
   if (request.expires_ms > 0 && request.name.empty()) {
     return BadShare(
@@ -74,6 +88,9 @@ Status Client::ResolveBuffers(const ShareRequest& request, Pieces& pieces) {
                   " is memory from before the daemon was restarted; copy it "
                   "into a new block and share that"};
     }
+    if (!request.grants.empty() && !slab.is_dedicated) {
+      return NotDedicated(pieces.places.size());
+    }
     const uint64_t base = reinterpret_cast<uint64_t>(slab.mapping.base());
     pieces.places.push_back(
         {.slab = slab.id, .offset_bytes = address - base, .size_bytes = size});
@@ -92,7 +109,13 @@ void Client::UndoShare(const Pieces& pieces) {
 
 Status Client::CallShare(const ShareRequest& request, Pieces& pieces,
                          ShareReply& reply) {
+  std::vector<Text> grants;
+  for (const std::string& grant : request.grants) {
+    grants.push_back({grant.data(), grant.size()});
+  }
   ShareCall call;
+  call.grants = grants.data();
+  call.grant_count = grants.size();
   call.buffers = pieces.places.data();
   call.buffer_count = pieces.places.size();
   call.layouts = request.layouts.empty() ? nullptr : request.layouts.data();
@@ -174,6 +197,37 @@ void Client::EnterProduced(Pieces& pieces, HeldObject& held) {
   produced_.emplace(std::pair(session, held.token.object),
                     std::move(pieces.blocks));
   if (pieces.session != current_) EndProduced(session);  // Ended meanwhile.
+}
+
+void Client::LetGoIn(SlabKey key) {
+  MutexLock lock(mu_);
+  LetGoOfProduced(key);
+  NoteIdle();
+}
+
+bool Client::IsGivenUp(const std::vector<Block*>& blocks) {
+  return std::all_of(blocks.begin(), blocks.end(), [this](Block* block) {
+    const Slab& slab = slabs_.Get(block->slab);
+    return slab.is_dedicated && slab.pins == 0 && !block->is_live();
+  });
+}
+
+void Client::LetGoOfProduced(SlabKey key) {
+  for (auto next = produced_.begin(); next != produced_.end();) {
+    const auto one = next++;
+    const auto& [session, object] = one->first;
+    const std::vector<Block*>& blocks = one->second;
+    const auto is_there = [key](const Block* block) {
+      return block->slab == key;
+    };
+    if (session != current_->serial() || current_->table().IsPending(object) ||
+        std::none_of(blocks.begin(), blocks.end(), is_there) ||
+        !IsGivenUp(blocks)) {
+      continue;
+    }
+    for (Block* const block : blocks) slabs_.RemoveObject(block);
+    produced_.erase(one);
+  }
 }
 
 Status Client::Ready(HeldObject& object) {

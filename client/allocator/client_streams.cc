@@ -86,9 +86,11 @@ Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
                             IdentifyForFree(stream, is_careful, asked));
   OrderedBlocks::Going going;
   Block* used = nullptr;
+  std::optional<SlabKey> shared;  // Where objects keep it.
   {
     MutexLock lock(mu_);
     VRAMPOOL_ASSIGN_OR_RETURN(Block * block, TakeLive(p, bytes));
+    if (block->objects > 0) shared = block->slab;
     if (block->has_uses) {
       used = block;
     } else {
@@ -102,6 +104,7 @@ Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
   } else {
     RecordFree(going, stream);
   }
+  if (shared) LetGoIn(*shared);
   LearnStream(use);
   return {};
 }
@@ -320,7 +323,8 @@ bool Client::Settle() {
 }
 
 Result<Block*> Client::CutAcross(const BlockRequest& request) {
-  if (events_ == nullptr) return static_cast<Block*>(nullptr);
+  if (events_ == nullptr || request.is_dedicated)
+    return static_cast<Block*>(nullptr);
   BlockRequest careful = request;
   VRAMPOOL_ASSIGN_OR_RETURN(careful.use, events_->Identify(request.stream));
   Result<Block*> cut = TryAcross(careful);

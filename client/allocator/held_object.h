@@ -29,6 +29,7 @@ struct ObjectDetails {
   std::vector<LayoutCopy> layouts;  // None, or one for each buffer.
   std::string metadata;
   std::string name;
+  std::string owner = {};  // The tenant's path, if it is another's.
 };
 
 struct HeldObject {

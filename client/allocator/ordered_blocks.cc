@@ -34,6 +34,15 @@ std::optional<OrderedBlocks::Cut> OrderedBlocks::Allocate(
   return cut;
 }
 
+std::optional<OrderedBlocks::Cut> OrderedBlocks::AllocateWhole(
+    SlabKey slab, uint64_t bytes, const StreamUse& use) {
+  Cut cut;
+  cut.block = pieces_.AllocateWhole(slab, bytes, &cut.parts);
+  if (cut.block == nullptr) return std::nullopt;
+  cut.block->capture = captures_.Of(use);
+  return cut;
+}
+
 std::optional<OrderedBlocks::Cut> OrderedBlocks::AllocateAcross(
     uint64_t bytes, uint64_t alignment, const StreamUse& use) {
   if (!use.takes_events || captures_.Of(use) != kNoCapture) return std::nullopt;

@@ -97,6 +97,10 @@ class OrderedBlocks {
   std::optional<Cut> Allocate(uint64_t bytes, uint64_t alignment,
                               const StreamUse& use);
 
+  // One that takes up all of a slab, which must be all free and everyone's.
+  std::optional<Cut> AllocateWhole(SlabKey slab, uint64_t bytes,
+                                   const StreamUse& use);
+
   // A block that it may have after it was made to wait for `waits` (O4).
   std::optional<Cut> AllocateAcross(uint64_t bytes, uint64_t alignment,
                                     const StreamUse& use);

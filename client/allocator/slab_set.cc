@@ -47,6 +47,7 @@ void SlabSet::MakeLeased(Slab& slab, LeaseId lease) {
   BytesOf(slab) -= size;
   slab.is_leased = true;
   slab.is_parked = false;
+  slab.is_dedicated = false;
   slab.lease = lease;
   BytesOf(slab) += size;
   ++totals_.leased_slabs;
@@ -73,6 +74,17 @@ Result<Block*> SlabSet::Cut(const BlockRequest& request) {
   const auto cut = ordered_.Allocate(RoundUpToClass(request.bytes),
                                      request.alignment, request.use);
   if (!cut) return static_cast<Block*>(nullptr);
+  return Enter(*cut, request);
+}
+
+Result<Block*> SlabSet::CutWhole(SlabKey key, const BlockRequest& request) {
+  Slab& slab = slabs_.at(key);
+  if (slab.is_retired) return static_cast<Block*>(nullptr);
+  const auto cut = ordered_.AllocateWhole(key, request.bytes, request.use);
+  if (!cut) return static_cast<Block*>(nullptr);
+  NoteUsed(slab);
+  slab.is_dedicated = true;
+  totals_.dedicated_bytes += slab.mapping.size_bytes();
   return Enter(*cut, request);
 }
 
@@ -138,7 +150,7 @@ Result<Block*> SlabSet::Enter(const OrderedBlocks::Cut& cut,
   block->place = &manifest.Place(block->record);
   block->size_class =
       request.bytes > kMaxSmall ? kLargeClass : SizeClassOf(request.bytes);
-  const bool is_plain = block->capture == kNoCapture && !slab.is_retired;
+  const bool is_plain = block->capture == kNoCapture && !IsSpent(slab);
   block->SetPhase(is_plain ? BlockPhase::kPlain : BlockPhase::kSpecial);
   return block;
 }
@@ -250,7 +262,7 @@ bool SlabSet::IsUnused(const Slab& slab) const {
 }
 
 uint64_t& SlabSet::IdleCountOf(const Slab& slab) {
-  return slab.is_retired  ? idle_retired_
+  return IsSpent(slab)    ? idle_spent_
          : slab.is_leased ? idle_leased_
                           : idle_opened_;
 }
@@ -306,7 +318,7 @@ SlabSet::Departures SlabSet::TakeIdle(Which which,
   for (auto next = slabs_.begin(); next != slabs_.end();) {
     Slab& slab = (next++)->second;
     if (!slab.idle_since) continue;
-    if (which != Which::kAll && !slab.is_retired) {
+    if (which != Which::kAll && !IsSpent(slab)) {
       const bool is_unfit = which == Which::kLeased && slab.is_leased;
       if (is_away) continue;
       if (!is_unfit && *slab.idle_since > idle_before) continue;
@@ -336,6 +348,7 @@ SlabSet::Departures SlabSet::TakeUnused() {
 void SlabSet::StopLease(Slab& slab) {
   blocks().RemoveSlab(slab.key);
   --totals_.leased_slabs;
+  if (slab.is_dedicated) totals_.dedicated_bytes -= slab.mapping.size_bytes();
 }
 
 // A slab whose session has ended is nobody's lease any more, and stays mapped

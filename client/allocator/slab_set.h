@@ -10,6 +10,9 @@
 // keeps some of it: then time alone does not bring that. What is parked, or
 // opened and cannot be unmapped without a stall, counts as neither.
 //
+// A *dedicated* slab has one block and will have no other: other tenants may be
+// let into it. It is given back as soon as it is idle.
+//
 // Every block is recorded in the manifest of its slab's session before it is
 // handed out, and taken off it before its memory can be cut again.
 //
@@ -50,9 +53,11 @@ struct Slab {
   bool is_leased = false;
   bool is_parked = false;
   bool is_settling = false;
-  bool is_writable = true;   // In this process.
-  LeaseId lease{};           // When leased.
-  uint64_t pins = 0;         // Open objects in it, and calls under way.
+  bool is_writable = true;  // In this process.
+  LeaseId lease{};          // When leased.
+  uint64_t pins = 0;        // Open objects in it, and calls under way.
+  bool is_dedicated = false;
+  bool is_foreign = false;   // Another tenant's.
   bool is_retired = false;   // Its session has ended and another has begun.
   bool is_ahead = false;     // Leased before it was needed, and not used yet.
   bool is_reserved = false;  // Has a pin for that.
@@ -67,7 +72,8 @@ struct BlockRequest {
   uint64_t call_site = 0;
   uint64_t tag_version = 0;  // thread_head.h; 0: the client's own tag.
   std::string_view tag;
-  bool is_careful = false;  // The stream may be capturing unannounced.
+  bool is_careful = false;    // The stream may be capturing unannounced.
+  bool is_dedicated = false;  // To be alone in its slab.
   StreamKey asked_key = kUnknownStream;  // The stream's, if it was asked for.
   StreamUse use;  // What `stream` was found to be; filled in by Client.
 };
@@ -77,8 +83,9 @@ class SlabSet {
   // Which idle slabs to give up.
   enum class Which {
     kAll,
-    // All that have been idle since before the given moment, and all of
-    // sessions that have ended.
+    // All that have been idle since before the given moment, and all that are
+    // not to be used again: dedicated ones, and those of sessions that have
+    // ended.
     kDue,
     // Those, and all leased ones: they are too small for what is needed.
     kLeased,
@@ -98,8 +105,12 @@ class SlabSet {
   // slab has room for it. Limit when the manifest has none.
   Result<Block*> Cut(const BlockRequest& request);
 
-  // The same out of memory that other streams freed: nobody has the block until
-  // FinishAcross(), which records it, or UndoAcross().
+  // The same, of all of a slab that has no block yet, and is dedicated from
+  // here on; null when its session has ended.
+  Result<Block*> CutWhole(SlabKey key, const BlockRequest& request);
+
+  // As Cut(), out of memory that other streams freed: nobody has the block
+  // until FinishAcross(), which records it, or UndoAcross().
   std::optional<OrderedBlocks::Cut> CutAcross(const BlockRequest& request);
   Result<Block*> FinishAcross(const OrderedBlocks::Cut& cut,
                               const BlockRequest& request);
@@ -182,12 +193,10 @@ class SlabSet {
   // whatever that costs.
   Departures TakeUnused();
 
-  // Of sessions that have ended: TakeIdle() takes them at once.
-  bool HasIdleRetired() const { return idle_retired_ > 0; }
+  // Not to be used again: TakeIdle() takes them at once.
+  bool HasIdleSpent() const { return idle_spent_ > 0; }
   bool HasIdleLeased() const { return idle_leased_ > 0; }
-  bool HasIdle() const {
-    return idle_leased_ + idle_opened_ + idle_retired_ > 0;
-  }
+  bool HasIdle() const { return idle_leased_ + idle_opened_ + idle_spent_ > 0; }
   // Whether a block was cut from a slab that was leased ahead, since the last
   // call.
   bool TakeAheadUsed() { return std::exchange(is_ahead_used_, false); }
@@ -197,11 +206,14 @@ class SlabSet {
   // Of slabs in the set.
   struct Totals {
     uint64_t leased_bytes = 0;
+    uint64_t dedicated_bytes = 0;  // Of these.
     uint64_t leased_slabs = 0;
     uint64_t opened_bytes = 0;
     uint64_t parked_bytes = 0;
     uint64_t live_bytes = 0;
     uint64_t live_blocks = 0;
+    // What blocks are cut from.
+    uint64_t common_bytes() const { return leased_bytes - dedicated_bytes; }
   };
   const Totals& totals() const { return totals_; }
 
@@ -209,6 +221,9 @@ class SlabSet {
   Result<Block*> Enter(const OrderedBlocks::Cut& cut,
                        const BlockRequest& request);
   bool IsUnused(const Slab& slab) const;
+  static bool IsSpent(const Slab& slab) {
+    return slab.is_retired || slab.is_dedicated;
+  }
   uint64_t& IdleCountOf(const Slab& slab);
   uint64_t& BytesOf(const Slab& slab);
   void NoteIdle(Slab& slab);
@@ -225,7 +240,7 @@ class SlabSet {
   // Counts of slabs, so that the common questions need no walk.
   uint64_t idle_leased_ = 0;
   uint64_t idle_opened_ = 0;
-  uint64_t idle_retired_ = 0;
+  uint64_t idle_spent_ = 0;
   uint64_t settling_ = 0;
   bool is_ahead_used_ = false;
   uint64_t next_key_ = 1;

@@ -26,6 +26,10 @@ TableOf<v1::LeaseInfo> LeaseTable(absl::Time now) {
        [](const Row& row) { return Id(row.session_id()); }},
       {"TENANT", Align::kLeft,
        [](const Row& row) { return Text(row.tenant()); }},
+      {"PAYER", Align::kLeft,
+       [](const Row& row) {
+         return Text(row.payer() == row.tenant() ? "" : row.payer());
+       }},
       {"SIZE", Align::kRight,
        [](const Row& row) { return Size(row.size_bytes()); }},
       {"KIND", Align::kLeft,

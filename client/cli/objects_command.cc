@@ -53,6 +53,8 @@ TableOf<v1::ObjectInfo> ObjectTable(absl::Time now) {
        [](const Row& row) { return Number(row.holds()); }},
       {"HOLDERS", Align::kLeft,
        [](const Row& row) { return Text(absl::StrJoin(row.holders(), ",")); }},
+      {"GRANTS", Align::kLeft,
+       [](const Row& row) { return Text(absl::StrJoin(row.grants(), ",")); }},
       {"METADATA", Align::kRight,
        [](const Row& row) { return Size(row.metadata_bytes()); }},
       {"AGE", Align::kRight,

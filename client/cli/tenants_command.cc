@@ -46,6 +46,8 @@ TableOf<v1::TenantInfo> TenantTable() {
        [](const Row& row) { return Size(row.limit_bytes()); }},
       {"USED", Align::kRight,
        [](const Row& row) { return Size(row.used_bytes()); }},
+      {"OPENED", Align::kRight,
+       [](const Row& row) { return Size(row.opened_bytes()); }},
       {"BURST", Align::kRight,
        [](const Row& row) { return Size(row.burst_bytes()); }},
       {"AVAILABLE", Align::kRight,

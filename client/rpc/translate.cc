@@ -62,7 +62,8 @@ SlabReply SlabOf(const v1::Slab& from) {
   return {.slab = SlabId{from.slab_id()},
           .size_bytes = from.size_bytes(),
           .kind = static_cast<HandleKind>(from.kind()),
-          .is_mapped = from.already_mapped()};
+          .is_mapped = from.already_mapped(),
+          .is_foreign = from.foreign()};
 }
 
 }  // namespace
@@ -100,6 +101,9 @@ v1::ShareRequest ToProto(const ShareCall& call) {
   to.set_pending(call.is_pending);
   to.set_sealed(call.is_sealed);
   to.set_expires_ms(call.expires_ms);
+  for (size_t i = 0; i < call.grant_count; ++i) {
+    to.add_grants(StringOf(call.grants[i]));
+  }
   return to;
 }
 
@@ -109,6 +113,7 @@ v1::OpenRequest ToProto(const OpenCall& call) {
   to.set_takes_pending(call.takes_pending);
   if (call.name.size > 0) {
     to.set_name(StringOf(call.name));
+    to.set_tenant(StringOf(call.tenant));
     return to;
   }
   to.mutable_token()->set_epoch(Number(call.epoch));
@@ -148,10 +153,11 @@ bool Fill(const v1::OpenResponse& from, OpenReply& to) {
   to.slab_count = static_cast<size_t>(from.slabs_size());
   to.layout_count = static_cast<size_t>(from.layouts_size());
   to.name_size = from.name().size();
+  to.owner_size = from.owner().size();
   to.metadata_size = from.metadata().size();
   if (to.buffer_count > kMaxBuffers || to.slab_count > kMaxBuffers ||
       to.layout_count > kMaxBuffers || to.name_size > kMaxNameBytes ||
-      to.metadata_size > kMaxMetadataBytes ||
+      to.owner_size > kMaxTenantBytes || to.metadata_size > kMaxMetadataBytes ||
       !FillBytes(from.secret(), to.secret)) {
     return false;
   }
@@ -170,6 +176,7 @@ bool Fill(const v1::OpenResponse& from, OpenReply& to) {
     }
   }
   std::memcpy(to.name, from.name().data(), to.name_size);
+  std::memcpy(to.owner, from.owner().data(), to.owner_size);
   std::memcpy(to.metadata, from.metadata().data(), to.metadata_size);
   return true;
 }

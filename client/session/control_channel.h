@@ -29,6 +29,9 @@ inline constexpr size_t kMaxBuffers = 64;
 inline constexpr size_t kMaxDimensions = 16;
 inline constexpr size_t kMaxMetadataBytes = 64 << 10;
 inline constexpr size_t kMaxNameBytes = 255;
+inline constexpr size_t kMaxGrants = 16;
+// Of a tenant's path: 8 components of 64 characters, and the slashes.
+inline constexpr size_t kMaxTenantBytes = 8 * 65;
 inline constexpr uint64_t kNoNumber = ~uint64_t{0};
 inline constexpr uint64_t kMaxWaitMs = 3600 * 1000;
 
@@ -124,7 +127,8 @@ struct SlabReply {
   SlabId slab{};
   uint64_t size_bytes = 0;
   HandleKind kind = HandleKind::kNone;
-  bool is_mapped = false;  // Nothing was sent: this session maps it already.
+  bool is_mapped = false;   // Nothing was sent: this session maps it already.
+  bool is_foreign = false;  // Another tenant's.
 };
 
 struct LeaseCall {
@@ -172,6 +176,8 @@ struct ShareCall {
   bool is_pending = false;
   bool is_sealed = false;
   uint64_t expires_ms = 0;  // Of the name; 0: never.
+  const Text* grants = nullptr;
+  size_t grant_count = 0;
 };
 struct ShareReply {
   Epoch epoch{};
@@ -185,6 +191,7 @@ struct OpenCall {
   ObjectId object{};
   ObjectSecret secret = {};
   Text name;
+  Text tenant;  // With a name: whose; empty: the caller's.
   uint64_t wait_ms = 0;
   bool takes_pending = false;
 };
@@ -199,11 +206,13 @@ struct OpenReply {
   size_t slab_count = 0;
   size_t layout_count = 0;  // 0 or buffer_count.
   size_t name_size = 0;
+  size_t owner_size = 0;
   size_t metadata_size = 0;
   BufferPlace buffers[kMaxBuffers];
   SlabReply slabs[kMaxBuffers];
   LayoutCopy layouts[kMaxBuffers];
   char name[kMaxNameBytes + 1] = {};
+  char owner[kMaxTenantBytes + 1] = {};  // Empty: the caller's tenant.
   uint8_t metadata[kMaxMetadataBytes] = {};
 };
 
@@ -273,7 +282,7 @@ struct RpcModule {
   ControlChannel* (*open_channel)(const char* socket_path,
                                   const uint8_t* token);
 };
-inline constexpr uint32_t kRpcModuleAbi = 6;
+inline constexpr uint32_t kRpcModuleAbi = 7;
 inline constexpr char kRpcModuleSymbol[] = "vrampool_rpc_module";
 using RpcModuleFunction = const RpcModule* (*)();
 

@@ -42,6 +42,7 @@ enum class EventKind {
                          // for want of a right. The text names the call.
   kConfigReloaded = 15,  // Or not: then with why.
   kRoomReserved = 16,
+  kObjectOpened = 18,  // By another tenant's session; the text is the owner.
 };
 
 struct Event {

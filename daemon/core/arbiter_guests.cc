@@ -69,23 +69,24 @@ absl::Status Arbiter::MapAll(Session& session, const Object& object) {
 absl::Status Arbiter::CheckLeaving(const Session& session,
                                    const Slab& slab) const {
   if (slab.objects == 0) return absl::OkStatus();
-  uint64_t held = 0;
-  uint64_t pending = 0;
   for (const ObjectId id : session.produced) {
     const Object& object = *objects_.objects().at(id);
+    if (!object.holds.contains(session.id) &&
+        object.phase != ObjectPhase::kPending) {
+      continue;
+    }
     if (std::find(object.slabs.begin(), object.slabs.end(), slab.id) ==
         object.slabs.end()) {
       continue;
     }
-    held += object.holds.contains(session.id) ? 1 : 0;
-    pending += object.phase == ObjectPhase::kPending ? 1 : 0;
+    return Refuse(
+        Reason::kLeaseInUse,
+        absl::StrCat("lease ", static_cast<uint64_t>(slab.lease), " carries ",
+                     slab.objects,
+                     " objects that still live, and the session holds some of "
+                     "them or they are not ready; close them first"));
   }
-  if (held + pending == 0) return absl::OkStatus();
-  return Refuse(
-      Reason::kLeaseInUse,
-      absl::StrCat("lease ", static_cast<uint64_t>(slab.lease), " carries ",
-                   held, " objects that the session holds and ", pending,
-                   " that are not ready; close them first"));
+  return absl::OkStatus();
 }
 
 // The objects are the daemon's from here on, as after the end of the session.

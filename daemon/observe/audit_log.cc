@@ -48,6 +48,7 @@ bool IsAudited(EventKind kind) {
     case EventKind::kLeaseRefused:
     case EventKind::kCallRefused:
     case EventKind::kRoomReserved:
+    case EventKind::kObjectOpened:
     case EventKind::kQuotaChanged:
     case EventKind::kConfigReloaded:
       return true;

@@ -269,6 +269,15 @@ absl::StatusOr<OpenGrant> LoggedBroker::Open(SessionId session,
     return inner_.Open(session, request, deadline);
   });
   TellRefused(session, "open", grant.status());
+  if (grant.ok() && !grant->owner.empty()) {
+    Bytes size;
+    for (const BufferRef& buffer : grant->buffers) size += buffer.size;
+    Tell({.kind = EventKind::kObjectOpened,
+          .session = session,
+          .object = grant->object,
+          .bytes = size,
+          .text = absl::StrCat("of ", grant->owner)});
+  }
   return grant;
 }
 

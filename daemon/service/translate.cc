@@ -19,6 +19,7 @@ constexpr size_t kMaxMetadataBytes = 64 * 1024;
 // A century: beyond it a time of the calendar may not be reckoned with.
 constexpr uint64_t kMaxExpiryMs = uint64_t{100} * 365 * 24 * 3600 * 1000;
 constexpr int kMaxUnmapped = 1024;
+constexpr int kMaxGrants = 16;
 
 absl::Status Bad(const std::string& what) {
   return Refuse(Reason::kBadArgument, what);
@@ -61,6 +62,7 @@ void FillSlab(const SlabGrant& grant, v1::Slab& slab) {
   slab.set_size_bytes(grant.size.count());
   slab.set_kind(ToProto(grant.kind));
   slab.set_already_mapped(grant.is_mapped);
+  slab.set_foreign(grant.is_foreign);
 }
 
 absl::StatusOr<HandleKind> KindOf(v1::HandleKind kind) {
@@ -162,6 +164,14 @@ absl::StatusOr<ShareRequest> FromProto(const v1::ShareRequest& request) {
                                 " bytes of metadata; an object has at most ",
                                 kMaxMetadataBytes));
   }
+  if (request.grants_size() > kMaxGrants) {
+    return TooMuch("grants",
+                   Bytes(static_cast<uint64_t>(request.grants_size())),
+                   Bytes(kMaxGrants),
+                   absl::StrCat(request.grants_size(),
+                                " grants; an object has at most 16: name a "
+                                "tenant above several of them"));
+  }
   VRAMPOOL_RETURN_IF_ERROR(CheckName(request.name()));
   VRAMPOOL_RETURN_IF_ERROR(CheckLayouts(request));
   ShareRequest share;
@@ -176,6 +186,7 @@ absl::StatusOr<ShareRequest> FromProto(const v1::ShareRequest& request) {
   share.metadata = request.metadata();
   share.is_pending = request.pending();
   share.is_sealed = request.sealed();
+  share.grants.assign(request.grants().begin(), request.grants().end());
   if (request.expires_ms() > 0) {
     share.lifetime = absl::Milliseconds(
         static_cast<int64_t>(std::min(request.expires_ms(), kMaxExpiryMs)));
@@ -205,11 +216,16 @@ absl::StatusOr<OpenRequest> FromProto(const v1::OpenRequest& request) {
         token.secret,
         FixedBytes<16>("the token's secret", request.token().secret()));
     open.token = token;
-    return open;
+    if (request.tenant().empty()) return open;
+    return Bad("a token says whose it is; name a tenant with a name only");
   }
   if (request.name().empty()) return Bad("give a token or a name");
   VRAMPOOL_RETURN_IF_ERROR(CheckName(request.name()));
   open.name = request.name();
+  if (!request.tenant().empty() && !IsTenantPath(request.tenant())) {
+    return Bad("the tenant is no tenant's path; use root/NAME/...");
+  }
+  open.tenant = request.tenant();
   return open;
 }
 
@@ -266,6 +282,7 @@ v1::OpenResponse ToProto(OpenGrant grant, Epoch epoch) {
   response.set_secret(TextOf(grant.secret));
   response.set_pending(grant.is_pending);
   response.set_sealed(grant.is_sealed);
+  response.set_owner(std::move(grant.owner));
   return response;
 }
 

@@ -115,6 +115,7 @@ v1::TenantInfo ToProto(const TenantView& tenant) {
   info.set_tenant(tenant.path);
   info.set_limit_bytes(tenant.limit.count());
   info.set_used_bytes(tenant.used.count());
+  info.set_opened_bytes(tenant.opened.count());
   info.set_available_bytes(tenant.available.count());
   info.set_sessions(tenant.sessions);
   info.set_peak_bytes(tenant.peak.count());
@@ -183,6 +184,7 @@ v1::LeaseInfo ToProto(const SlabView& slab) {
   info.set_slab_id(static_cast<uint64_t>(slab.id));
   info.set_session_id(static_cast<uint64_t>(slab.session));
   info.set_tenant(slab.tenant);
+  info.set_payer(slab.payer);
   info.set_size_bytes(slab.size.count());
   info.set_kind(ToProto(slab.kind));
   info.set_state(SlabStateName(slab.state));
@@ -199,6 +201,7 @@ v1::ObjectInfo ToProto(const ObjectView& object) {
   info.set_object_id(static_cast<uint64_t>(object.id));
   info.set_name(object.name);
   info.set_tenant(object.tenant);
+  info.mutable_grants()->Assign(object.grants.begin(), object.grants.end());
   info.set_producer_session(static_cast<uint64_t>(object.producer));
   info.set_producer_alive(object.producer_is_live);
   info.set_size_bytes(object.size.count());

@@ -61,6 +61,7 @@ class ListingsTest : public CliTest {
     lease->set_tenant("root/a");
     lease->set_size_bytes(64 << 20);
     lease->set_kind(v1::HANDLE_KIND_HOST_FD);
+    lease->set_payer("root/a");
     lease->set_state("leased");
     lease->set_since_unix_ns(Ago(absl::Minutes(10)));
     lease->add_mapped_by(1);
@@ -68,6 +69,7 @@ class ListingsTest : public CliTest {
     v1::LeaseInfo* lingering = daemon_.replies().leases.add_leases();
     lingering->set_slab_id(6);
     lingering->set_tenant("root/b");
+    lingering->set_payer("root/c");
     lingering->set_size_bytes(2 << 20);
     lingering->set_kind(v1::HANDLE_KIND_HOST_FD);
     lingering->set_state("lingering");
@@ -79,6 +81,8 @@ class ListingsTest : public CliTest {
     object->set_object_id((3ull << 24) | 17);
     object->set_name("weights");
     object->set_tenant("root/a");
+    object->add_grants("root/b");
+    object->add_grants("root/c");
     object->set_state("live");
     object->set_size_bytes(1 << 20);
     object->set_buffers(2);
@@ -189,13 +193,14 @@ TEST_F(ListingsTest, ReservationsTellHowLongTheyLast) {
 TEST_F(ListingsTest, TenantsAreATableOfOneSubtree) {
   const Outcome outcome = Run({"tenants", "--tenant", "root/a"});
   EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
-  EXPECT_EQ(outcome.out,
-            "TENANT    GUARANTEE    LIMIT     USED  BURST  AVAILABLE  PEAK  "
-            "CLEAN  PRIORITY  WEIGHT  SESSIONS  RATES\n"
-            "root/a          0 B  4.0 GiB  1.0 GiB    0 B    3.0 GiB   0 B  "
-            "  0 B         0       0         0  -\n"
-            "root/a/x        0 B  4.0 GiB  1.0 GiB    0 B    3.0 GiB   0 B  "
-            "  0 B         0       0         0  -\n");
+  EXPECT_EQ(
+      outcome.out,
+      "TENANT    GUARANTEE    LIMIT     USED  OPENED  BURST  AVAILABLE  PEAK  "
+      "CLEAN  PRIORITY  WEIGHT  SESSIONS  RATES\n"
+      "root/a          0 B  4.0 GiB  1.0 GiB     0 B    0 B    3.0 GiB   0 B  "
+      "  0 B         0       0         0  -\n"
+      "root/a/x        0 B  4.0 GiB  1.0 GiB     0 B    0 B    3.0 GiB   0 B  "
+      "  0 B         0       0         0  -\n");
 }
 
 TEST_F(ListingsTest, TenantsAsJsonAreFilteredAlike) {
@@ -208,13 +213,14 @@ TEST_F(ListingsTest, TenantsAsJsonAreFilteredAlike) {
 TEST_F(ListingsTest, LeasesAreATable) {
   const Outcome outcome = Run({"leases"});
   EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
-  EXPECT_EQ(outcome.out,
-            "LEASE  SLAB  SESSION  TENANT      SIZE  KIND     STATE         "
-            "AGE  OBJECTS  MAPPED_BY\n"
-            "    9     5        1  root/a  64.0 MiB  HOST_FD  leased     "
-            "10m00s        0  1,2\n"
-            "    -     6        -  root/b   2.0 MiB  HOST_FD  lingering      "
-            "5s        0  -\n");
+  EXPECT_EQ(
+      outcome.out,
+      "LEASE  SLAB  SESSION  TENANT  PAYER       SIZE  KIND     STATE       "
+      "  AGE  OBJECTS  MAPPED_BY\n"
+      "    9     5        1  root/a  -       64.0 MiB  HOST_FD  leased     "
+      "10m00s        0  1,2\n"
+      "    -     6        -  root/b  root/c   2.0 MiB  HOST_FD  lingering  "
+      "    5s        0  -\n");
 }
 
 TEST_F(ListingsTest, LeasesAreFilteredByTenantAgeAndSession) {
@@ -234,11 +240,14 @@ TEST_F(ListingsTest, ObjectsAreATable) {
   EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
   EXPECT_EQ(outcome.out,
             "OBJECT  NAME     TENANT  STATE            SIZE  BUFFERS  "
-            "PRODUCER  HOLDS  HOLDERS  METADATA    AGE  OPENED  EXPIRES\n"
+            "PRODUCER  HOLDS  HOLDERS  GRANTS         METADATA    AGE  OPENED  "
+            "EXPIRES\n"
             "  17.3  weights  root/a  live, sealed  1.0 MiB        2  "
-            "       1      1  2             0 B  3h00m       -    5m00s\n"
+            "       1      1  2        root/b,root/c       0 B  3h00m       -  "
+            "  5m00s\n"
             "  18.1  -        root/b  broken            0 B        0  "
-            "7 (gone)      0  -             0 B  3m00s   2m00s        -\n");
+            "7 (gone)      0  -        -                   0 B  3m00s   2m00s  "
+            "      -\n");
 }
 
 TEST_F(ListingsTest, ObjectsOfASessionAreThoseItMadeOrHolds) {

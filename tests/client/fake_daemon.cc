@@ -197,6 +197,11 @@ class FakeChannel final : public ControlChannel {
     daemon_.ledger_.objects[static_cast<uint64_t>(object)].assign(
         call.buffers, call.buffers + call.buffer_count);
     ++daemon_.ledger_.holds[static_cast<uint64_t>(object)];
+    daemon_.ledger_.grants.clear();
+    for (size_t i = 0; i < call.grant_count; ++i) {
+      daemon_.ledger_.grants.emplace_back(call.grants[i].data,
+                                          call.grants[i].size);
+    }
     daemon_.SetSlot(object, call.is_pending ? shm::ObjectState::kPending
                                             : shm::ObjectState::kLive);
     if (call.is_pending) {
@@ -266,10 +271,12 @@ class FakeChannel final : public ControlChannel {
         daemon_.SendSlab(slab, ledger.slab_bytes[slab]);
         ledger.mapped.push_back(slab);
       }
-      reply.slabs[reply.slab_count++] = {.slab = place.slab,
-                                         .size_bytes = ledger.slab_bytes[slab],
-                                         .kind = HandleKind::kHostFd,
-                                         .is_mapped = is_mapped};
+      reply.slabs[reply.slab_count++] = {
+          .slab = place.slab,
+          .size_bytes = ledger.slab_bytes[slab],
+          .kind = HandleKind::kHostFd,
+          .is_mapped = is_mapped,
+          .is_foreign = ledger.foreign.contains(slab)};
     }
     std::memcpy(reply.metadata, "schema", 6);
     reply.metadata_size = 6;

@@ -80,6 +80,8 @@ class FakeDaemon {
     std::map<uint64_t, uint64_t> holds;  // Object to holds by call.
     std::map<uint64_t, std::vector<BufferPlace>> objects;
     std::set<uint64_t> pending;              // Objects not ready yet.
+    std::set<uint64_t> foreign;              // Slabs of another tenant.
+    std::vector<std::string> grants;         // Of the last object shared.
     std::map<uint64_t, ReadyOutcome> ready;  // What Ready said.
     std::map<std::string, uint64_t> keys;    // Idempotency key to lease.
     std::vector<uint64_t> lease_sizes;       // Asked for, in order.

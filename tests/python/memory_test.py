@@ -270,6 +270,37 @@ class ObjectTest(case.Case):
         with self.assertRaises(IndexError):
             opened[3]
 
+    def test_what_is_granted_is_alone_in_its_slab(self):
+        block = self.client.allocate(100)
+        with self.assertRaisesRegex(vrampool.NotShareable, "dedicated=True"):
+            self.client.share(block, grants=["root/b"])
+        alone = self.client.empty((10,), "float32", dedicated=True)
+        slab = self.client.describe(alone)
+        self.assertEqual(slab.slab_bytes, 2 * MIB)
+        table = self.client.table({"x": "int32"}, 10, dedicated=True)
+        slabs = {self.client.describe(address).slab_id for address in (
+            block.address, alone.address, table["x"].address)}
+        self.assertEqual(len(slabs), 3)
+        with self.assertRaises(ValueError):
+            self.client.empty((1,), alignment=1 << 20, dedicated=True)
+        for grants in (["no path"], ["root/b"] * 17):
+            with self.assertRaises(vrampool.InvalidArgument):
+                self.client.share(alone, grants=grants)
+        with self.client.share(alone, grants=["root/b"], name="x") as shared:
+            [listed] = self.operator("objects")["objects"]
+            self.assertEqual(listed["grants"], ["root/b"])
+            self.assertEqual(shared.owner, "")
+        # One's own tenant needs no grant, and can be named.
+        opened = self.other.open(name="x", tenant=self.client.info.tenant)
+        self.assertEqual(opened.owner, "")
+        with self.assertRaises(vrampool.NotFound):
+            self.other.open(name="x", tenant="root/b")
+        with self.assertRaises(vrampool.InvalidArgument):
+            self.other.open(name="x", tenant="no path")
+        with self.assertRaises(TypeError):
+            self.other.open(opened.token, tenant="root/b")
+        self.client.unlink("x")
+
     def test_bare_buffers_stay_buffers(self):
         shared = self.client.share(self.client.allocate(10))
         [part] = self.other.open(shared.token)

@@ -63,6 +63,13 @@ typedef struct vrampool_share_options {
   /* So long after this call the name is taken off, as by vrampool_unlink().
    * 0: it stays until then. With a name only. */
   uint64_t expires_ms;
+  /* Paths ("root/team-b") of other tenants that may open it, each with all
+   * below it: at most 16. For blocks of vrampool_client_allocate_dedicated().
+   * It counts against their limits while they map it, and is charged to them
+   * when this tenant has let go: has closed it, freed it and taken its name
+   * off. */
+  const char* const* grants;
+  size_t grant_count;
 } vrampool_share_options;
 
 VRAMPOOL_API void vrampool_share_options_init_sized(vrampool_share_options* to,
@@ -82,6 +89,8 @@ static inline void vrampool_share_options_init(vrampool_share_options* to) {
  *   INVALID_ARGUMENT  a buffer that lies in no block, or a layout not inside it
  *   INVALID_ARGUMENT  `stream` is being captured (share before the capture, or
  *                     after the graph was launched) or is none of this GPU
+ *   INVALID_ARGUMENT  a grant is no tenant's path, or there are too many
+ *   NOT_SHAREABLE     with grants: a block that is not alone in its slab
  *   EXISTS            the name is taken
  *   LIMIT             too many objects, or too much metadata */
 VRAMPOOL_API vrampool_status vrampool_share(
@@ -96,7 +105,8 @@ VRAMPOOL_API vrampool_status vrampool_ready(vrampool_object* object);
 #define VRAMPOOL_TOKEN_MAX 128
 
 /* Writes the object's token: text to pass on by any channel. Whoever knows it
- * and is of the same tenant can open the object: treat it as a secret.
+ * and is of the same tenant, or of one that it was granted to, can open the
+ * object: treat it as a secret.
  * INVALID_ARGUMENT if `size` is too small. */
 VRAMPOOL_API vrampool_status vrampool_object_token(vrampool_object* object,
                                                    char* token, size_t size);
@@ -110,7 +120,8 @@ VRAMPOOL_API vrampool_status vrampool_object_token(vrampool_object* object,
  *   BROKEN            its producer died, or its work failed, before it was
  *                     ready
  *   TIMEOUT           it is not ready yet
- *   PERMISSION        it belongs to another tenant
+ *   PERMISSION        it belongs to another tenant, which has not granted it
+ *   OVER_QUOTA        it is another tenant's, and would count beyond the limit
  *   INVALID_ARGUMENT  not a token at all */
 VRAMPOOL_API vrampool_status vrampool_open(vrampool_client* client,
                                            const char* token, uint64_t wait_ms,
@@ -157,6 +168,28 @@ VRAMPOOL_API vrampool_status vrampool_open_name_on(vrampool_client* client,
                                                    uint64_t wait_ms,
                                                    vrampool_object** out);
 
+typedef struct vrampool_open_options {
+  size_t struct_size; /* Set by vrampool_open_options_init(). */
+  const char* token;  /* Either this, */
+  const char* name;   /* or this, */
+  const char* tenant; /* of that tenant ("root/team-a"); null: one's own. */
+  uint64_t wait_ms;
+  int ordered; /* 1: for work on `stream`, as vrampool_open_on(). */
+  cudaStream_t stream;
+} vrampool_open_options;
+
+VRAMPOOL_API void vrampool_open_options_init_sized(vrampool_open_options* to,
+                                                   size_t size);
+static inline void vrampool_open_options_init(vrampool_open_options* to) {
+  vrampool_open_options_init_sized(to, sizeof(*to));
+}
+
+/* Any of the four above, and by name also an object that another tenant has
+ * granted. That it has not is NOT_FOUND, as if there were none. */
+VRAMPOOL_API vrampool_status
+vrampool_open_with(vrampool_client* client,
+                   const vrampool_open_options* options, vrampool_object** out);
+
 /* Whether the contents are, or can still become, what the producer meant. Fast,
  * no RPC. Anything but OK is said only of what this process shared with
  * `ordered` or `pending`, or opened for a stream: what it opened otherwise was
@@ -190,6 +223,10 @@ VRAMPOOL_API vrampool_status vrampool_object_metadata(vrampool_object* object,
 
 /* The name; "" when there is none, null on error. */
 VRAMPOOL_API const char* vrampool_object_name(vrampool_object* object);
+
+/* The path of the tenant whose object it is, if that is another one; "" when it
+ * is this client's, null on error. */
+VRAMPOOL_API const char* vrampool_object_owner(vrampool_object* object);
 
 /* Ends this process's hold when the work enqueued on `stream` so far is done,
  * and does not wait for that. Until then the object lives and its memory stays

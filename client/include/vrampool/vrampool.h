@@ -172,6 +172,15 @@ VRAMPOOL_API void* vrampool_client_allocate_aligned(vrampool_client* client,
                                                     size_t alignment,
                                                     cudaStream_t stream);
 
+/* A block that is alone in a slab of its own, at its start: what is to be
+ * granted to other tenants (vrampool_share_options::grants), who map whole
+ * slabs. Costs a lease each time, and a multiple of the granule. Given back
+ * with vrampool_client_deallocate; its slab then goes back to the daemon at
+ * once. */
+VRAMPOOL_API void* vrampool_client_allocate_dedicated(vrampool_client* client,
+                                                      size_t bytes,
+                                                      cudaStream_t stream);
+
 /* The block of `client` that begins at `p` is also used on `stream`, and the
  * stream on which it will be freed is not made to wait for that: its memory is
  * then given to nobody, nor to the stream that freed it, before the work that

@@ -143,6 +143,12 @@ class Object {
     if (name == nullptr) return Status::Last();
     return std::string(name);
   }
+  // The tenant whose object it is; empty: this client's.
+  Result<std::string> Owner() const {
+    const char* const owner = ::vrampool_object_owner(object_);
+    if (owner == nullptr) return Status::Last();
+    return std::string(owner);
+  }
   Status Ready() { return Status(::vrampool_ready(object_)); }
   // Whether the contents are, or can still become, what they should be.
   Status State() const { return Status(::vrampool_object_status(object_)); }
@@ -188,8 +194,17 @@ class Client {
     bool is_pending = false;
     // The contents are complete when what is enqueued on it so far is done.
     std::optional<cudaStream_t> stream;
-    bool is_sealed = false;        // Openers elsewhere map it for reading.
-    std::uint64_t expires_ms = 0;  // Then the name is taken off; 0: never.
+    bool is_sealed = false;           // Openers elsewhere map it for reading.
+    std::uint64_t expires_ms = 0;     // Then the name is taken off; 0: never.
+    std::vector<std::string> grants;  // Tenants that may open it: paths.
+  };
+  // Either a token or a name.
+  struct OpenOptions {
+    std::string token;
+    std::string name;
+    std::string tenant;  // Whose, with a name; empty: this client's.
+    std::uint64_t wait_ms = 0;
+    std::optional<cudaStream_t> stream;  // Which waits for the contents.
   };
 
   static Result<Client> Open(const vrampool_options* options = nullptr) {
@@ -234,6 +249,11 @@ class Client {
                         cudaStream_t stream = DefaultStream()) {
     return ::vrampool_client_allocate_aligned(client_, bytes, alignment,
                                               stream);
+  }
+  // Alone in its slab: see vrampool_client_allocate_dedicated().
+  void* AllocateDedicated(std::size_t bytes,
+                          cudaStream_t stream = DefaultStream()) {
+    return ::vrampool_client_allocate_dedicated(client_, bytes, stream);
   }
   void Deallocate(void* p, std::size_t bytes,
                   cudaStream_t stream = DefaultStream()) {
@@ -316,6 +336,12 @@ class Client {
     raw.sealed = options.is_sealed ? 1 : 0;
     raw.expires_ms = options.expires_ms;
     raw.stream = options.stream.value_or(nullptr);
+    std::vector<const char*> grants;
+    for (const std::string& grant : options.grants) {
+      grants.push_back(grant.c_str());
+    }
+    raw.grants = grants.data();
+    raw.grant_count = grants.size();
     vrampool_object* object = nullptr;
     const Status status(::vrampool_share(client_, buffers.data(),
                                          buffers.size(), &raw, &object));
@@ -348,6 +374,23 @@ class Client {
     vrampool_object* object = nullptr;
     const Status status(
         ::vrampool_open_name_on(client_, name, stream, wait_ms, &object));
+    if (!status.ok()) return status;
+    return Object(object);
+  }
+  Result<Object> OpenWith(const OpenOptions& options) {
+    const auto text = [](const std::string& one) {
+      return one.empty() ? nullptr : one.c_str();
+    };
+    vrampool_open_options raw;
+    ::vrampool_open_options_init(&raw);
+    raw.token = text(options.token);
+    raw.name = text(options.name);
+    raw.tenant = text(options.tenant);
+    raw.wait_ms = options.wait_ms;
+    raw.ordered = options.stream ? 1 : 0;
+    raw.stream = options.stream.value_or(nullptr);
+    vrampool_object* object = nullptr;
+    const Status status(::vrampool_open_with(client_, &raw, &object));
     if (!status.ok()) return status;
     return Object(object);
   }

@@ -89,7 +89,15 @@ class ShareOptions(Structure):
         ("struct_size", c_size_t), ("name", c_char_p),
         ("tensors", POINTER(TensorLayout)), ("metadata", c_void_p),
         ("metadata_size", c_size_t), ("pending", c_int), ("ordered", c_int),
-        ("stream", c_void_p), ("sealed", c_int), ("expires_ms", c_uint64)]
+        ("stream", c_void_p), ("sealed", c_int), ("expires_ms", c_uint64),
+        ("grants", POINTER(c_char_p)), ("grant_count", c_size_t)]
+
+
+class OpenOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t), ("token", c_char_p), ("name", c_char_p),
+        ("tenant", c_char_p), ("wait_ms", c_uint64), ("ordered", c_int),
+        ("stream", c_void_p)]
 
 
 STRUCTURES: Dict[str, Any] = {
@@ -97,7 +105,8 @@ STRUCTURES: Dict[str, Any] = {
     "vrampool_usage": Usage, "vrampool_block_info": BlockInfo,
     "vrampool_budget": Budget, "vrampool_reservation": Reservation,
     "vrampool_buffer": BufferPiece,
-    "vrampool_tensor": TensorLayout, "vrampool_share_options": ShareOptions}
+    "vrampool_tensor": TensorLayout, "vrampool_share_options": ShareOptions,
+    "vrampool_open_options": OpenOptions}
 
 # The client, object and reference pointers are plain addresses here. What is
 # not here of the headers is of no use to Python: captures of graphs and the
@@ -120,6 +129,8 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_client_deallocate": (None, _CLIENT, c_void_p, c_size_t, _STREAM),
     "vrampool_client_allocate_aligned":
         (c_void_p, _CLIENT, c_size_t, c_size_t, _STREAM),
+    "vrampool_client_allocate_dedicated":
+        (c_void_p, _CLIENT, c_size_t, _STREAM),
     "vrampool_set_tag": (c_int, c_char_p),
     "vrampool_tag": (c_char_p,),
     "vrampool_record_stream": (c_int, _CLIENT, c_void_p, _STREAM),
@@ -145,6 +156,9 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_open_on": (c_int, _CLIENT, c_char_p, _STREAM, c_uint64, _OUT),
     "vrampool_open_name_on":
         (c_int, _CLIENT, c_char_p, _STREAM, c_uint64, _OUT),
+    "vrampool_open_options_init_sized":
+        (None, POINTER(OpenOptions), c_size_t),
+    "vrampool_open_with": (c_int, _CLIENT, POINTER(OpenOptions), _OUT),
     "vrampool_object_status": (c_int, _OBJECT),
     "vrampool_object_is_sealed": (c_int, _OBJECT),
     "vrampool_object_buffer_count": (c_size_t, _OBJECT),
@@ -155,6 +169,7 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_object_metadata":
         (c_int, _OBJECT, POINTER(c_void_p), POINTER(c_size_t)),
     "vrampool_object_name": (c_char_p, _OBJECT),
+    "vrampool_object_owner": (c_char_p, _OBJECT),
     "vrampool_object_close": (c_int, _OBJECT, _STREAM),
     "vrampool_unlink": (c_int, _CLIENT, c_char_p),
     "vrampool_ref_client": (_REF, _CLIENT),

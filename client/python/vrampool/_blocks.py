@@ -14,15 +14,25 @@ ALIGNMENT = 256
 _MOST = (1 << 64) - 1
 
 
+# Of a slab's start.
+_SLAB_ALIGNMENT = 4096
+
+
 def allocate(session: Session, nbytes: int, alignment: int = ALIGNMENT,
-             stream: Optional[int] = None) -> Buffer:
+             stream: Optional[int] = None, dedicated: bool = False) -> Buffer:
     """A block. One of zero bytes has an address, too: it takes one."""
     nbytes, alignment = int(nbytes), int(alignment)
     if not 0 <= nbytes <= _MOST or not 0 < alignment <= _MOST:
         raise ValueError("a size or alignment is negative or absurdly large")
     library, taken = session.library, max(nbytes, 1)
-    address = library.client_allocate_aligned(session.handle, taken, alignment,
-                                              stream or 0)
+    if dedicated and alignment > _SLAB_ALIGNMENT:
+        raise ValueError("dedicated memory is aligned to 4096")
+    if dedicated:
+        address = library.client_allocate_dedicated(session.handle, taken,
+                                                    stream or 0)
+    else:
+        address = library.client_allocate_aligned(session.handle, taken,
+                                                  alignment, stream or 0)
     if not address:
         raise library.failure()
     pointer = library.ref_block(session.pointer, address, taken, stream or 0)
@@ -38,7 +48,8 @@ def allocate(session: Session, nbytes: int, alignment: int = ALIGNMENT,
 
 def empty(session: Session, shape: Any, dtype: Any, *,
           strides: Optional[Sequence[int]] = None, order: str = "C",
-          alignment: int = ALIGNMENT, stream: Optional[int] = None) -> Tensor:
+          alignment: int = ALIGNMENT, stream: Optional[int] = None,
+          dedicated: bool = False) -> Tensor:
     """A tensor in a block of its own, whose contents are not defined."""
     kind, extents = _dtype(dtype), checked_shape(shape)
     if order not in ("C", "F"):
@@ -51,7 +62,8 @@ def empty(session: Session, shape: Any, dtype: Any, *,
     low, high = _reach(extents, steps)
     if low < 0:
         raise ValueError("negative strides need a buffer, and an offset in it")
-    buffer = allocate(session, high * kind.itemsize, alignment, stream)
+    buffer = allocate(session, high * kind.itemsize, alignment, stream,
+                      dedicated)
     return buffer.tensor(kind, extents, strides=steps)
 
 

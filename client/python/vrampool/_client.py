@@ -117,31 +117,33 @@ class Client:
     # ---- Memory --------------------------------------------------------------
 
     def allocate(self, nbytes: int, *, alignment: int = _blocks.ALIGNMENT,
-                 stream: Any = None) -> Buffer:
+                 stream: Any = None, dedicated: bool = False) -> Buffer:
         """A block of bytes. MemoryError (`OverQuota`, `OutOfPool`) if there is
         no room. On a GPU it may be used on `stream` at once (None: the legacy
-        default stream), and is given back behind the work on that."""
+        default stream), and is given back behind the work on that.
+        `dedicated`: alone in its slab, to be granted to other tenants."""
         return _blocks.allocate(self._open(), nbytes, alignment,
-                                self._stream(stream))
+                                self._stream(stream), dedicated)
 
     def empty(self, shape: Any, dtype: Any = "float32", *,
               strides: Optional[Sequence[int]] = None, order: str = "C",
               alignment: int = _blocks.ALIGNMENT,
-              stream: Any = None) -> Tensor:
+              stream: Any = None, dedicated: bool = False) -> Tensor:
         """A tensor in a block of its own; what is in it is not defined.
-        `strides` are in elements; `order` is "C" or "F"."""
+        `strides` are in elements; `order` is "C" or "F"; `stream` and
+        `dedicated` are as for `allocate`."""
         return _blocks.empty(self._open(), shape, dtype, strides=strides,
                              order=order, alignment=alignment,
-                             stream=self._stream(stream))
+                             stream=self._stream(stream), dedicated=dedicated)
 
     def table(self, fields: Any, rows: int, *, layout: str = "soa",
-              stream: Any = None) -> Table:
+              stream: Any = None, dedicated: bool = False) -> Table:
         """A table in a block of its own; what is in it is not defined.
         `fields` are names and data types: a mapping, pairs, or a structured
         type of NumPy. `layout` is "soa", a structure of arrays, or "aos", an
         array of structures."""
         return _table.new_table(self._open(), fields, rows, layout,
-                                self._stream(stream))
+                                self._stream(stream), dedicated)
 
     def _stream(self, stream: Any) -> Optional[int]:
         """None for the host, where contents are complete at once."""
@@ -163,7 +165,8 @@ class Client:
     def share(self, what: Any, *, name: Optional[str] = None,
               metadata: bytes = b"", pending: bool = False,
               stream: Any = None, sealed: bool = False,
-              expires: Optional[float] = None) -> _objects.Object:
+              expires: Optional[float] = None,
+              grants: Sequence[str] = ()) -> _objects.Object:
         """Makes an object of a buffer or tensor, or of a list of them. Arrays
         and tensors of other libraries serve, too, if their memory is this
         client's. So does a table, by itself and without metadata: it has its
@@ -174,7 +177,9 @@ class Client:
         `Object.ready()`. `stream`: its contents are complete when the work on
         that stream so far is done (on the host: now). `sealed`: they do not
         change any more, and are for reading to those who open the object.
-        `expires`: so many seconds from now the name goes by itself."""
+        `expires`: so many seconds from now the name goes by itself. `grants`:
+        paths of other tenants ("root/team-b") that may open it, each with all
+        below it; the memory must be `dedicated`."""
         session = self._open()
         if isinstance(what, Table):
             if metadata:
@@ -184,12 +189,14 @@ class Client:
         ordered = None if stream is None else _cuda.stream_handle(stream)
         return _objects.share(session, _objects.parts_of(what), name, metadata,
                               _objects.Manner(pending, ordered, sealed,
-                                              expires))
+                                              expires, tuple(grants)))
 
     def open(self, token: Optional[str] = None, *, name: Optional[str] = None,
-             wait: float = 0.0, stream: Any = None,
-             readonly: bool = False) -> _objects.Object:
-        """Opens an object by its token or its name: its bytes appear here.
+             tenant: Optional[str] = None, wait: float = 0.0,
+             stream: Any = None, readonly: bool = False) -> _objects.Object:
+        """Opens an object by its token or its name: its bytes appear here. By
+        name also one that another `tenant` has granted; then its memory counts
+        against this tenant's limit (`OverQuota`) while it is mapped here.
 
         Waits up to `wait` seconds for it to be ready, and for a name to appear.
         With `stream`, work on that waits instead (on a GPU): see
@@ -197,32 +204,43 @@ class Client:
         written to; those of a sealed object always do."""
         if (token is None) == (name is None):
             raise TypeError("give either a token or a name")
+        if tenant is not None and name is None:
+            raise TypeError("a token says whose it is; name a tenant with a "
+                            "name only")
         session = self._open()
-        library, key = session.library, (token or name or "").encode()
-        if stream is None:
-            call = library.open if name is None else library.open_name
-            middle: Tuple[int, ...] = ()
-        else:
-            call = library.open_on if name is None else library.open_name_on
-            middle = (_cuda.kept_stream_handle(stream),)
+        library = session.library
+        options = _abi.OpenOptions()
+        options.struct_size = ctypes.sizeof(options)
+        for field, text in (("token", token), ("name", name),
+                            ("tenant", tenant)):
+            setattr(options, field, None if text is None else text.encode())
+        opener = None if stream is None else _cuda.kept_stream_handle(stream)
+        options.ordered, options.stream = int(stream is not None), opener or 0
         handle = ctypes.c_void_p()
+
+        def attempt(limit: int) -> int:
+            options.wait_ms = limit
+            return int(library.open_with(session.handle, options,
+                                         ctypes.byref(handle)))
+
         # A name that is not there yet is no error while there is time.
         not_yet = {errors.Timeout.status}
         if name is not None:
             not_yet.add(errors.NotFound.status)
-        self._wait(wait, not_yet, lambda limit: int(call(
-            session.handle, key, *middle, limit, ctypes.byref(handle))))
+        self._wait(wait, not_yet, attempt)
         sealed = bool(library.object_is_sealed(handle))
         return _objects.Object(session, handle.value or 0, readonly or sealed,
-                               middle[0] if middle else None)
+                               opener)
 
     def open_table(self, token: Optional[str] = None, *,
-                   name: Optional[str] = None, wait: float = 0.0,
-                   stream: Any = None, readonly: bool = False) -> Table:
+                   name: Optional[str] = None, tenant: Optional[str] = None,
+                   wait: float = 0.0, stream: Any = None,
+                   readonly: bool = False) -> Table:
         """Opens a table that was shared, as `open` does. `InvalidArgument` if
         the object is none."""
-        return _table.table_of(self.open(token, name=name, wait=wait,
-                                         stream=stream, readonly=readonly))
+        return _table.table_of(self.open(token, name=name, tenant=tenant,
+                                         wait=wait, stream=stream,
+                                         readonly=readonly))
 
     def unlink(self, name: str) -> None:
         """Takes the name off an object, which ends with its last hold."""

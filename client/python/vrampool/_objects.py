@@ -66,6 +66,15 @@ class Object:
         return str(text.decode())
 
     @property
+    def owner(self) -> str:
+        """The tenant whose object it is, if that is another one; else ""."""
+        self._held()
+        text = self._session.library.object_owner(self._handle)
+        if text is None:
+            raise self._session.library.failure()
+        return str(text.decode())
+
+    @property
     def metadata(self) -> bytes:
         """What the producer gave with it."""
         self._held()
@@ -186,6 +195,7 @@ class Manner(NamedTuple):
     stream: Optional[int]
     sealed: bool
     expires: Optional[float]
+    grants: Tuple[str, ...] = ()
 
 
 # Complete, to be written, and there until its name is taken off.
@@ -208,6 +218,9 @@ def share(session: Session, what: Sequence[Any], name: Optional[str],
         if not 0 < manner.expires < 3e9:
             raise ValueError("a name expires after 0 to 3e9 seconds")
         options.expires_ms = max(1, round(manner.expires * 1000))
+    options.grants = (ctypes.c_char_p * len(manner.grants))(
+        *[grant.encode() for grant in manner.grants])
+    options.grant_count = len(manner.grants)
     buffers = (_abi.BufferPiece * len(pieces))(
         *[_abi.BufferPiece(piece.start, piece.size) for piece in pieces])
     handle = ctypes.c_void_p()

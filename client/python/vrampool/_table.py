@@ -180,11 +180,11 @@ class Table:
 
 
 def new_table(session: Session, fields: Any, rows: int, layout: str,
-              stream: Optional[int]) -> Table:
+              stream: Optional[int], dedicated: bool = False) -> Table:
     """A table in a block of its own, whose contents are not defined."""
     planned = _table_layout.plan(fields, rows, layout)
-    return Table(_blocks.allocate(session, planned.nbytes, stream=stream),
-                 planned)
+    return Table(_blocks.allocate(session, planned.nbytes, stream=stream,
+                                  dedicated=dedicated), planned)
 
 
 def table_of(object: Object) -> Table:

@@ -138,6 +138,8 @@ TEST(EventKindTest, ValuesAreThoseOfTheContract) {
             v1::Event::KIND_LEASE_RETURNED);
   EXPECT_EQ(static_cast<int>(EventKind::kObjectShared),
             v1::Event::KIND_OBJECT_SHARED);
+  EXPECT_EQ(static_cast<int>(EventKind::kObjectOpened),
+            v1::Event::KIND_OBJECT_OPENED);
   EXPECT_EQ(static_cast<int>(EventKind::kObjectEnded),
             v1::Event::KIND_OBJECT_ENDED);
   EXPECT_EQ(static_cast<int>(EventKind::kQuotaChanged),
