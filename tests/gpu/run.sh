@@ -104,7 +104,7 @@ END
     VRAMPOOL_KIND=$kind python3 -B tests/python/matrix_test.py \
       "${served[@]}" "$OUT/with_rmm" MatrixTest || status=1
     VRAMPOOL_KIND=$kind python3 -B tests/python/docs_test.py \
-      "${served[@]}" <(grep rmm "$OUT/with_rmm") || status=1
+      "${served[@]}" <(grep '^rmm ' "$OUT/with_rmm") || status=1
   done
   return "$status"
 }

@@ -12,7 +12,6 @@ CUDA's runtime, which is part of RMM's library, has no GPU here: what takes it
 import concurrent.futures
 import ctypes
 import gc
-import os
 import pathlib
 import sys
 
@@ -60,10 +59,8 @@ class ResourceTest(fake_gpu.FakeGpuCase):
         self.assertEqual(self.leaks_of_the_ended(), [])
 
     def test_without_the_compiled_package_it_says_what_to_do(self):
-        self.environment["PYTHONPATH"] = os.pathsep.join(
-            place for place in self.environment["PYTHONPATH"].split(":")
-            if not pathlib.Path(place, "vrampool_rmm").is_dir())
-        out = self.run_python(REFUSED)
+        out = self.run_python(
+            "import sys; sys.modules['vrampool_rmm'] = None\n" + REFUSED)
         self.assertRegex(out, "vrampool-rmm for RMM .* is not installed")
         self.assertIn("callback_resource()", out)
 
@@ -78,7 +75,7 @@ class ResourceTest(fake_gpu.FakeGpuCase):
             self.environment["PYTHONPATH"])
         out = self.run_python(
             "import sys; sys.path.remove('')\n" + REFUSED)
-        self.assertRegex(out, r"vrampool-rmm 0\..* is for RMM 26\.\d\d, and "
+        self.assertRegex(out, r"vrampool-rmm 0\..* is for RMM \d\d\.\d\d, and "
                          r"RMM 24\.08 is installed")
 
 
@@ -290,6 +287,7 @@ def check_a_buffer_is_shared(test, client, streams):
         test.assertEqual(ctypes.string_at(opened[0].address, 1000),
                          b"\7" * 1000)
         del opened, shared, other
+        fake_gpu.await_no_blocks(client)
 
 
 def check_part_of_a_buffer_is_shared(test, client, streams):
