@@ -50,7 +50,7 @@ cp "$build/rmm-wheels/wheels"/*"+rmm${rmm_version%.*}."*.whl "$bundle/wheels/"
 own='lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|resolv)\.so|ld-linux'
 ldd "$bundle"/bin/* "$bundle"/lib/*.so* |
   sed -n 's/^.* => \(\/[^ ]*\) (0x.*$/\1/p' | sort -u |
-  grep -vE "/($own)" | grep -v "^$root" |
+  grep -vE "/($own)" | grep -v -e "^$root/" -e "^$(realpath "$bundle")/" |
   while read -r library; do
     install "$library" "$bundle/lib/$(basename "$library")"
   done
