@@ -55,7 +55,8 @@ class ResourceTest(fake_gpu.FakeGpuCase):
             "rmm.mr.set_per_device_resource(0, mr)\n"
             "buffer = rmm.DeviceBuffer(size=1000, mr=mr)\n"
             "assert vrampool.default_client().usage().live_bytes == 1000\n")
-        self.assertEqual(self.operator("sessions")["sessions"], [])
+        self.eventually(lambda: self.operator("sessions")["sessions"] == [],
+                        "the session lives on")
         self.assertEqual(self.leaks_of_the_ended(), [])
 
     def test_without_the_compiled_package_it_says_what_to_do(self):
