@@ -48,7 +48,7 @@ build=(build-essential cmake ninja-build pkg-config python3 git
   protobuf-compiler-grpc libabsl-dev libspdlog-dev libcli11-dev
   libsystemd-dev prometheus-cpp-dev)
 check=(ccache libgtest-dev libgmock-dev libbenchmark-dev clang clang-format
-  clang-tidy clang-tools llvm shellcheck python3-venv debootstrap
+  clang-tidy clang-tools llvm shellcheck python3-dev python3-venv debootstrap
   systemd-container libmimalloc-dev)
 container=(buildah debootstrap)
 bundle=(patchelf)

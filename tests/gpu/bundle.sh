@@ -5,9 +5,11 @@
 #
 # Builds the preset `bundle` here and fills FOLDER (default: build/gpu-bundle)
 # with programs in bin/, libraries in lib/ (libvrampool, its RPC module, and the
-# distribution's gRPC and what it needs), headers in include/. Everything finds
-# its libraries by its own place, so the folder can be moved, and a machine with
-# a newer C library can run it. tests/gpu/run.sh runs the checks from there.
+# distribution's gRPC and what it needs), headers in include/, and in wheels/ RMM's
+# Python with ours for it, for a machine whose Python is of the release
+# VRAMPOOL_BUNDLE_PYTHON (default 3.12). Everything finds its libraries by its own
+# place, so the folder can be moved, and a machine with a newer C library can run
+# it. tests/gpu/run.sh runs the checks from there.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -17,7 +19,8 @@ build=$root/build/bundle
 
 programs=(vrampoold vrampool_cli vrampool_demo)
 libraries=(vrampool vrampool_rpc vrampool_compare_rmm)
-rmm=$root/build/rmm/26.10.0/lib
+rmm_version=26.10.0
+rmm=$root/build/rmm/$rmm_version/lib
 mapfile -t checks <tests/gpu/programs.txt
 
 deploy/install_packages.sh --build --test --bundle
@@ -38,12 +41,16 @@ install -t "$bundle/lib" "$rmm"/lib*.so* \
   "$build/tests/bench/compare/libvrampool-compare-rmm.so"
 ln -s libvrampool.so.0 "$bundle/lib/libvrampool.so"
 cp -r client/include/vrampool "$bundle/include/"
+tests/python-rmm/make_wheels.sh "$build/client" "$build/rmm-wheels"
+tests/rmm/fetch.sh --wheels "$rmm_version" "${VRAMPOOL_BUNDLE_PYTHON:-3.12}" \
+  "$bundle/wheels"
+cp "$build/rmm-wheels/wheels"/*"+rmm${rmm_version%.*}."*.whl "$bundle/wheels/"
 
 # Of the C and C++ run times every machine has its own, newer or as new.
 own='lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|resolv)\.so|ld-linux'
 ldd "$bundle"/bin/* "$bundle"/lib/*.so* |
   sed -n 's/^.* => \(\/[^ ]*\) (0x.*$/\1/p' | sort -u |
-  grep -vE "/($own)" | grep -v "^$root" |
+  grep -vE "/($own)" | grep -v -e "^$root/" -e "^$(realpath "$bundle")/" |
   while read -r library; do
     install "$library" "$bundle/lib/$(basename "$library")"
   done

@@ -7,7 +7,8 @@
 # they are named, compare (tests/bench/compare.sh with PyTorch's allocator and
 # logs of two programs, ten minutes), views (the Python package with PyTorch),
 # frameworks (the same with PyTorch, JAX, CuPy and Numba, which all have to be
-# there) and two_gpus, which needs two GPUs.
+# there), rmm (RMM's Python, which the folder brings, with PyTorch, CuPy and Numba)
+# and two_gpus, which needs two GPUs.
 # Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default
 # build/gpu-bundle) and, for the steps torch, kill, handoff, figures and two_gpus,
 # Python with PyTorch and pytest. Nothing else may use the GPU meanwhile. Logs and
@@ -76,6 +77,34 @@ run_frameworks() {
       "${served[@]}" "$OUT/frameworks" MatrixTest || status=1
     VRAMPOOL_KIND=$kind python3 -B tests/python/docs_test.py \
       "${served[@]}" <(grep -e cupy -e numba "$OUT/frameworks") || status=1
+  done
+  return "$status"
+}
+# Every test, too. RMM is found by its own tests, and by the interpreter that
+# stands for it, alone: its CUDA bindings are not everybody's.
+run_rmm() {
+  local kind status=0 places=$OUT/rmm python
+  python=$(command -v python3)
+  rm -rf "$places"
+  python3 -m pip install --quiet --no-index --no-deps --target "$places" \
+    "$VRAMPOOL_BUNDLE"/wheels/*.whl
+  cat >"$OUT/rmm_python" <<END
+#!/bin/sh
+export PYTHONPATH="\$PYTHONPATH:$places"
+exec $python "\$@"
+END
+  chmod +x "$OUT/rmm_python"
+  printf '%s\n' "torch $python" "cupy $python" "numba $python" \
+    "rmm $OUT/rmm_python" >"$OUT/with_rmm"
+  export VRAMPOOL_TEST_DEVICE=cuda:0
+  for kind in CUDA_IPC VMM_FD; do
+    echo "=== $kind"
+    VRAMPOOL_KIND=$kind python3 -B tests/python-rmm/gpu_test.py \
+      "${served[@]}" "$places" || status=1
+    VRAMPOOL_KIND=$kind python3 -B tests/python/matrix_test.py \
+      "${served[@]}" "$OUT/with_rmm" MatrixTest || status=1
+    VRAMPOOL_KIND=$kind python3 -B tests/python/docs_test.py \
+      "${served[@]}" <(grep '^rmm ' "$OUT/with_rmm") || status=1
   done
   return "$status"
 }

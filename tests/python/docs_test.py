@@ -16,7 +16,8 @@ ROOT = case.PACKAGE.parents[1]
 # After "python" stands the framework; NumPy if nothing does.
 EXAMPLE = re.compile(r"^```python *(\w*)\n(.*?)^```$", re.M | re.S)
 INTERPRETERS = {}
-OF_A_GPU = {"cupy", "numba"}  # Where VRAMPOOL_TEST_DEVICE names one.
+# Where VRAMPOOL_TEST_DEVICE names one; those of them that FRAMEWORKS lists.
+OF_A_GPU = {"cupy", "numba", "rmm"}
 
 
 class DocsTest(case.Case):
@@ -30,7 +31,9 @@ class DocsTest(case.Case):
         self.assertEqual(len(examples), sum(page.count("```python")
                                             for page in pages))
         examples = [one for one in examples
-                    if (one[0] in OF_A_GPU) == (self.device is not None)]
+                    if (one[0] in OF_A_GPU and one[0] in INTERPRETERS
+                        if self.device is not None
+                        else one[0] not in OF_A_GPU)]
         self.assertEqual({framework for framework, _ in examples},
                          set(INTERPRETERS))
         self.environment.update(JAX_PLATFORMS="cpu", TF_CPP_MIN_LOG_LEVEL="3")

@@ -325,11 +325,41 @@ class NumbaViews:
             view[:] = self.np.array(value, view.dtype)
 
 
+class RmmViews:
+    """Buffers of RMM's, whose memory is always its own: it makes bytes in the
+    pool, and others open them."""
+
+    makes, opens = ["uint8"], []
+    layouts = ["C"]
+    is_writable, respects_readonly = False, True
+
+    def __init__(self):
+        import rmm
+        import vrampool.rmm
+        from rmm.pylibrmm.stream import Stream
+        self.rmm, self.pool = rmm, vrampool.rmm
+        self.stream = Stream()
+        self.resource = None
+
+    def finish(self):
+        self.stream.synchronize()
+
+    def make(self, client, dtype, shape, strides):
+        if self.resource is None:
+            self.resource = self.pool.resource(client)
+        content = bytes(fill(shape[0], dtype))
+        buffer = self.rmm.DeviceBuffer(size=len(content), stream=self.stream,
+                                       mr=self.resource)
+        buffer.copy_from_host(content, stream=self.stream)
+        return buffer
+
+
 HOST = {"numpy": NumpyViews, "torch": TorchViews, "jax": JaxViews,
         "tensorflow": TensorflowViews, "mxnet": MxnetViews,
         "pyarrow": PyarrowViews}
 GPU = {"torch": TorchViews, "jax": JaxViews, "cupy": CupyViews,
-       "numba": NumbaViews}
+       "numba": NumbaViews, "rmm": RmmViews}
+MAKES_ONLY = {"rmm"}
 VIEWS = GPU if ON_GPU else HOST
 
 

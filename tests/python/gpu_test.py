@@ -8,114 +8,19 @@ streams, the CUDA Array Interface, objects in the order of streams.
 import concurrent.futures
 import ctypes
 import gc
-import os
-import pathlib
 import sys
-import tempfile
-import time
-import uuid
 
 import case
+import fake_gpu
 
 import numpy
 import vrampool
 
-NOT_READY = 600  # CUDA_ERROR_NOT_READY
-DRIVER = None  # The fake driver's path, set by the command line.
 
-
-class Streams:
-    """Streams of the fake driver, and gates that hold up their work."""
-
-    def __init__(self):
-        self.driver = ctypes.CDLL(DRIVER)
-        self.driver.vrampool_fake_cuda_gate.argtypes = [
-            ctypes.c_void_p, ctypes.c_uint64]
-        self.driver.vrampool_fake_cuda_open_gate.argtypes = [ctypes.c_uint64]
-        self.gates = 0
-
-    def new(self):
-        stream = ctypes.c_void_p()
-        assert self.driver.cuStreamCreate(ctypes.byref(stream), 1) == 0
-        return stream.value
-
-    def new_blocking(self):
-        stream = ctypes.c_void_p()
-        assert self.driver.cuStreamCreate(ctypes.byref(stream), 0) == 0
-        return stream.value
-
-    def hold_up(self, stream):
-        """Work on a stream that does not end before the gate is opened."""
-        self.gates += 1
-        assert self.driver.vrampool_fake_cuda_gate(stream, self.gates) == 0
-        return self.gates
-
-    def open(self, gate):
-        self.driver.vrampool_fake_cuda_open_gate(gate)
-
-    def is_waiting(self, stream):
-        status = self.driver.cuStreamQuery(ctypes.c_void_p(stream))
-        assert status in (0, NOT_READY), status
-        return status == NOT_READY
-
-    def finish(self, stream):
-        assert self.driver.cuStreamSynchronize(ctypes.c_void_p(stream)) == 0
-
-
-class GpuTest(case.Case):
-    config = {"pool_size": "256MiB"}
-    device = "cuda:0"
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(
-            prefix="vrampool-fake-", dir="/dev/shm")
-        self.addCleanup(folder.cleanup)
-        (pathlib.Path(folder.name) / "config").write_text(
-            f"devices=1\nuuid0=GPU-{uuid.uuid4()}\n")
-        os.environ["VRAMPOOL_FAKE_CUDA_DIR"] = folder.name
-        super().setUp()
-
+class GpuTest(fake_gpu.FakeGpuCase):
     def test_in_processes_of_their_own(self):
         """A process is of one fake device to its end: one for each kind."""
-        for kind in ("VMM_FD", "CUDA_IPC"):
-            with self.subTest(kind):
-                self.environment["VRAMPOOL_KIND"] = kind
-                out = self.run_python(
-                    "import sys; sys.path.insert(0, sys.argv[1])\n"
-                    "import gpu_test\n"
-                    "gpu_test.DRIVER = sys.argv[2]\n"
-                    "gpu_test.check_all()\n", pathlib.Path(__file__).parent,
-                    DRIVER)
-                self.assertEqual(out.split(), [kind, "17", "checked"])
-        self.assertEqual(self.leaks_of_the_ended(), [])
-
-
-def check_all():
-    """Every check below, in a process that is attached to the GPU."""
-    test = case.unittest.TestCase()
-    client = vrampool.connect()
-    print(client.info.kind.name)
-    client.empty(1)  # Makes the context that streams are of.
-    ctypes.CDLL(DRIVER).cuInit(0)
-    checks = [check for name, check in sorted(globals().items())
-              if name.startswith("check_") and name != "check_all"]
-    print(len(checks))
-    streams = Streams()
-    with vrampool._cuda._Context(0):
-        for check in checks:
-            check(test, client, streams)
-            await_no_blocks(client)
-    print("checked")
-
-
-def await_no_blocks(client):
-    """Objects end when the GPU's work that uses them has, and the daemon says
-    so."""
-    deadline = time.monotonic() + case.PATIENCE_SECONDS
-    while client.usage().live_blocks:
-        if time.monotonic() > deadline:
-            raise AssertionError("a block lives on")
-        time.sleep(0.001)
+        self.run_checks(__file__, 17)
 
 
 class OwnStream:
@@ -376,7 +281,5 @@ def check_views_keep_the_memory(test, client, streams):
 
 
 if __name__ == "__main__":
-    DRIVER = sys.argv.pop(4)
-    os.environ["VRAMPOOL_CUDA_DRIVER"] = DRIVER
-    os.environ["VRAMPOOL_NVML_LIBRARY"] = "/nonexistent"
+    fake_gpu.use(sys.argv.pop(4))
     case.main()

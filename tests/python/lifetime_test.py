@@ -263,6 +263,7 @@ class ExitTest(case.Case):
                         "client = vrampool.connect()\n"
                         "view = client.empty(1000).numpy()\n"
                         "os._exit(0)\n")
+        self.eventually(self.leaks_of_the_ended, "there is no report")
         [report] = self.leaks_of_the_ended()
         self.assertEqual(int(report["blocks_total"]), 1)
 

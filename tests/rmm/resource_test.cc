@@ -15,8 +15,10 @@
 #include "gtest/gtest.h"
 #include "tests/bench/bench_daemon.h"
 #include "tests/testing/matchers.h"
+#include "vrampool/ref.h"
 #include "vrampool/rmm.hpp"
 #include "vrampool/vrampool.hpp"
+#include "vrampool_rmm/session_resource.hpp"
 
 namespace vrampool::testing {
 namespace {
@@ -52,11 +54,15 @@ class RmmResourceTest : public ::testing::Test {
     ASSERT_TRUE(resource_.has_value());
   }
 
-  std::unique_ptr<Client> Open() {
+  vrampool_options Options() {
     vrampool_options options;
     vrampool_options_init(&options);
     options.directory = daemon_->directory().c_str();
     options.slab_bytes = 4 * kMiB;
+    return options;
+  }
+  std::unique_ptr<Client> Open() {
+    const vrampool_options options = Options();
     Result<Client> client = Client::Open(&options);
     EXPECT_TRUE(client.ok()) << client.status().message();
     return client.ok() ? std::make_unique<Client>(*std::move(client)) : nullptr;
@@ -121,6 +127,39 @@ TEST_F(RmmResourceTest, AnotherFailureIsABadAllocation) {
   } catch (const rmm::bad_alloc& error) {
     EXPECT_THAT(error.what(), HasSubstr("UNAVAILABLE"));
   }
+}
+
+// The resource of the package vrampool-rmm, as RMM's Python holds it.
+TEST_F(RmmResourceTest, PythonsResourceKeepsItsSessionToTheEnd) {
+  const vrampool_options options = Options();
+  vrampool_client* client = nullptr;
+  ASSERT_EQ(::vrampool_client_open(&options, &client), VRAMPOOL_OK);
+  vrampool_ref* const session = ::vrampool_ref_client(client);
+  ASSERT_NE(session, nullptr);
+  ::vrampool_ref_watch(session);
+  {
+    auto made =
+        vrampool_rmm::MakeResource(reinterpret_cast<uintptr_t>(client),
+                                   reinterpret_cast<uintptr_t>(session));
+    ::vrampool_ref_release(session);  // Python's client is closed.
+#if VRAMPOOL_RMM_HAS_BASE_CLASS
+    void* const p = made->allocate(rmm::cuda_stream_view{}, 100);
+    EXPECT_EQ(::vrampool_ref_try_retain(session), 1);
+    ::vrampool_ref_release(session);
+    made->deallocate(rmm::cuda_stream_view{}, p, 100);
+#else
+    cuda::mr::any_resource<cuda::mr::device_accessible> copy(*made);
+    made.reset();
+    void* const p = copy.allocate(NoStream(), 100, 256);
+    EXPECT_EQ(::vrampool_ref_try_retain(session), 1);
+    ::vrampool_ref_release(session);
+    copy.deallocate(NoStream(), p, 100, 256);
+#endif
+    EXPECT_NE(p, nullptr);
+  }
+  EXPECT_EQ(::vrampool_ref_try_retain(session), 0);
+  ::vrampool_ref_unwatch(session);
+  EXPECT_THROW((void)vrampool_rmm::MakeResource(0, 0), std::invalid_argument);
 }
 
 TEST_F(RmmResourceTest, ManyThreadsUseCopies) {

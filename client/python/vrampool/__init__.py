@@ -14,7 +14,7 @@
 Memory lives until its last view has gone, whichever library has that. The
 package needs libvrampool.so (VRAMPOOL_LIBRARY says where, if the loader does
 not know), and no framework: vrampool.numpy, .torch, .jax, .tensorflow, .mxnet,
-.arrow, .cupy and .numba are imported by whoever uses them.
+.arrow, .cupy, .numba and .rmm are imported by whoever uses them.
 """
 
 from ._abi import Kind

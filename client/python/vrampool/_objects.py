@@ -204,8 +204,10 @@ LASTING = Manner(False, None, False, None)
 
 def share(session: Session, what: Sequence[Any], name: Optional[str],
           metadata: bytes, manner: Manner) -> Object:
-    """Makes an object of tensors, buffers and what `view_of` understands."""
-    views = [view_of(one) for one in what]  # They live until the call is done.
+    """Makes an object of tensors, buffers, what `view_of` understands, and
+    memory that other code of this process has from the session."""
+    # They live until the call is done.
+    views = [_view_to_share(session, one) for one in what]
     pieces = [_piece_of(session, view) for view in views]
     if any(piece.layout is not None for piece in pieces):
         pieces = [piece._replace(layout=view._layout)
@@ -284,15 +286,42 @@ def view_of(what: Any) -> Tensor:
     if isinstance(what, Tensor):
         what._held()
         return what
-    layout = layout_of(what)
+    view = _find_view(layout_of(what))
+    if view is None:
+        raise errors.InvalidArgument(
+            f"the memory of this {type(what).__name__} is not vrampool's, or "
+            "others allocated it (RMM, say) and cannot keep it for a view; "
+            "client.share() it if it is the client's, or copy it into a tensor "
+            "of client.empty()")
+    return view
+
+
+def _find_view(layout: _dlpack.Layout) -> Optional[Tensor]:
+    """Of memory that something of this package holds."""
     low, high = extent_of(layout.address, layout)
     found = _ref.find(low, high - low) if layout.address else None
     if found is None:
-        raise errors.InvalidArgument(
-            f"the memory of this {type(what).__name__} is not vrampool's; copy "
-            "it into a tensor of client.empty() and use that")
+        return None
     return Tensor(found.session, found.ref,
                   layout._replace(device=found.session.facts.device), None)
+
+
+def _view_to_share(session: Session, what: Any) -> Tensor:
+    """As `view_of`; of a block that code in C++ allocated, too. That view keeps
+    the session and not the block, which is for its owner to keep meanwhile."""
+    if isinstance(what, Tensor):
+        return view_of(what)
+    layout = layout_of(what)
+    low, high = extent_of(layout.address, layout)
+    block = _abi.BlockInfo()
+    block.struct_size = ctypes.sizeof(block)
+    library = session.library
+    view = _find_view(layout)
+    if view is None and library.describe(session.handle, low, block) == 0 and (
+            high <= block.address + block.size_bytes):
+        view = Tensor(session, session.ref, layout._replace(
+            device=session.facts.device), None)
+    return view_of(what) if view is None else view
 
 
 def layout_of(what: Any) -> _dlpack.Layout:

@@ -76,6 +76,10 @@ class Session:
                                directory), ref)
 
     @property
+    def ref(self) -> Ref:
+        return self._ref
+
+    @property
     def library(self) -> Library:
         return self.facts.library
 
