@@ -73,7 +73,7 @@ TEST_F(ClientGrantTest, ItsSlabGoesBackAtOnceWhenItIsFreed) {
   char* const p = Allocate(kMiB, true);
   ASSERT_TRUE(client_->Free(p, kMiB).ok());
   EXPECT_TRUE(AwaitReturned(1));
-  EXPECT_EQ(client_->ReadUsage().leased_bytes, 0u);
+  EXPECT_EQ(client_->ReadUsage().totals.leased_bytes, 0u);
 }
 
 TEST_F(ClientGrantTest, WhatIsDedicatedDoesNotMakeTheNextSlabLarger) {
@@ -127,7 +127,7 @@ TEST_F(ClientGrantTest, FreedAndThenClosedItIsLeftToOthers) {
   client_->Close(*std::move(shared));
   EXPECT_TRUE(AwaitReturned(1));
   EXPECT_THAT(daemon_.RecordStates(), ElementsAre(BlockState::kFree));
-  EXPECT_EQ(client_->ReadUsage().live_blocks, 0u);
+  EXPECT_EQ(client_->ReadUsage().totals.live_blocks, 0u);
 }
 
 TEST_F(ClientGrantTest, ClosedAndThenFreedItIsLeftToOthers) {
