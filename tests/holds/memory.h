@@ -25,6 +25,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -72,7 +73,9 @@ struct Access {
 // each client's uses of objects.
 inline constexpr int kViewed = kPlaces + kClients;
 using View = std::array<uint8_t, kViewed>;
-constexpr int UseOf(Actor client) { return kPlaces + client - 1; }
+constexpr size_t UseOf(Actor client) {
+  return static_cast<size_t>(kPlaces + client - 1);
+}
 void Join(View& view, const View& other);
 
 enum class What : uint8_t {
