@@ -39,7 +39,7 @@ State World::First() {
     state.memory.Do(actor, {Access::Kind::kExchange, place, value}, 0);
   };
   set(kDaemon, kSlotPlace, shm::MakeSlotWord(1, shm::ObjectState::kLive));
-  for (Actor client = 1; client <= scenario_.clients.size(); ++client) {
+  for (Actor client = 1; client <= kClients; ++client) {
     if ((scenario_.holders >> client & 1) == 0) continue;
     set(client, MarkPlace(client), 1);
     set(client, HoldPlace(client, 0),
@@ -72,7 +72,7 @@ std::vector<Step> World::StepsFrom(const State& state) {
       steps.push_back({Step::Kind::kFlush, actor});
     }
   }
-  for (Actor client = 1; client <= scenario_.clients.size(); ++client) {
+  for (Actor client = 1; client <= kClients; ++client) {
     const Client& me = state.client(client);
     if (!me.is_alive) continue;
     const Order* const order = NextOf(state, client);
@@ -211,7 +211,7 @@ void World::Tidy(State& state) {
     state.asked_object = 0;
   }
   uint8_t slot_readers = 0;
-  for (Actor client = 1; client <= scenario_.clients.size(); ++client) {
+  for (Actor client = 1; client <= kClients; ++client) {
     if (!HasFinished(state, client)) {
       slot_readers = static_cast<uint8_t>(slot_readers | 1 << client);
     }
