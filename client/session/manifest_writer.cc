@@ -6,6 +6,7 @@
 
 #include "base/status_macros.h"
 #include "client/session/manifest_section.h"
+#include "proto/shm/hold_protocol.h"
 
 namespace vrampool::client {
 namespace {
@@ -227,7 +228,7 @@ std::optional<ManifestWriter::HoldIndex> ManifestWriter::TakeHold() {
   ReserveDoubling(free_holds_, holds_used_ + 1);
   const HoldIndex hold = holds_used_++;
   ManifestSection section;
-  header().hold_high_water.store(holds_used_, std::memory_order_release);
+  shm::RaiseHoldMark(header().hold_high_water, holds_used_);
   return hold;
 }
 

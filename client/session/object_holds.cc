@@ -36,39 +36,31 @@ Result<ObjectTable> ObjectTable::Map(UniqueFd fd, uint64_t size, Epoch epoch) {
   return ObjectTable(std::move(region), slots);
 }
 
-uint64_t ObjectTable::Load(ObjectId object) const {
+const std::atomic<uint64_t>* ObjectTable::Slot(ObjectId object) const {
   const uint64_t slot = ObjectSlot(object);
-  if (slot >= slot_count_) return 0;
+  if (slot >= slot_count_) return nullptr;
   const auto* const words = reinterpret_cast<const std::atomic<uint64_t>*>(
       region_.base() + sizeof(shm::TableHeader));
-  return words[slot].load(std::memory_order_seq_cst);
+  return &words[slot];
+}
+
+uint64_t ObjectTable::Load(ObjectId object) const {
+  const std::atomic<uint64_t>* const slot = Slot(object);
+  return slot == nullptr ? 0 : slot->load(std::memory_order_seq_cst);
 }
 
 HoldOutcome TryHold(std::atomic<uint64_t>& hold, const ObjectTable& table,
                     ObjectId object) {
+  const std::atomic<uint64_t>* const slot = table.Slot(object);
+  if (slot == nullptr) return {};
   ManifestSection section;
-  hold.exchange(static_cast<uint64_t>(object), std::memory_order_seq_cst);
-  if (shm::IsOpenable(table.Load(object), object)) {
-    return {.is_held = true, .must_report = false};
-  }
-  hold.exchange(0, std::memory_order_seq_cst);
-  // The daemon's scan may have taken the short-lived hold for a real one, and
-  // keep the object until somebody reports. (A pending or broken object waits
-  // for no holds.)
-  const uint64_t word = table.Load(object);
-  const shm::ObjectState state = shm::SlotState(word);
-  return {
-      .is_held = false,
-      .must_report = shm::SlotGeneration(word) == ObjectGeneration(object) &&
-                     (state == shm::ObjectState::kRetiring ||
-                      state == shm::ObjectState::kWatched)};
+  return shm::TryHold(hold, *slot, object);
 }
 
 bool ReleaseHold(std::atomic<uint64_t>& hold, const ObjectTable& table,
                  ObjectId object) {
   ManifestSection section;
-  hold.exchange(0, std::memory_order_seq_cst);
-  return shm::MustReportRelease(table.Load(object), object);
+  return shm::ReleaseHold(hold, *table.Slot(object), object);
 }
 
 }  // namespace vrampool::client

@@ -1,14 +1,8 @@
 // object_holds.h - opening and closing an object without an RPC.
 //
-// The client's half of the protocol whose picture and proof are in
-// proto/shm/object_table.h. Where that says "store, seq_cst fence, load" there
-// is a sequentially consistent exchange of the hold and a sequentially
-// consistent load of the slot here, which is no weaker: all four accesses (or
-// the other side's fences, [atomics.order] 4) have places in the one total
-// order S of sequentially consistent operations. Say the opener's load misses
-// the daemon's kRetiring: then O3 comes before D2 in S, and O1 before O3, so
-// the scan D3, which follows D2, sees the hold. Fences were not used because
-// ThreadSanitizer does not model them.
+// The client's half of the protocol of proto/shm/object_table.h, on what the
+// daemon has mapped into this process. Its accesses are those of
+// proto/shm/hold_protocol.h.
 //
 // Threads: ObjectTable is immutable; the functions work on one hold that
 // belongs to the caller.
@@ -23,6 +17,7 @@
 #include "base/unique_fd.h"
 #include "client/session/shared_region.h"
 #include "client/session/status.h"
+#include "proto/shm/hold_protocol.h"
 #include "proto/shm/object_table.h"
 
 namespace vrampool::client {
@@ -36,6 +31,9 @@ class ObjectTable {
   // The word of the object's slot; 0, which is no live object's, when the table
   // has no such slot.
   uint64_t Load(ObjectId object) const;
+
+  // The word itself, or null.
+  const std::atomic<uint64_t>* Slot(ObjectId object) const;
 
   // Whether it may still become live or broken.
   bool IsPending(ObjectId object) const {
@@ -51,18 +49,14 @@ class ObjectTable {
   uint32_t slot_count_ = 0;
 };
 
-// O1 to O4: true if `hold` now holds `object`; otherwise it is clear again, and
-// the way is an RPC. A hold that was cleared again may have been seen by the
-// daemon's scan, so `must_report` says whether HoldReleased is to be sent.
-// REQUIRES: `hold` is clear.
-struct HoldOutcome {
-  bool is_held = false;
-  bool must_report = false;
-};
+using shm::HoldOutcome;
+
+// O1 to O4; what has no slot cannot be held. REQUIRES: `hold` is clear.
 HoldOutcome TryHold(std::atomic<uint64_t>& hold, const ObjectTable& table,
                     ObjectId object);
 
 // C1 to C3: clears `hold`. True if HoldReleased must be sent.
+// REQUIRES: TryHold() made it hold `object`.
 bool ReleaseHold(std::atomic<uint64_t>& hold, const ObjectTable& table,
                  ObjectId object);
 

@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/status_macros.h"
 #include "daemon/core/clean_text.h"
+#include "proto/shm/hold_protocol.h"
 
 namespace vrampool {
 namespace {
@@ -86,16 +87,7 @@ const shm::ManifestHeader& Manifest::header() const {
 bool Manifest::Holds(ObjectId object) const {
   const auto* const holds = reinterpret_cast<const std::atomic<uint64_t>*>(
       memory_.data() + layout_.holds_offset);
-  const uint32_t count =
-      std::min(header().hold_high_water.load(std::memory_order_seq_cst),
-               shm::kHoldCapacity);
-  for (uint32_t i = 0; i < count; ++i) {
-    if (holds[i].load(std::memory_order_seq_cst) ==
-        static_cast<uint64_t>(object)) {
-      return true;
-    }
-  }
-  return false;
+  return shm::IsAmongHolds(header().hold_high_water, holds, object);
 }
 
 bool Manifest::IsClosedInOrder() const {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "proto/shm/hold_protocol.h"
 #include "proto/shm/object_table.h"
 
 namespace vrampool {
@@ -33,8 +34,7 @@ void TableMemory::Store(uint64_t slot, uint64_t word) {
   VRAMPOOL_CHECK(slot < slot_count_);
   auto* const words = reinterpret_cast<std::atomic<uint64_t>*>(
       memory_.data() + sizeof(shm::TableHeader));
-  // A sequentially consistent exchange is store and full fence in one: D1, D2.
-  words[slot].exchange(word, std::memory_order_seq_cst);
+  shm::PublishSlot(words[slot], word);
 }
 
 }  // namespace vrampool

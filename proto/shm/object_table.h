@@ -24,6 +24,8 @@
 // Opening an object in a slab that the process already maps takes no RPC:
 //
 //   opener                                 daemon, to end object X
+//   O0 if the hold was never used: raise
+//      the mark of the manifest's holds
 //   O1 write X into a free hold of its     D1 store (gen, kRetiring)
 //      manifest                            D2 seq_cst fence
 //   O2 seq_cst fence                       D3 scan the holds of all manifests
@@ -46,10 +48,18 @@
 // can be kWatched of the same generation, stored because D3 found another hold;
 // then X lives, and any further attempt to end it has a D2 of its own, to which
 // the same argument applies. So an opener that passed O4 is seen by every scan
-// that decides after it. And no end is missed: take the last closer. If C2
-// precedes D2, the scan does not see the hold. If D2 precedes C2, C3 sees
-// kRetiring, kWatched or a later generation, and reports, and the daemon scans
-// again. In both cases the object ends. A spurious report changes nothing.
+// that decides after it. (The scan reads as many holds as the mark says; O0
+// precedes O2, too, so it sees the mark as well.) And no end is missed: take
+// the last closer. If C2 precedes D2, the scan does not see the hold. If D2
+// precedes C2, C3 sees kRetiring, kWatched or a later generation, and reports,
+// and the daemon scans again. In both cases the object ends. A spurious report
+// changes nothing. An opener that cleared its hold again is such a closer, too:
+// the scan may have seen the hold, and the RPC may be refused. It reports what
+// only its own attempt could have kept.
+//
+// The code of these steps is hold_protocol.h, object_book.cc and arbiter_*.cc;
+// tests/holds runs it in every interleaving, under weak memory, too, and with
+// the steps made wrong one by one.
 //
 // A hostile client can write false holds (its tenant's object lives on: its
 // tenant stays charged) or omit its own (its own tenant's data is overwritten
@@ -111,6 +121,14 @@ constexpr bool IsOpenable(uint64_t word, ObjectId id) {
   const ObjectState state = SlotState(word);
   return SlotGeneration(word) == ObjectGeneration(id) &&
          (state == ObjectState::kLive || state == ObjectState::kWatched);
+}
+
+// An opener of `id` that failed O4 and has cleared its hold: may the daemon,
+// having seen that hold, keep the object until somebody reports?
+constexpr bool MayAwaitReport(uint64_t word, ObjectId id) {
+  const ObjectState state = SlotState(word);
+  return SlotGeneration(word) == ObjectGeneration(id) &&
+         (state == ObjectState::kRetiring || state == ObjectState::kWatched);
 }
 
 // C3: must a closer of `id` that cleared its hold report it?

@@ -17,6 +17,7 @@
 //   fits BYTES
 //   budget                         fork (what a forked child's allocation says)
 //   leave_child (the process of a forked child that stays)
+//   events (how many of the fake driver's this process has)
 //
 // On a GPU everything is in the order of one stream. The commands above wait
 // for the work on it, but for close; these do not, and on memory of the host
@@ -40,6 +41,8 @@
 #include <sstream>
 #include <string>
 
+#include "base/cuda/driver.h"
+#include "tests/cuda/fake/fake_cuda.h"
 #include "tests/testing/memory_work.h"
 #include "vrampool/vrampool.hpp"
 
@@ -86,6 +89,7 @@ class ToldClient {
   std::string Fits(Words& words);
   std::string Fork(Words&);
   static std::string LeaveChild();
+  static std::string Events();
 
   static std::string Told(const Status& status, const std::string& value = "") {
     if (status.ok()) return "OK " + value;
@@ -141,6 +145,7 @@ std::string ToldClient::Do(const std::string& command) {
       {"fits", [&](Words& words) { return Fits(words); }},
       {"fork", [&](Words& words) { return Fork(words); }},
       {"leave_child", [&](Words&) { return LeaveChild(); }},
+      {"events", [&](Words&) { return Events(); }},
   };
   Words words(command);
   std::string verb;
@@ -335,6 +340,12 @@ std::string ToldClient::LeaveChild() {
     while (true) pause();
   }
   return "OK " + std::to_string(child);
+}
+
+std::string ToldClient::Events() {
+  const auto functions = fake_cuda::FindFunctions(cuda::FindDriverSymbol);
+  if (functions.count_events == nullptr) return "OK 0";
+  return "OK " + std::to_string(functions.count_events());
 }
 
 int Main() {

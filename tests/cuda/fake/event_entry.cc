@@ -217,4 +217,10 @@ Result cuIpcOpenEventHandle(Event* event, IpcEventHandle handle) {
   return kSuccess;
 }
 
+VRAMPOOL_FAKE_EXPORT uint64_t vrampool_fake_cuda_count_events() {
+  Events& all = All();
+  const MutexLock lock(all.mu);
+  return all.live.size();
+}
+
 }  // namespace vrampool::cuda

@@ -81,6 +81,9 @@ struct Functions {
   // How many calls of the driver the calling thread has made so far: of
   // `function`, or of all where it is null.
   uint64_t (*count_calls)(const char* function);
+
+  // How many events of this process are not destroyed.
+  uint64_t (*count_events)();
 };
 
 // Symbols of the library, each of the type of the member above.
@@ -93,6 +96,7 @@ inline constexpr char kOpenGateSymbol[] = "vrampool_fake_cuda_open_gate";
 inline constexpr char kAwaitStalledSymbol[] =
     "vrampool_fake_cuda_await_stalled";
 inline constexpr char kCountCallsSymbol[] = "vrampool_fake_cuda_count_calls";
+inline constexpr char kCountEventsSymbol[] = "vrampool_fake_cuda_count_events";
 
 // All of them, by a function that finds a symbol in the loaded driver
 // (cuda::FindDriverSymbol). Members are null when that is no fake.
@@ -111,6 +115,7 @@ Functions FindFunctions(const Find& find) {
   look(functions.open_gate, kOpenGateSymbol);
   look(functions.await_stalled, kAwaitStalledSymbol);
   look(functions.count_calls, kCountCallsSymbol);
+  look(functions.count_events, kCountEventsSymbol);
   return functions;
 }
 
