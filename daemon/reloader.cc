@@ -62,7 +62,8 @@ absl::StatusOr<std::vector<std::string>> Reloader::TryReload(
       changes,
       broker_.Reconfigure({.tenants = config->core.tenants,
                            .default_limit = config->core.default_limit,
-                           .reclaim_patience = config->core.reclaim_patience},
+                           .reclaim_patience = config->core.reclaim_patience,
+                           .alerts = config->core.alerts},
                           by));
   if (config->policy != now_.policy) {
     policy_.Replace(config->policy);

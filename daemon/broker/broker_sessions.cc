@@ -91,6 +91,7 @@ absl::StatusOr<Admission> BrokerImpl::Attach(
     MutexLock lock(mu_);
     companions_[admission.session] = {.link = std::move(link),
                                       .manifest = std::move(manifest),
+                                      .tenant = admission.tenant,
                                       .end_cause = "",
                                       .is_process_gone = false};
     return absl::OkStatus();
@@ -122,7 +123,7 @@ void BrokerImpl::Condemn(SessionId session, std::string_view why) {
   link->SendFarewell(/*is_condemned=*/true, why);
 }
 
-std::vector<Eviction> BrokerImpl::Tick() {
+TickReport BrokerImpl::Tick() {
   Effects effects;
   std::vector<Eviction> evictions;
   std::vector<std::shared_ptr<SessionLink>> links;
@@ -146,7 +147,7 @@ std::vector<Eviction> BrokerImpl::Tick() {
                            "evicted: " + evictions[i].why);
     evictions[i].is_killed = links[i]->Kill();
   }
-  return evictions;
+  return {.evictions = std::move(evictions), .alerts = LookForAlerts()};
 }
 
 bool BrokerImpl::SocketClosed(SessionId session) {

@@ -42,6 +42,8 @@ enum class EventKind {
                          // for want of a right. The text names the call.
   kConfigReloaded = 15,  // Or not: then with why.
   kRoomReserved = 16,
+  kAlertRaised = 17,
+  kAlertEnded = 18,
 };
 
 struct Event {
@@ -55,6 +57,7 @@ struct Event {
   SlabId slab{};
   ObjectId object{};
   Bytes bytes = {};  // Of the lease, the object; asked for; the new limit.
+  std::string alert = {};  // Its name: "used", "growth", ...
   std::string text = {};
   absl::Status refusal = {};  // Of what was refused; ok otherwise.
 };

@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "daemon/config/alert_keys.h"
 #include "daemon/config/fields.h"
 #include "daemon/core/ledger.h"
 
@@ -73,6 +74,7 @@ class Validation {
     CheckPool();
     CheckPreallocation();
     CheckTenants();
+    CheckPatience();
     CheckPolicy();
     CheckBounds();
     CheckSockets();
@@ -104,6 +106,8 @@ class Validation {
   void CheckPreallocation();
   Quota ReadQuota(const v1::Tenant& tenant, int index);
   void CheckTenants();
+  void CheckPatience();
+  void TakeAlerts(const v1::Tenant& tenant, int index);
   void CheckPolicy();
   void CheckRule(const v1::Rule& rule, int index);
   void CheckBounds();
@@ -246,13 +250,7 @@ void Validation::CheckTenants() {
     }
     config_.core.tenants.push_back(
         {.path = tenant.path(), .quota = ReadQuota(tenant, i)});
-  }
-  if (proto_.reclaim_patience_ms() > kMaxPatienceMs) {
-    Problem({.name = "reclaim_patience_ms"}, proto_.reclaim_patience_ms(),
-            " is more than an hour");
-  } else if (proto_.reclaim_patience_ms() != 0) {
-    config_.core.reclaim_patience =
-        absl::Milliseconds(proto_.reclaim_patience_ms());
+    TakeAlerts(tenant, i);
   }
   // The whole makes sense only if the parts do.
   if (problems_.size() > problems_before) return;
@@ -264,6 +262,36 @@ void Validation::CheckTenants() {
     Problem({.name = "tenants", .index = index, .inner = problem.key},
             problem.path, ": ", problem.text);
   }
+  if (!tree.problems.empty()) return;
+  for (const auto& [path, rules] : config_.core.alerts) {
+    std::vector<AlertProblem> unmet;
+    CheckReachable(rules, tree.tenants.at(path).limit, unmet);
+    for (const AlertProblem& problem : unmet) {
+      Problem({.name = "tenants", .index = seen[path], .inner = problem.key},
+              path, ": ", problem.text);
+    }
+  }
+}
+
+void Validation::CheckPatience() {
+  if (proto_.reclaim_patience_ms() > kMaxPatienceMs) {
+    Problem({.name = "reclaim_patience_ms"}, proto_.reclaim_patience_ms(),
+            " is more than an hour");
+  } else if (proto_.reclaim_patience_ms() != 0) {
+    config_.core.reclaim_patience =
+        absl::Milliseconds(proto_.reclaim_patience_ms());
+  }
+}
+
+void Validation::TakeAlerts(const v1::Tenant& tenant, int index) {
+  std::vector<AlertProblem> problems;
+  const AlertRules rules = ReadAlerts(tenant, problems);
+  for (const AlertProblem& problem : problems) {
+    Problem({.name = "tenants", .index = index, .inner = problem.key},
+            problem.text);
+  }
+  if (rules.is_empty()) return;
+  config_.core.alerts.push_back({.path = tenant.path(), .rules = rules});
 }
 
 void Validation::CheckRule(const v1::Rule& rule, int index) {

@@ -240,7 +240,8 @@ class Arbiter {
   absl::StatusOr<std::vector<QuotaChange>> Reconfigure(
       const LiveSettings& settings, absl::Time now, Effects& effects);
   void BeginShutdown(Effects& effects);
-  Snapshot TakeSnapshot(absl::Time now) const;
+  Snapshot TakeSnapshot(absl::Time now,
+                        SnapshotScope scope = SnapshotScope::kWhole) const;
   SessionView ViewOf(SessionId session) const;  // Empty id if unknown.
 
   bool IsConserved() const { return pool_.IsConserved(); }
@@ -352,7 +353,7 @@ class Arbiter {
   Bytes RoomFor(TenantId tenant) const;
   bool LeavesGuarantees(const Ticket& ticket) const;
   absl::Status RefuseForRoom(TenantId tenant, Bytes asked, Bytes size) const;
-  absl::Status CountRefusal(absl::Status status);
+  absl::Status CountRefusal(TenantId tenant, absl::Status status);
   // The same refusal; if by quota, it also says who holds most of it.
   absl::Status NamingHolder(absl::Status refusal) const;
   Bytes assured() const;   // Bytes of assured tickets.
@@ -481,6 +482,7 @@ class Arbiter {
   SessionId last_evicted_{};
   absl::Time evicted_at_;
   Counters counters_;
+  std::map<TenantId, uint64_t> refusals_;  // Of the tenant itself.
 };
 
 }  // namespace vrampool

@@ -339,25 +339,43 @@ absl::StatusOr<std::vector<std::string>> LoggedBroker::Reconfigure(
   return inner_.Reconfigure(settings, by);  // Whoever asks logs the whole.
 }
 
-std::vector<Eviction> LoggedBroker::Tick() {
-  std::vector<Eviction> evictions = inner_.Tick();
-  for (const Eviction& eviction : evictions) {
-    Log(LogLevel::kWarn, "session evicted",
-        {{"session", Raw(eviction.victim.id)},
-         {"tenant", std::string_view(eviction.victim.tenant)},
-         {"pid", eviction.victim.peer.pid},
-         {"charged_bytes", eviction.victim.charged.count()},
-         {"for_session", Raw(eviction.beneficiary)},
-         {"killed", eviction.is_killed ? "yes" : "no"},
-         {"why", std::string_view(eviction.why)}});
-    Tell({.kind = EventKind::kSessionCondemned,
-          .tenant = eviction.victim.tenant,
-          .session = eviction.victim.id,
-          .pid = eviction.victim.peer.pid,
-          .bytes = eviction.victim.charged,
-          .text = "evicted: " + eviction.why});
-  }
-  return evictions;
+TickReport LoggedBroker::Tick() {
+  TickReport report = inner_.Tick();
+  for (const Eviction& eviction : report.evictions) NoteEviction(eviction);
+  for (const AlertChange& change : report.alerts) NoteAlert(change);
+  return report;
+}
+
+void LoggedBroker::NoteEviction(const Eviction& eviction) {
+  Log(LogLevel::kWarn, "session evicted",
+      {{"session", Raw(eviction.victim.id)},
+       {"tenant", std::string_view(eviction.victim.tenant)},
+       {"pid", eviction.victim.peer.pid},
+       {"charged_bytes", eviction.victim.charged.count()},
+       {"for_session", Raw(eviction.beneficiary)},
+       {"killed", eviction.is_killed ? "yes" : "no"},
+       {"why", std::string_view(eviction.why)}});
+  Tell({.kind = EventKind::kSessionCondemned,
+        .tenant = eviction.victim.tenant,
+        .session = eviction.victim.id,
+        .pid = eviction.victim.peer.pid,
+        .bytes = eviction.victim.charged,
+        .text = "evicted: " + eviction.why});
+}
+
+void LoggedBroker::NoteAlert(const AlertChange& change) {
+  const bool is_raised = change.alert.is_raised;
+  Log(is_raised ? LogLevel::kWarn : LogLevel::kInfo,
+      is_raised ? "alert raised" : "alert ended",
+      {{"tenant", std::string_view(change.tenant)},
+       {"alert", AlertName(change.alert.kind)},
+       {"value", change.alert.value},
+       {"threshold", change.alert.threshold},
+       {"why", std::string_view(change.text)}});
+  Tell({.kind = is_raised ? EventKind::kAlertRaised : EventKind::kAlertEnded,
+        .tenant = change.tenant,
+        .alert = AlertName(change.alert.kind),
+        .text = change.text});
 }
 
 LeakAnswer LoggedBroker::FindLeaks(const LeakQuery& query) {

@@ -1,6 +1,6 @@
 // logged_broker.h - a Broker that writes down what changes: sessions that come,
-// are condemned and go, refused leases, the shutdown; and tells an Observer
-// what is called, how long it took and what came of it.
+// are condemned and go, refused leases, alerts, the shutdown; and tells an
+// Observer what is called, how long it took and what came of it.
 //
 // It stands between the transports and the real Broker and changes nothing. A
 // session's first refused lease is a line; the others are counted and told when
@@ -70,7 +70,7 @@ class LoggedBroker final : public Broker {
                         std::string_view by) override;
   absl::StatusOr<std::vector<std::string>> Reconfigure(
       const LiveSettings& settings, std::string_view by) override;
-  std::vector<Eviction> Tick() override;
+  TickReport Tick() override;
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
   absl::StatusOr<Bytes> GhostBytes() override;
@@ -93,6 +93,8 @@ class LoggedBroker final : public Broker {
   };
 
   void Tell(Event event);
+  void NoteEviction(const Eviction& eviction);
+  void NoteAlert(const AlertChange& change);
   // Runs `call`, which gives a Status or a StatusOr, and tells how long it
   // took.
   template <typename Call>

@@ -40,12 +40,14 @@ class QuotaTest : public CliTest {
 TEST_F(QuotaTest, GetPrintsTheTenantsRow) {
   const Outcome outcome = Run({"quota", "get", "root/a"});
   EXPECT_EQ(outcome.code, ExitCode::kOk) << outcome.err;
-  EXPECT_EQ(outcome.out,
-            "TENANT  GUARANTEE    LIMIT     USED    BURST  AVAILABLE  PEAK  "
-            "CLEAN  PRIORITY  WEIGHT  SESSIONS  RATES\n"
-            "root/a    2.0 GiB  4.0 GiB  1.0 GiB  1.0 MiB        0 B   0 B  "
-            "  0 B        -5       2         0  10 leases/s (20 at once), "
-            "1.0 GiB/s\n");
+  EXPECT_EQ(
+      outcome.out,
+      "TENANT  GUARANTEE    LIMIT     USED    BURST  AVAILABLE  PEAK  "
+      "CLEAN  PRIORITY  WEIGHT  SESSIONS  RATES                           "
+      "     ALERTS\n"
+      "root/a    2.0 GiB  4.0 GiB  1.0 GiB  1.0 MiB        0 B   0 B  "
+      "  0 B        -5       2         0  10 leases/s (20 at once), "
+      "1.0 GiB/s  -\n");
   EXPECT_EQ(daemon_.requests().get_quota.tenant(), "root/a");
 }
 

@@ -257,8 +257,8 @@ TEST_F(LoggedBrokerTest, EvictionIsALineAndTold) {
   eviction.beneficiary = SessionId{6};
   eviction.why = "it held what root/b was promised";
   eviction.is_killed = true;
-  fake_.SetEvictions({eviction});
-  EXPECT_THAT(LinesOf([&] { EXPECT_EQ(broker_.Tick().size(), 1u); }),
+  fake_.SetTickReport({.evictions = {eviction}, .alerts = {}});
+  EXPECT_THAT(LinesOf([&] { EXPECT_EQ(broker_.Tick().evictions.size(), 1u); }),
               AllOf(HasSubstr("event=\"session evicted\" session=5"),
                     HasSubstr("for_session=6"), HasSubstr("killed=yes")));
   const Event told = Told();
@@ -268,6 +268,29 @@ TEST_F(LoggedBrokerTest, EvictionIsALineAndTold) {
   EXPECT_EQ(told.pid, 100);
   EXPECT_EQ(told.bytes, GiB(3));
   EXPECT_EQ(told.text, "evicted: it held what root/b was promised");
+}
+
+TEST_F(LoggedBrokerTest, AlertsAreLinesAndToldWhenTheyComeAndGo) {
+  AlertChange change{.tenant = "root/a",
+                     .alert = {.kind = AlertKind::kUsed,
+                               .is_raised = true,
+                               .value = 90,
+                               .threshold = 80},
+                     .text = "uses much"};
+  fake_.SetTickReport({.evictions = {}, .alerts = {change}});
+  EXPECT_THAT(LinesOf([&] { broker_.Tick(); }),
+              HasSubstr("level=warning event=\"alert raised\" tenant=root/a "
+                        "alert=used value=90 threshold=80 why=\"uses much\""));
+  const Event raised = Told();
+  EXPECT_EQ(raised.kind, EventKind::kAlertRaised);
+  EXPECT_EQ(raised.tenant, "root/a");
+  EXPECT_EQ(raised.alert, "used");
+  EXPECT_EQ(raised.text, "uses much");
+  change.alert.is_raised = false;
+  fake_.SetTickReport({.evictions = {}, .alerts = {change}});
+  EXPECT_THAT(LinesOf([&] { broker_.Tick(); }),
+              HasSubstr("level=info event=\"alert ended\" tenant=root/a"));
+  EXPECT_EQ(Told().kind, EventKind::kAlertEnded);
 }
 
 }  // namespace
