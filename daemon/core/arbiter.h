@@ -356,8 +356,7 @@ class Arbiter {
   absl::Status CountRefusal(TenantId tenant, absl::Status status);
   // The same refusal; if by quota, it also says who holds most of it.
   absl::Status NamingHolder(absl::Status refusal) const;
-  Bytes assured() const;   // Bytes of assured tickets.
-  Bytes promised() const;  // Of these and of reservations.
+  Bytes promised() const;  // Of assured tickets and of reservations.
   Bytes room() const;      // What a new slab could have, promises included.
   Bytes free() const;      // Of that, what it could have without delay.
   Bytes to_give() const;   // Of that, what is free or clean: for messages.
@@ -423,7 +422,6 @@ class Arbiter {
   // Splits `size` off a reservation, if the session has one that fits.
   std::optional<Charge> DrawReserved(Session& session, HandleKind kind,
                                      Bytes size);
-  Bytes reserved() const;
 
   // arbiter_reclaim.cc
   void AskForMemory(const Ticket& ticket, absl::Time now, Effects& effects);
@@ -469,6 +467,9 @@ class Arbiter {
   std::map<TicketId, Ticket> tickets_;  // In order of arrival.
   Turns turns_;                         // Of those that wait.
   std::map<ReservationId, Reservation> reservations_;
+  // Sums that the line asks for again and again.
+  Bytes assured_;                        // Of assured tickets.
+  Bytes reserved_;                       // What is left of reservations.
   std::map<SlabId, TicketId> creating_;  // For whom a slab is made.
   std::vector<SlabId> failed_destroys_;  // To be tried again.
   uint64_t last_session_ = 0;

@@ -284,7 +284,7 @@ bool Arbiter::TryRoom(Ticket& ticket, absl::Time now, Effects& effects) {
   if (room() < promised() + ticket.size || !LeavesGuarantees(ticket)) {
     return false;
   }
-  const Bytes wanted = assured() + ticket.size;
+  const Bytes wanted = assured_ + ticket.size;
   turns_.Serve(ticket.tenant, CostOf(ticket.tenant, ticket.size));
   EvictClean(wanted, now, effects);
   if (free() >= wanted) {

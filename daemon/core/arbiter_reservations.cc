@@ -60,6 +60,7 @@ absl::StatusOr<ReservationGrant> Arbiter::Reserve(SessionId id,
   held.kind = kind;
   held.expires_at = now + request.hold;
   held.charge = *ledger_.Take(tenant, size, request.size);
+  reserved_ += size;
   session->reservations.insert(reservation);
   return ReservationGrant{.reservation = reservation,
                           .asked = request.size,
@@ -89,6 +90,7 @@ absl::Status Arbiter::ReleaseReservation(SessionId id,
 
 void Arbiter::EraseReservation(ReservationId id) {
   const auto found = reservations_.find(id);
+  reserved_ -= found->second.charge.size();
   Find(found->second.session)->reservations.erase(id);
   reservations_.erase(found);  // Gives the rest of its charge back.
 }
@@ -128,14 +130,9 @@ std::optional<Charge> Arbiter::DrawReserved(Session& session, HandleKind kind,
   if (found == nullptr) return std::nullopt;
   Reservation& held = reservations_.at(found->id);
   Charge charge = held.charge.Split(size);
+  reserved_ -= size;
   if (held.charge.size().is_zero()) EraseReservation(held.id);
   return charge;
-}
-
-Bytes Arbiter::reserved() const {
-  Bytes sum;
-  for (const auto& [id, held] : reservations_) sum += held.charge.size();
-  return sum;
 }
 
 }  // namespace vrampool

@@ -208,7 +208,7 @@ void Arbiter::CheckInvariants() const {
   Bytes charged;
   for (const auto& [id, slab] : pool_.slabs()) charged += slab->charge.size();
   for (const auto& [id, ticket] : tickets_) charged += ticket.charge.size();
-  charged += reserved();
+  charged += reserved_;
   VRAMPOOL_CHECK(charged == ledger_.used(Ledger::kRoot));
 }
 
@@ -246,17 +246,21 @@ void Arbiter::CheckSlabs() const {
 }
 
 void Arbiter::CheckTickets() const {
-  VRAMPOOL_CHECK(assured() <=
+  VRAMPOOL_CHECK(assured_ <=
                  SaturatingSub(pool_.free() + pool_.coming(), missing_));
   VRAMPOOL_CHECK(promised() <= room());
+  Bytes reserved;
   for (const auto& [id, held] : reservations_) {
     const Session& session = sessions_.at(held.session);
     VRAMPOOL_CHECK(session.state == SessionState::kLive);
     VRAMPOOL_CHECK(session.reservations.contains(id));
     VRAMPOOL_CHECK(!held.charge.size().is_zero());
+    reserved += held.charge.size();
   }
+  VRAMPOOL_CHECK(reserved == reserved_);
   size_t creating = 0;
   size_t waiting = 0;
+  Bytes assured;
   for (const auto& [id, ticket] : tickets_) {
     VRAMPOOL_CHECK(
         sessions_.at(ticket.session).tickets_by_key.at(ticket.request.key) ==
@@ -265,8 +269,10 @@ void Arbiter::CheckTickets() const {
     VRAMPOOL_CHECK(ticket.charge.size() ==
                    (is_waiting ? Bytes() : ticket.size));
     if (ticket.state == TicketState::kCreating) ++creating;
+    if (ticket.state == TicketState::kAssured) assured += ticket.size;
     if (is_waiting) ++waiting;
   }
+  VRAMPOOL_CHECK(assured == assured_);
   VRAMPOOL_CHECK(creating == creating_.size());
   VRAMPOOL_CHECK(waiting == turns_.waiting());
   for (const auto& [slab, ticket] : creating_) {

@@ -32,6 +32,8 @@ void Arbiter::EraseTicket(TicketId id) {
   session.tickets_by_key.erase(found->second.request.key);
   if (found->second.state == TicketState::kWaiting) {
     turns_.Leave(session.tenant);
+  } else if (found->second.state == TicketState::kAssured) {
+    assured_ -= found->second.size;
   }
   tickets_.erase(found);
 }
@@ -207,15 +209,7 @@ Bytes Arbiter::RoomFor(TenantId tenant) const {
   return std::min(left, std::max(ledger_.covered(tenant), beyond));
 }
 
-Bytes Arbiter::promised() const { return assured() + reserved(); }
-
-Bytes Arbiter::assured() const {
-  Bytes sum;
-  for (const auto& [id, ticket] : tickets_) {
-    if (ticket.state == TicketState::kAssured) sum += ticket.size;
-  }
-  return sum;
-}
+Bytes Arbiter::promised() const { return assured_ + reserved_; }
 
 Bytes Arbiter::room() const {
   return SaturatingSub(pool_.free() + pool_.coming() + pool_.clean(), missing_);
