@@ -62,25 +62,34 @@ int Fail(const absl::Status& status, int exit_code) {
   return exit_code;
 }
 
-// Every client costs descriptors; the soft limit is a default of another age.
-void PrepareDescriptors(Bounds& bounds) {
+// Every client costs descriptors, and slabs do; the soft limit is a default of
+// another age. How many there may be.
+uint64_t RaiseDescriptorLimit() {
   rlimit limit = {};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kAnyDescriptors;
   const rlim_t soft = limit.rlim_cur;
   limit.rlim_cur = limit.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-    Log(LogLevel::kWarn, "descriptor limit not raised");
-    limit.rlim_cur = soft;
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : soft;
+}
+
+void PrepareDescriptors(const DeviceInfo& device, Config& config) {
+  CoreSettings& core = config.core;
+  if (core.granule > device.granule) {
+    Log(LogLevel::kWarn,
+        "slabs are larger than they would have to be, since each takes a "
+        "descriptor: raise the limit of descriptors (LimitNOFILE, ulimit -n)",
+        {{"descriptors", config.descriptors},
+         {"granule_bytes", core.granule.count()}});
   }
-  const uint64_t wanted = DescriptorsFor(bounds.sessions);
-  if (!FitToDescriptors(limit.rlim_cur, bounds)) return;
+  const uint64_t wanted = DescriptorsFor(core);
+  if (!FitToDescriptors(config.descriptors, core)) return;
   Log(LogLevel::kWarn,
       "fewer sessions than bounds.sessions: raise the limit of descriptors "
       "(LimitNOFILE, ulimit -n)",
-      {{"descriptors", static_cast<uint64_t>(limit.rlim_cur)},
+      {{"descriptors", config.descriptors},
        {"wanted", wanted},
-       {"sessions", static_cast<uint64_t>(bounds.sessions)},
-       {"sessions_per_uid", static_cast<uint64_t>(bounds.sessions_per_uid)}});
+       {"sessions", core.bounds.sessions},
+       {"sessions_per_uid", core.bounds.sessions_per_uid}});
 }
 
 void LogNotes(const DeviceInfo& device) {
@@ -275,7 +284,8 @@ int Main(int argc, char** argv) {
                            .is_only_looked_at = line.flags.check_config});
   if (!device.ok()) return Fail(device.status(), kExitFailure);
   const DeviceInfo& info = device->device->info();
-  absl::StatusOr<Config> config = ValidateConfig(source, info);
+  absl::StatusOr<Config> config =
+      ValidateConfig(source, info, RaiseDescriptorLimit());
   if (!config.ok()) return Fail(config.status(), kExitUsage);
   if (line.flags.check_config) {
     std::printf("the configuration is valid: %s, pool of %s, sockets in %s\n",
@@ -288,7 +298,7 @@ int Main(int argc, char** argv) {
   config->policy.daemon_uid = geteuid();
   config->device = *choice;
   const Config written = *config;
-  PrepareDescriptors(config->core.bounds);
+  PrepareDescriptors(info, *config);
   LogNotes(info);
   const auto audit = AuditLog::Start(config->audit_log);
   if (!audit.ok()) return Fail(audit.status(), kExitFailure);

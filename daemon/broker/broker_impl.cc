@@ -9,6 +9,15 @@
 #include "daemon/core/refusal.h"
 
 namespace vrampool {
+namespace {
+
+DeviceInfo InfoOf(const Device& device, Bytes granule) {
+  DeviceInfo info = device.info();
+  info.granule = granule;
+  return info;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Broker>> Broker::Start(Options options,
                                                       Device& device,
@@ -32,6 +41,7 @@ BrokerImpl::BrokerImpl(Options options, std::unique_ptr<TableMemory> table,
     : epoch_(options.settings.epoch),
       bounds_(options.settings.bounds),
       device_(device),
+      info_(InfoOf(device, options.settings.granule)),
       clock_(clock),
       observer_(options.observer),
       table_(std::move(table)),

@@ -85,7 +85,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   void RefreshDevice() override;
   void ExpireNames() override;
   absl::Status DeviceHealth() override;
-  const DeviceInfo& device_info() const override { return device_.info(); }
+  const DeviceInfo& device_info() const override { return info_; }
   Epoch epoch() const override { return epoch_; }
   void BeginShutdown() override;
 
@@ -173,6 +173,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   const Epoch epoch_;
   const Bounds bounds_;
   Device& device_;
+  const DeviceInfo info_;  // Of it, but with the settings' granule.
   const Clock& clock_;
   Observer* const observer_;  // May be null.
   const std::unique_ptr<TableMemory> table_;

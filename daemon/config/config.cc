@@ -66,8 +66,11 @@ std::vector<HandleKind> KindsOfGpus(const v1::Config& config) {
 
 class Validation {
  public:
-  Validation(const ConfigSource& source, const DeviceInfo& device)
-      : source_(source), proto_(source.proto()), device_(device) {}
+  Validation(const ConfigSource& source, const DeviceInfo& device,
+             uint64_t descriptors)
+      : source_(source), proto_(source.proto()), device_(device) {
+    config_.descriptors = descriptors;
+  }
 
   absl::StatusOr<Config> Run() {
     CheckKinds();
@@ -166,11 +169,18 @@ void Validation::CheckPool() {
             FormatBytes(device_.total), ")");
     return;
   }
+  const std::vector<HandleKind>& kinds = config_.core.kinds;
+  if (!std::all_of(kinds.begin(), kinds.end(), [](HandleKind kind) {
+        return kind == HandleKind::kCudaIpc;
+      })) {
+    config_.core.granule =
+        GranuleFor(config_.descriptors, *size, device_.granule);
+  }
   config_.core.capacity =
-      Bytes(size->count() - size->count() % device_.granule.count());
+      Bytes(size->count() - size->count() % config_.core.granule.count());
   if (config_.core.capacity.is_zero()) {
     Problem(key, FormatBytes(*size), " is less than one slab of ",
-            FormatBytes(device_.granule));
+            FormatBytes(config_.core.granule));
   }
 }
 
@@ -179,7 +189,8 @@ void Validation::CheckPreallocation() {
   const std::string& text = proto_.preallocate_slab();
   const std::optional<Bytes> asked = text.empty() ? MiB(64) : Size(key, text);
   if (!asked.has_value()) return;
-  const std::optional<Bytes> slab = CheckedRoundUp(*asked, device_.granule);
+  const std::optional<Bytes> slab =
+      CheckedRoundUp(*asked, config_.core.granule);
   const Bytes capacity = config_.core.capacity;
   if (!slab.has_value() || slab->is_zero() ||
       (!text.empty() && !capacity.is_zero() && *slab > capacity)) {
@@ -479,8 +490,9 @@ absl::StatusOr<DeviceChoice> ChooseDevice(const ConfigSource& source) {
 }
 
 absl::StatusOr<Config> ValidateConfig(const ConfigSource& source,
-                                      const DeviceInfo& device) {
-  return Validation(source, device).Run();
+                                      const DeviceInfo& device,
+                                      uint64_t descriptors) {
+  return Validation(source, device, descriptors).Run();
 }
 
 }  // namespace vrampool
