@@ -72,6 +72,7 @@ enum class Operation {
   kCreate,   // Of a slab, by the device.
   kDestroy,  // Likewise.
   kCall,     // Any, refused before it began: not timed.
+  kAttach,   // Refused, by the policy or a bound: likewise.
 };
 inline constexpr int kOperations = 8;  // That are timed.
 

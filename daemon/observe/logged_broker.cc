@@ -53,6 +53,7 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
   absl::StatusOr<Admission> admission =
       inner_.Attach(peer, labels, tenant, std::move(link));
   if (!admission.ok()) {
+    if (!IsTold(peer, admission.status())) return admission;
     Log(LogLevel::kWarn, "session refused",
         {{"tenant", tenant},
          {"pid", peer.pid},
@@ -89,8 +90,33 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
   return admission;
 }
 
+bool LoggedBroker::IsTold(const PeerIdentity& peer, const absl::Status& why) {
+  observer_.OnRefused(Operation::kAttach, why);
+  const MutexLock lock(mu_);
+  return turned_away_.Admit(peer.uid, clock_.Now());
+}
+
+void LoggedBroker::TellHeldBack() {
+  std::vector<FloodGate::Held> all;
+  {
+    const MutexLock lock(mu_);
+    all = turned_away_.TakeHeld(clock_.Now());
+  }
+  for (const FloodGate::Held& held : all) {
+    const std::string user =
+        held.user.has_value() ? std::to_string(*held.user) : "several";
+    Log(LogLevel::kWarn, "more processes turned away",
+        {{"uid", std::string_view(user)}, {"count", held.count}});
+    Tell({.kind = EventKind::kSessionRefused,
+          .uid = held.user,
+          .text = std::to_string(held.count) + " more of uid " + user +
+                  " were turned away"});
+  }
+}
+
 void LoggedBroker::NoteTurnedAway(const PeerIdentity& peer,
                                   const absl::Status& why) {
+  if (!IsTold(peer, why)) return;
   Log(LogLevel::kWarn, "process turned away",
       {{"pid", peer.pid}, {"uid", peer.uid}, {"why", MessageOf(why)}});
   Tell({.kind = EventKind::kSessionRefused,
@@ -343,6 +369,7 @@ TickReport LoggedBroker::Tick() {
   TickReport report = inner_.Tick();
   for (const Eviction& eviction : report.evictions) NoteEviction(eviction);
   for (const AlertChange& change : report.alerts) NoteAlert(change);
+  TellHeldBack();
   return report;
 }
 

@@ -4,7 +4,8 @@
 //
 // It stands between the transports and the real Broker and changes nothing. A
 // session's first refused lease is a line; the others are counted and told when
-// it ends.
+// it ends. Of the processes of one user that are turned away, one in a minute
+// is a line and an event; the others are counted and told as a number.
 //
 // Threads: thread-safe. The inner Broker, the Observer and the clock must
 // outlive it.
@@ -20,6 +21,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/mutex.h"
 #include "daemon/broker/broker.h"
+#include "daemon/observe/flood_gate.h"
 
 namespace vrampool {
 
@@ -93,6 +95,9 @@ class LoggedBroker final : public Broker {
   };
 
   void Tell(Event event);
+  // Counts a process that is turned away. True: it is to be told.
+  bool IsTold(const PeerIdentity& peer, const absl::Status& why);
+  void TellHeldBack();
   void NoteEviction(const Eviction& eviction);
   void NoteAlert(const AlertChange& change);
   // Runs `call`, which gives a Status or a StatusOr, and tells how long it
@@ -110,6 +115,7 @@ class LoggedBroker final : public Broker {
   const Clock& clock_;
   Mutex mu_;
   absl::flat_hash_map<SessionId, Known> known_ VRAMPOOL_GUARDED_BY(mu_);
+  FloodGate turned_away_ VRAMPOOL_GUARDED_BY(mu_){absl::Minutes(1)};
 };
 
 }  // namespace vrampool

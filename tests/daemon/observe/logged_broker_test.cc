@@ -1,5 +1,6 @@
 #include "daemon/observe/logged_broker.h"
 
+#include <algorithm>
 #include <string>
 
 #include "daemon/core/refusal.h"
@@ -244,6 +245,38 @@ TEST_F(LoggedBrokerTest, WhoIsTurnedAwayIsALineAndTold) {
   const Event told = Told();
   EXPECT_EQ(told.kind, EventKind::kSessionRefused);
   EXPECT_EQ(told.uid, 66u);
+}
+
+TEST_F(LoggedBrokerTest, WhoIsTurnedAwayAgainAndAgainIsTwoLines) {
+  PeerIdentity peer;
+  peer.uid = 66;
+  const absl::Status why = Refuse(Reason::kNoPolicy, "no rule");
+  fake_.on_attach = [](const PeerIdentity&, const Labels&, std::string_view) {
+    return absl::StatusOr<Admission>(Refuse(Reason::kLimitReached, "many"));
+  };
+  const auto flood = [&] {
+    for (int i = 0; i < 1000; ++i) broker_.NoteTurnedAway(peer, why);
+    for (int i = 0; i < 1000; ++i) {
+      EXPECT_FALSE(broker_.Attach(peer, {}, "root/a", nullptr).ok());
+    }
+    broker_.Tick();
+  };
+  const std::string lines = LinesOf(flood);
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 1);
+  EXPECT_EQ(Told().refusal, why);
+  EXPECT_FALSE(watcher_->Next(absl::ZeroDuration()).has_value());
+  clock_.Advance(absl::Minutes(1));
+  EXPECT_THAT(LinesOf([&] { broker_.Tick(); }),
+              HasSubstr("event=\"more processes turned away\" uid=66 "
+                        "count=1999\n"));
+  const Event told = Told();
+  EXPECT_EQ(told.kind, EventKind::kSessionRefused);
+  EXPECT_EQ(told.uid, 66u);
+  EXPECT_EQ(told.text, "1999 more of uid 66 were turned away");
+  // Metrics count them all.
+  const auto figures = telemetry_.figures();
+  EXPECT_EQ(figures.refusals.at({Operation::kAttach, "NO_POLICY"}), 1000u);
+  EXPECT_EQ(figures.refusals.at({Operation::kAttach, "LIMIT_REACHED"}), 1000u);
 }
 
 TEST_F(LoggedBrokerTest, EvictionIsALineAndTold) {
