@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <memory>
@@ -51,6 +52,7 @@ constexpr int kExitUsage = 2;
 // Calls that wait are woken at once; this is for those that work.
 constexpr absl::Duration kDrainPatience = absl::Seconds(5);
 constexpr absl::Duration kProbePatience = absl::Seconds(1);
+constexpr absl::Duration kRound = absl::Seconds(1);
 
 std::string_view MessageOf(const absl::Status& status) {
   return {status.message().data(), status.message().size()};
@@ -133,7 +135,7 @@ class Daemon {
  private:
   absl::Status Start();
   absl::Status Alive();
-  void Tick();
+  absl::Duration Tick();  // Until there is something to do again.
   void HangUp();
   void Stop(std::string_view signal);
   std::string Serving() const;  // In words.
@@ -150,6 +152,7 @@ class Daemon {
   SessionTokens tokens_;
   ServiceManager manager_;
   std::atomic<bool> is_stopping_ = false;
+  absl::Time next_round_ = absl::InfinitePast();  // Of what time alone brings.
   EventHub events_;
   Telemetry telemetry_{events_, &audit_};
   std::unique_ptr<Broker> broker_;
@@ -184,7 +187,7 @@ absl::Status Daemon::Start() {
                          .socket_mode = config_.socket_mode,
                          .link_prefix = opened_.link_prefix,
                          .link_number = opened_.link_number,
-                         .on_tick = [this] { Tick(); }},
+                         .on_tick = [this] { return Tick(); }},
                         *logged_, tokens_, policy_, server_->connections()));
   if (config_.metrics_address.empty()) return absl::OkStatus();
   VRAMPOOL_ASSIGN_OR_RETURN(metrics_,
@@ -212,12 +215,18 @@ absl::Status Daemon::Alive() {
 
 // What others do on the device is seen by asking now and then, here only; and
 // who has waited too long.
-void Daemon::Tick() {
-  manager_.Beat();
-  broker_->RefreshDevice();
-  broker_->ExpireNames();
-  broker_->SampleUse();
-  (void)logged_->Tick();
+absl::Duration Daemon::Tick() {
+  const absl::Time now = clock_.Now();
+  // Also where the clock was set back.
+  if (now >= next_round_ || now < next_round_ - kRound) {
+    next_round_ = now + kRound;
+    manager_.Beat();
+    broker_->RefreshDevice();
+    broker_->ExpireNames();
+    broker_->SampleUse();
+  }
+  const absl::Time next = std::min(next_round_, logged_->Tick().next);
+  return next - clock_.Now();
 }
 
 // A reload that fails changes nothing, and the log says why.

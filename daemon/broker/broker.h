@@ -107,6 +107,7 @@ struct Eviction {
 struct TickReport {
   std::vector<Eviction> evictions;
   std::vector<AlertChange> alerts;
+  absl::Time next = absl::InfiniteFuture();  // See Tick().
 };
 
 class Broker {
@@ -199,7 +200,8 @@ class Broker {
   virtual absl::StatusOr<std::vector<std::string>> Reconfigure(
       const LiveSettings& settings, std::string_view by) = 0;
   // Does what is due with time, and looks at what alerts speak of. Call it
-  // about once a second. Victims get Farewell before the end.
+  // about once a second, and when the report of the last call says. Victims get
+  // Farewell before the end.
   virtual TickReport Tick() = 0;
   // Reads manifests; takes time that grows with the blocks in them.
   virtual LeakAnswer FindLeaks(const LeakQuery& query) = 0;

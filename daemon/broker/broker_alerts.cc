@@ -8,6 +8,9 @@
 namespace vrampool {
 namespace {
 
+// Ticks come about once a second, and more often when others are due.
+constexpr absl::Duration kBetweenLooks = absl::Milliseconds(900);
+
 // The bytes of a tenant's own sessions, and of those below it.
 using LiveOfTenants = std::map<std::string, Bytes>;
 
@@ -27,7 +30,11 @@ std::vector<AlertChange> BrokerImpl::LookForAlerts() {
   bool needs_live = false;
   {
     MutexLock lock(mu_);
-    if (alert_book_.is_idle()) return {};
+    const absl::Time now = clock_.Now();
+    const bool has_looked =
+        looked_at_ <= now && now < looked_at_ + kBetweenLooks;
+    if (alert_book_.is_idle() || has_looked) return {};
+    looked_at_ = now;
     snapshot = SnapshotOf(SnapshotScope::kTenants);
     needs_live = alert_book_.NeedsLive(snapshot.taken_at);
     if (needs_live) {

@@ -17,6 +17,12 @@ DeviceInfo InfoOf(const Device& device, Bytes granule) {
   return info;
 }
 
+AlertBook BookOf(const std::vector<TenantAlerts>& alerts) {
+  AlertBook book;
+  (void)book.SetRules(alerts);  // All of them are new.
+  return book;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Broker>> Broker::Start(Options options,
@@ -45,9 +51,9 @@ BrokerImpl::BrokerImpl(Options options, std::unique_ptr<TableMemory> table,
       clock_(clock),
       observer_(options.observer),
       table_(std::move(table)),
-      arbiter_(options.settings, *table_, *this),
+      alert_book_(BookOf(options.settings.alerts)),
+      arbiter_(std::move(options.settings), *table_, *this),
       leak_book_(bounds_.leak_reports, absl::Hours(bounds_.leak_report_hours)) {
-  (void)alert_book_.SetRules(options.settings.alerts);  // All of them are new.
 }
 
 // After this nothing new is created, so the queues can end one by one.

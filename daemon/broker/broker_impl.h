@@ -180,6 +180,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
 
   Mutex mu_;
   CondVar settled_;  // A ticket, an object, or room changed.
+  AlertBook alert_book_ VRAMPOOL_GUARDED_BY(mu_);
   Arbiter arbiter_ VRAMPOOL_GUARDED_BY(mu_);
   absl::flat_hash_map<SessionId, Companion> companions_
       VRAMPOOL_GUARDED_BY(mu_);
@@ -189,7 +190,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   std::map<LeaseId, Delivery> deliveries_ VRAMPOOL_GUARDED_BY(mu_);
   LeakBook leak_book_ VRAMPOOL_GUARDED_BY(mu_);
   GrowthBook growth_book_ VRAMPOOL_GUARDED_BY(mu_);
-  AlertBook alert_book_ VRAMPOOL_GUARDED_BY(mu_);
+  absl::Time looked_at_ VRAMPOOL_GUARDED_BY(mu_) = absl::InfinitePast();
   bool is_sample_due_ VRAMPOOL_GUARDED_BY(mu_) = false;  // Posted, not done.
   absl::Time next_sample_ VRAMPOOL_GUARDED_BY(mu_) = absl::InfinitePast();
   std::string told_health_ VRAMPOOL_GUARDED_BY(mu_);  // Empty: it is well.

@@ -127,9 +127,12 @@ TickReport BrokerImpl::Tick() {
   Effects effects;
   std::vector<Eviction> evictions;
   std::vector<std::shared_ptr<SessionLink>> links;
+  absl::Time next;
   {
     MutexLock lock(mu_);
-    arbiter_.Tick(clock_.Now(), effects);
+    const absl::Time now = clock_.Now();
+    arbiter_.Tick(now, effects);
+    next = arbiter_.NextTick(now);
     for (const Effects::Evict& evict : effects.evict) {
       const auto found = companions_.find(evict.victim);
       if (found == companions_.end()) continue;  // Its socket closed meanwhile.
@@ -147,7 +150,9 @@ TickReport BrokerImpl::Tick() {
                            "evicted: " + evictions[i].why);
     evictions[i].is_killed = links[i]->Kill();
   }
-  return {.evictions = std::move(evictions), .alerts = LookForAlerts()};
+  return {.evictions = std::move(evictions),
+          .alerts = LookForAlerts(),
+          .next = next};
 }
 
 bool BrokerImpl::SocketClosed(SessionId session) {

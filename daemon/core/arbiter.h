@@ -171,8 +171,12 @@ class Arbiter {
   absl::StatusOr<uint32_t> ReportUnmapped(SessionId session,
                                           const std::vector<SlabId>& slabs,
                                           absl::Time now, Effects& effects);
-  // Ends reservations, evicts sessions. Call it about once a second.
+  // Ends reservations, evicts sessions. Call it at NextTick(), and about once a
+  // second.
   void Tick(absl::Time now, Effects& effects);
+  // When it will have to do something, as far as that is known now: who begins
+  // to wait later has a patience of its own.
+  absl::Time NextTick(absl::Time now) const;
   // Holds room; see above. Errors as for a lease that may not wait, and
   // LIMIT_REACHED (reservations of the session), BAD_ARGUMENT (the time).
   absl::StatusOr<ReservationGrant> Reserve(SessionId session,

@@ -25,7 +25,9 @@ TEST_F(EvictionTest, TheVictimIsToldThenKilledAndItsReportSaysWhy) {
       [&] { return broker_->Lease(owner.id, Request(MiB(4)), Late()); });
   AwaitWaiting(1);
   EXPECT_THAT(broker_->Tick().evictions, SizeIs(0));
-  clock_.Advance(absl::Seconds(5));
+  const absl::Time next = broker_->Tick().next;
+  EXPECT_EQ(next, clock_.Now() + absl::Seconds(5));
+  clock_.Advance(next - clock_.Now());
   const std::vector<Eviction> evictions = broker_->Tick().evictions;
   ASSERT_THAT(evictions, SizeIs(1));
   EXPECT_EQ(evictions[0].victim.id, burst.id);
