@@ -1,5 +1,6 @@
 // What alerts speak of, looked at: see broker.h and daemon/core/alert_book.h.
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -11,14 +12,20 @@ namespace {
 // Ticks come about once a second, and more often when others are due.
 constexpr absl::Duration kBetweenLooks = absl::Milliseconds(900);
 
-// The bytes of a tenant's own sessions, and of those below it.
-using LiveOfTenants = std::map<std::string, Bytes>;
+using BytesOfTenants = std::map<std::string, Bytes>;
 
-void AddOnPath(std::string path, Bytes bytes, LiveOfTenants& live) {
-  while (!path.empty()) {
-    live[path] = SaturatingAdd(live[path], bytes);
-    const size_t parent = path.rfind('/');
-    path.resize(parent == std::string::npos ? 0 : parent);
+// `live` is of each tenant's own sessions. Blocks lie in what is charged: who
+// says more lies, and nobody's lie counts for more than his tenant uses.
+void FillLive(BytesOfTenants live, Snapshot& snapshot) {
+  // Parents come before their children.
+  for (auto at = snapshot.tenants.rbegin(); at != snapshot.tenants.rend();
+       ++at) {
+    const Bytes sum = std::min(live[at->path], at->used);
+    at->live = sum;
+    const size_t parent = at->path.rfind('/');
+    if (parent == std::string::npos) continue;
+    Bytes& above = live[at->path.substr(0, parent)];
+    above = SaturatingAdd(above, sum);
   }
 }
 
@@ -44,13 +51,12 @@ std::vector<AlertChange> BrokerImpl::LookForAlerts() {
     }
   }
   // Counters in shared memory, many for each session: not under the lock.
-  LiveOfTenants live;
+  BytesOfTenants live;
   for (const auto& [tenant, manifest] : manifests) {
-    AddOnPath(tenant, manifest->ReadLiveUse().bytes, live);
+    Bytes& sum = live[tenant];
+    sum = SaturatingAdd(sum, manifest->ReadLiveUse().bytes);
   }
-  if (needs_live) {
-    for (TenantView& tenant : snapshot.tenants) tenant.live = live[tenant.path];
-  }
+  if (needs_live) FillLive(std::move(live), snapshot);
   MutexLock lock(mu_);
   return alert_book_.Look(snapshot);
 }

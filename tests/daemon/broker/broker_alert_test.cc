@@ -80,7 +80,8 @@ TEST_F(BrokerAlertTest, UseIsSeenByTheTenantAndThoseAbove) {
 TEST_F(BrokerAlertTest, GrowthIsReadFromTheManifestsOfAllBelow) {
   const TestClient one = Attach("root/a");
   const TestClient other = Attach("root/a/deep");
-  Attach("root/b");
+  ASSERT_THAT(Lease(one, MiB(2)), IsOk());
+  ASSERT_THAT(Lease(other, MiB(2)), IsOk());
   Watch(AlertKind::kGrowth,
         {.threshold = KiB(10).count(), .window = absl::Seconds(10)});
   Changes changes;
@@ -92,6 +93,18 @@ TEST_F(BrokerAlertTest, GrowthIsReadFromTheManifestsOfAllBelow) {
   EXPECT_THAT(changes, ElementsAre("+root/a growth"));
   for (int i = 0; i < 10; ++i) Tick();
   EXPECT_FALSE(AlertsOf("root/a").at(0).is_raised);
+}
+
+TEST_F(BrokerAlertTest, NoLieCountsForMoreThanIsCharged) {
+  const TestClient liar = Attach("root/a");
+  ASSERT_THAT(Lease(liar, MiB(2)), IsOk());
+  ASSERT_THAT(Lease(Attach("root/b"), MiB(8)), IsOk());
+  Watch(AlertKind::kGrowth,
+        {.threshold = MiB(2).count() + 1, .window = absl::Seconds(10)}, "root");
+  for (int i = 0; i < 60; ++i) {
+    Allocate(liar, GiB(1));
+    EXPECT_THAT(Tick(), IsEmpty());
+  }
 }
 
 TEST_F(BrokerAlertTest, RefusalsAndWaitersAreSeen) {
