@@ -7,7 +7,8 @@
 # they are named, compare (tests/bench/compare.sh with PyTorch's allocator and
 # logs of two programs, ten minutes), views (the Python package with PyTorch),
 # frameworks (the same with PyTorch, JAX, CuPy and Numba, which all have to be
-# there) and two_gpus, which needs two GPUs.
+# there), exchange (tests/bench/exchange.sh with PyTorch, CuPy and Numba) and
+# two_gpus, which needs two GPUs.
 # Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default
 # build/gpu-bundle) and, for the steps torch, kill, handoff, figures and two_gpus,
 # Python with PyTorch and pytest. Nothing else may use the GPU meanwhile. Logs and
@@ -94,6 +95,15 @@ run_compare() {
     --out "$OUT/compare.json" --log "$made/training.csv" --log "$made/tables.csv"
   cp "$made"/*.csv "$OUT"  # To be replayed elsewhere.
   rm -r "$made"
+}
+run_exchange() {
+  VRAMPOOL_FRAMEWORKS=$OUT/exchange_frameworks
+  export VRAMPOOL_FRAMEWORKS
+  printf "%s $(command -v python3)\n" torch cupy numba >"$VRAMPOOL_FRAMEWORKS"
+  tests/bench/exchange.sh --gpu --rounds "${ROUNDS:-3}" \
+    --out "$OUT/exchange.json"
+  python3 -B tests/bench/exchange_chart.py "$OUT/exchange.json" \
+    "$OUT/exchange.svg"
 }
 pytest_of() {
   PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -x -p no:cacheprovider \
