@@ -63,7 +63,7 @@ run_views() {
 }
 # Every test, though one of them has failed.
 run_frameworks() {
-  local kind test status=0 python
+  local kind test whole status=0 python
   python=$(command -v python3)
   printf "%s $python\n" torch jax cupy numba >"$OUT/frameworks"
   export VRAMPOOL_TEST_DEVICE=cuda:0
@@ -75,6 +75,10 @@ run_frameworks() {
     done
     VRAMPOOL_KIND=$kind python3 -B tests/python/matrix_test.py \
       "${served[@]}" "$OUT/frameworks" MatrixTest || status=1
+    for whole in 0 1; do
+      VRAMPOOL_KIND=$kind VRAMPOOL_TEST_WHOLE=$whole python3 -B \
+        tests/python/torch_segments_test.py "${served[@]}" || status=1
+    done
     VRAMPOOL_KIND=$kind python3 -B tests/python/docs_test.py \
       "${served[@]}" <(grep -e cupy -e numba "$OUT/frameworks") || status=1
   done
