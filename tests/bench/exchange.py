@@ -73,15 +73,15 @@ class Exchange:
         self.interpreters, self.absent = interpreters(options.frameworks)
 
     def run(self):
+        self.bench()
         for number in range(self.options.rounds):
             for kind in ["CUDA_IPC", "VMM_FD"] if self.options.gpu else [""]:
                 self.objects(number, kind)
                 self.tensors(number, kind)
+                if not self.options.gpu:
+                    self.tables(number)
                 self.adapters(number, kind)
-            if not self.options.gpu:
-                self.tables(number)
         if not self.options.gpu:
-            self.bench()
             self.memory()
 
     def objects(self, number, kind):

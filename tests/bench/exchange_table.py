@@ -33,7 +33,7 @@ from exchange_say import say
 SPAWN = multiprocessing.get_context("spawn")
 COLUMNS, SMALL_ROWS = 8, 1000
 ROWS = (1 << 20 if "--quick" in sys.argv else 1 << 30) // (8 * COLUMNS)
-TRIPS = 2 if "--quick" in sys.argv or "--memory" in sys.argv else 6
+TRIPS = 2 if "--quick" in sys.argv or "--memory" in sys.argv else 4
 FOLDER = sys.argv[sys.argv.index("--shm") + 1]
 NAMES = [f"column {number}" for number in range(COLUMNS)]
 
