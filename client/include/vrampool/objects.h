@@ -212,13 +212,14 @@ VRAMPOOL_API vrampool_status vrampool_unlink(vrampool_client* client,
                                              const char* name);
 
 /* Ends of objects, for who keeps something as long as others use an object: the
- * inside of a block that an allocator of its own cuts up, say. Both are fast
- * and take no RPC.
+ * inside of a block that an allocator of its own cuts up, say. Neither call
+ * takes an RPC.
  *
  * Waits up to `wait_ms` until `*ends` is more than `seen`: how often it
  * happened so far that an object which `client` shared ended, or was lost with
- * a session. `out` is also set on TIMEOUT. TIMEOUT      not yet UNAVAILABLE the
- * process is exiting */
+ * a session. It is also set on TIMEOUT.
+ *   TIMEOUT      not yet
+ *   UNAVAILABLE  the process is exiting */
 VRAMPOOL_API vrampool_status vrampool_await_ends(vrampool_client* client,
                                                  uint64_t seen,
                                                  uint64_t wait_ms,

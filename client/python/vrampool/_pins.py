@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from . import errors
@@ -108,6 +109,19 @@ def pinned() -> List[Pin]:
                  for pin in pins.by_token.values()]
     del gone
     return found
+
+
+def settle(seconds: float) -> None:
+    """Waits for threads that have nothing to wait for any more, so that their
+    clients can be closed."""
+    deadline = time.monotonic() + seconds
+    pinned()
+    with _lock:
+        threads = [pins.thread for pins in _by_client.values()
+                   if not pins.by_token]
+    for thread in threads:
+        if thread is not None:
+            thread.join(max(deadline - time.monotonic(), 0))
 
 
 def lost() -> List[Pin]:

@@ -37,6 +37,7 @@ from ._tensor import Buffer, Tensor, extent_of
 from .dtypes import DType, dtype as _dtype
 
 _LAST_WAIT_SECONDS = 10
+_SETTLING_SECONDS = 1  # For a daemon to say what ended by then.
 _pinned_for_good: List[_ref.Ref] = []
 
 
@@ -155,6 +156,10 @@ def _wait_for_receivers() -> None:
             Client(pin.session).unlink(pin.what.anchor)
         except errors.Error:
             pass  # Received just now, or nobody is there to be told.
+    deadline = time.monotonic() + _SETTLING_SECONDS
+    while _passed() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    _pins.settle(_SETTLING_SECONDS)
 
 
 # After the queues' own threads have pickled and sent what was put (-5).
