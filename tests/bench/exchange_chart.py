@@ -3,9 +3,8 @@
 
     exchange_chart.py RESULT.json PICTURE.svg
 
-A panel for each case that was measured, with a bar for each way, on one
-logarithmic scale in a panel; and one for the memory that both processes had at
-most.
+A panel for each case that was measured, with a bar for each way on a logarithmic
+scale; and one for the memory that both processes had at most, on a linear one.
 """
 
 import json
@@ -16,7 +15,7 @@ import sys
 from compare_chart import label
 from exchange import human, rows_of
 
-WIDTH, LEFT, BAR, GAP, TOP = 330, 200, 16, 6, 40
+WIDTH, LEFT, BAR, GAP, TOP = 330, 215, 16, 6, 40
 COLUMNS = 2
 OURS, OTHERS = "#1b6ca8", "#c1432e"
 
@@ -26,9 +25,14 @@ class Panel:
 
     def __init__(self, title, bars, text):
         self.title, self.bars, self.text = title, bars, text
-        values = [value for _, value in bars]
-        self.low = math.floor(math.log10(min(values)))
-        self.high = math.ceil(math.log10(max(values)) + 0.3)
+        self.marks = self.marks_of([value for _, value in bars])
+
+    @staticmethod
+    def marks_of(values):
+        """Powers of ten around them."""
+        low = math.floor(math.log10(min(values)))
+        high = math.ceil(math.log10(max(values)) + 0.3)
+        return [10.0 ** exponent for exponent in range(low, high + 1)]
 
     @property
     def height(self):
@@ -36,10 +40,10 @@ class Panel:
 
     def draw(self, x, y):
         yield label(x + LEFT, y + TOP - 14, self.title, weight="bold")
-        for exponent in range(self.low, self.high + 1):
-            at = x + LEFT + self.length(10.0 ** exponent)
-            yield (f'<path d="M{at:.1f} {y + TOP - 6:.1f}v'
-                   f'{self.height - TOP - 10}" stroke="#dddddd"/>')
+        for mark in self.marks:
+            yield (f'<path d="M{x + LEFT + self.length(mark):.1f} '
+                   f'{y + TOP - 6:.1f}v{self.height - TOP - 10}" '
+                   'stroke="#dddddd"/>')
         for number, (way, value) in enumerate(self.bars):
             top = y + TOP + number * (BAR + GAP)
             fill = OURS if way.startswith("vrampool") else OTHERS
@@ -51,8 +55,17 @@ class Panel:
                         self.text(value))
 
     def length(self, value):
-        share = (math.log10(value) - self.low) / (self.high - self.low)
-        return share * (WIDTH - 70)
+        low, high = math.log10(self.marks[0]), math.log10(self.marks[-1])
+        return (math.log10(value) - low) / (high - low) * (WIDTH - 70)
+
+
+class LinearPanel(Panel):
+    @staticmethod
+    def marks_of(values):
+        return [max(values) * quarter / 4 for quarter in range(5)]
+
+    def length(self, value):
+        return value / self.marks[-1] * (WIDTH - 70)
 
 
 def panels_of(records):
@@ -64,8 +77,8 @@ def panels_of(records):
     memory = [(record["way"], record["both"] / 2**20) for record in records
               if record["workload"] == "memory" and "both" in record]
     if memory:
-        yield Panel("table: memory of both at most", memory,
-                    lambda mib: f"{mib:,.0f} MiB")
+        yield LinearPanel("table: memory of both at most", memory,
+                          lambda mib: f"{mib:,.0f} MiB")
 
 
 def picture(records):
