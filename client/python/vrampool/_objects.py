@@ -90,6 +90,18 @@ class Object:
         return (self[index] for index in range(self._count))
 
     def __getitem__(self, index: int) -> Tensor:
+        buffer = self._bytes(index)
+        library = self._session.library
+        raw = _abi.TensorLayout()
+        status = library.object_tensor(self._handle, index % self._count, raw)
+        if status == errors.NotFound.status:  # No layout.
+            return buffer
+        library.check(status)
+        return Tensor(self._session, buffer._held(),
+                      self._layout(buffer.address, raw), self._stream)
+
+    def _bytes(self, index: int) -> Buffer:
+        """A part without its layout, which may take a call to the daemon."""
         ref = self._held()
         if not -self._count <= index < self._count:
             raise IndexError(f"the object has {self._count} buffers")
@@ -97,15 +109,9 @@ class Object:
         library = self._session.library
         start = library.object_data(self._handle, index) or 0
         size = int(library.object_size(self._handle, index))
-        raw = _abi.TensorLayout()
-        status = library.object_tensor(self._handle, index, raw)
-        if status == errors.NotFound.status:  # No layout.
-            return Buffer(self._session, ref, _dlpack.Layout(
-                start, BYTE, (size,), (1,), self._session.facts.device,
-                self._readonly), self._stream)
-        library.check(status)
-        return Tensor(self._session, ref, self._layout(start, raw),
-                      self._stream)
+        return Buffer(self._session, ref, _dlpack.Layout(
+            start, BYTE, (size,), (1,), self._session.facts.device,
+            self._readonly), self._stream)
 
     def _layout(self, start: int, raw: _abi.TensorLayout) -> _dlpack.Layout:
         shape = tuple(raw.shape[i] for i in range(raw.ndim))

@@ -187,7 +187,7 @@ def _rebuild(*fields: Any) -> "torch.Tensor":
         client.unlink(message.anchor)
     except errors.NotFound:
         pass  # The daemon was told by somebody else; the hold is ours by now.
-    part = opened[message.part]
+    part = opened._bytes(message.part)
     tensor = Tensor(client._open(), part._held(), part._layout._replace(
         address=part.address + message.offset, dtype=DType(*message.dtype),
         shape=tuple(message.shape), strides=tuple(message.strides)), None)
