@@ -95,18 +95,23 @@ Result<Client::ShareRequest> RequestOf(const vrampool_buffer* buffers,
 
 using MaybeStream = std::optional<cudaStream_t>;
 
-// By token, checked and parsed.
-Result<std::unique_ptr<HeldObject>> OpenByToken(vrampool_client* client,
-                                                const char* token,
-                                                uint64_t wait_ms,
-                                                MaybeStream stream) {
+Result<Token> Parsed(const char* token) {
+  if (token == nullptr) return Invalid("the token is null");
   const auto parsed = ParseToken(token);
   if (!parsed) {
     return Invalid(
         "this is no object token of this version, or it was damaged on the "
         "way; pass on exactly what vrampool_object_token() wrote");
   }
-  return client->client->OpenToken(*parsed, wait_ms, stream);
+  return *parsed;
+}
+
+Result<std::unique_ptr<HeldObject>> OpenByToken(vrampool_client* client,
+                                                const char* token,
+                                                uint64_t wait_ms,
+                                                MaybeStream stream) {
+  VRAMPOOL_ASSIGN_OR_RETURN(const Token parsed, Parsed(token));
+  return client->client->OpenToken(parsed, wait_ms, stream);
 }
 
 Result<vrampool_object*> Wrap(Result<std::unique_ptr<HeldObject>> held) {
@@ -379,6 +384,25 @@ vrampool_status vrampool_unlink(vrampool_client* client, const char* name) {
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
     if (name == nullptr) return vrampool::client::Invalid("`name` is null");
     return client->client->Unlink(name);
+  });
+}
+
+vrampool_status vrampool_await_ends(vrampool_client* client, uint64_t seen,
+                                    uint64_t wait_ms, uint64_t* ends) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    if (ends == nullptr) return vrampool::client::Invalid("`ends` is null");
+    return client->client->AwaitEnds(seen, wait_ms, *ends);
+  });
+}
+
+vrampool_status vrampool_shared_status(vrampool_client* client,
+                                       const char* token) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    VRAMPOOL_ASSIGN_OR_RETURN(const auto parsed,
+                              vrampool::client::Parsed(token));
+    return client->client->SharedStatus(parsed);
   });
 }
 

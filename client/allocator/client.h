@@ -178,6 +178,9 @@ class Client final : private LinkEvents {
   // open. Errors of EventPool::Record().
   Status CloseOn(std::unique_ptr<HeldObject>& object, cuda::Stream stream);
   Status Unlink(const std::string& name);
+  // As vrampool_await_ends() and vrampool_shared_status().
+  Status AwaitEnds(uint64_t seen, uint64_t wait_ms, uint64_t& ends);
+  Status SharedStatus(const Token& token);
 
  private:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -196,7 +199,7 @@ class Client final : private LinkEvents {
   Status BeginAttach(SessionPtr& live, TimePoint deadline);
   Result<SessionPtr> AttachUntil(TimePoint deadline);
   void Install(SessionPtr session) VRAMPOOL_REQUIRES(mu_);
-  void EndProduced(LinkSerial session) VRAMPOOL_REQUIRES(mu_);
+  void EndProduced(const Session& session) VRAMPOOL_REQUIRES(mu_);
   void AwaitLinkEnd(const SessionPtr& session, TimePoint deadline);
   // Makes a call; when a rate of the tenant's refuses it, again when the daemon
   // says that it will not, if that is before the deadline.
@@ -470,6 +473,9 @@ class Client final : private LinkEvents {
   // Objects made here that have not ended, and their blocks.
   std::map<std::pair<LinkSerial, ObjectId>, std::vector<Block*>> produced_
       VRAMPOOL_GUARDED_BY(mu_);
+  // What had not ended when its session did: who has it is not known any more.
+  std::set<std::pair<Epoch, ObjectId>> orphans_ VRAMPOOL_GUARDED_BY(mu_);
+  uint64_t ends_ VRAMPOOL_GUARDED_BY(mu_) = 0;  // Of all of them.
   uint64_t attachments_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t earlier_calls_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };

@@ -227,7 +227,7 @@ void Client::Install(SessionPtr session) {
     // Nobody will come for these.
     const SessionPtr before = current_;
     const LinkSerial old = before->serial();
-    EndProduced(old);
+    EndProduced(*before);
     std::erase_if(parcels_, [&](auto& p) { return p.first.first == old; });
     std::erase_if(withdrawn_, [&](auto& name) { return name.first == old; });
     std::erase_if(lost_leases_, [&](auto& l) { return l.session == old; });
@@ -244,12 +244,14 @@ void Client::Install(SessionPtr session) {
 // Objects end with the daemon that knew of them. Who holds one goes on using
 // its bytes, here and elsewhere: what is retired is never cut again, and only
 // unmapped here.
-void Client::EndProduced(LinkSerial session) {
+void Client::EndProduced(const Session& session) {
   for (auto next = produced_.begin(); next != produced_.end();) {
     const auto one = next++;
-    if (one->first.first != session) continue;
+    if (one->first.first != session.serial()) continue;
     for (Block* const block : one->second) slabs_.RemoveObject(block);
+    orphans_.emplace(session.epoch(), one->first.second);
     produced_.erase(one);
+    ++ends_;
   }
 }
 
@@ -303,6 +305,8 @@ void Client::OnObjectEnded(LinkSerial session, ObjectId object) {
   if (found == produced_.end()) return;
   for (Block* const block : found->second) slabs_.RemoveObject(block);
   produced_.erase(found);
+  ++ends_;
+  changed_.NotifyAll();
   NoteIdle();
 }
 

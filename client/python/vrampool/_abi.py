@@ -172,8 +172,12 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_object_owner": (c_char_p, _OBJECT),
     "vrampool_object_close": (c_int, _OBJECT, _STREAM),
     "vrampool_unlink": (c_int, _CLIENT, c_char_p),
+    "vrampool_await_ends":
+        (c_int, _CLIENT, c_uint64, c_uint64, POINTER(c_uint64)),
+    "vrampool_shared_status": (c_int, _CLIENT, c_char_p),
     "vrampool_ref_client": (_REF, _CLIENT),
     "vrampool_ref_default_client": (_REF,),
+    "vrampool_ref_device_client": (_REF, c_int),
     "vrampool_ref_block": (_REF, _REF, c_void_p, c_size_t, _STREAM),
     "vrampool_ref_object": (_REF, _REF, _OBJECT, _STREAM),
     "vrampool_ref_retain": (None, _REF),

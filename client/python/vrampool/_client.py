@@ -407,6 +407,17 @@ def default_client() -> Client:
     return Client(Session.take(library, pointer, handle))
 
 
+def device_client(ordinal: int) -> Client:
+    """The process-wide client of the GPU that this process's CUDA calls so,
+    from which hooks of allocators draw."""
+    library = _library.get()
+    handle = library.device_client(ordinal)
+    pointer = library.ref_device_client(ordinal) if handle else None
+    if not pointer:
+        raise library.failure()
+    return Client(Session.take(library, pointer, handle))
+
+
 @contextlib.contextmanager
 def tag(text: str) -> Iterator[None]:
     """Labels the blocks that this thread allocates within, for reports; at most
