@@ -105,8 +105,18 @@ Client::QuickBlock TryAllocate(vrampool_client* client, size_t bytes,
   return tried;
 }
 
-void Deallocate(vrampool_client* client, void* p, size_t bytes,
-                cudaStream_t stream) {
+[[gnu::noinline]] void DeallocateSlowly(
+    vrampool_client* client, const vrampool::client::FreeRequest& request) {
+  Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
+    return client->client->FreeSlowly(request);
+  });
+}
+
+// Inlined, so that the caller's address is only read where it is needed.
+[[gnu::always_inline]] inline void Deallocate(vrampool_client* client, void* p,
+                                              size_t bytes,
+                                              cudaStream_t stream) {
   Client::QuickFree tried;
   if (vrampool::client::IsUsable(client)) {
     tried = client->client->TryFree(p, bytes, stream);
@@ -115,10 +125,11 @@ void Deallocate(vrampool_client* client, void* p, size_t bytes,
     vrampool::client::ReportOk();
     return;
   }
-  Guarded([&]() -> Status {
-    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
-    return client->client->FreeSlowly(p, bytes, stream, false, tried.asked);
-  });
+  DeallocateSlowly(client, {.p = p,
+                            .bytes = bytes,
+                            .stream = stream,
+                            .call_site = Site(__builtin_return_address(0)),
+                            .asked_key = tried.asked});
 }
 
 }  // namespace
@@ -238,9 +249,10 @@ void vrampool_client_deallocate(vrampool_client* client, void* p, size_t bytes,
 
 vrampool_status vrampool_record_stream(vrampool_client* client, void* p,
                                        cudaStream_t stream) {
+  const void* const caller = __builtin_return_address(0);
   return Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
-    return client->client->RecordStream(p, stream);
+    return client->client->RecordStream(p, stream, false, Site(caller));
   });
 }
 

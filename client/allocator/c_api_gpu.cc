@@ -64,11 +64,17 @@ void* vrampool_torch_malloc_or_throw(size_t bytes, int device,
 void vrampool_torch_free(void* p, size_t bytes, int device,
                          cudaStream_t stream) {
   if (p == nullptr) return;
+  const void* const caller = __builtin_return_address(0);
   Guarded([&]() -> Status {
     vrampool_client* const client =
         vrampool::client::OpenedDeviceClient(device);
     VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
-    return client->client->FreeSlowly(p, bytes, stream, true);
+    return client->client->FreeSlowly(
+        {.p = p,
+         .bytes = bytes,
+         .stream = stream,
+         .call_site = reinterpret_cast<uint64_t>(caller),
+         .is_careful = true});
   });
 }
 

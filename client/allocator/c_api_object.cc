@@ -150,12 +150,14 @@ vrampool_status vrampool_share(vrampool_client* client,
                                const vrampool_buffer* buffers, size_t count,
                                const vrampool_share_options* options,
                                vrampool_object** out) {
+  const void* const caller = __builtin_return_address(0);
   return Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
     if (out == nullptr) return vrampool::client::Invalid("`out` is null");
     *out = nullptr;
     VRAMPOOL_ASSIGN_OR_RETURN(
         auto request, vrampool::client::RequestOf(buffers, count, options));
+    request.call_site = reinterpret_cast<uint64_t>(caller);
     VRAMPOOL_ASSIGN_OR_RETURN(
         *out,
         vrampool::client::Wrap(client->client->Share(std::move(request))));

@@ -99,6 +99,7 @@ void Client::Maintain() {
 void Client::MaintainOnce() {
   Scavenge();
   OpenReclaim();
+  (void)EmptyQuarantine(Leaving::kDue);  // All, if memory is wanted.
   (void)Settle();
   CoverIdle();
   SlabSet::Departures idle;
@@ -247,6 +248,7 @@ void Client::SettleSoon() {
 }
 
 Status Client::Trim() {
+  (void)EmptyQuarantine(Leaving::kAll);
   {
     MutexLock lock(mu_);
     (void)DrainCaches(ThreadCaches::Which::kAll);
@@ -267,6 +269,7 @@ Status Client::Trim() {
 }
 
 Status Client::Quiesce() {
+  (void)EmptyQuarantine(Leaving::kAll);
   {
     MutexLock lock(mu_);
     (void)DrainCaches(ThreadCaches::Which::kAll);

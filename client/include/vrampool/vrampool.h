@@ -98,10 +98,17 @@ typedef struct vrampool_options {
                              client gives up what of it is unused. Opening
                              fails when it cannot be had. A daemon that comes
                              back after a restart is not asked for it. 0 */
-  int lease_ahead; /* VRAMPOOL_LEASE_AHEAD ("0", "1"): 1, a client that grows
-                      for small blocks has its next slab leased in the
-                      background before it needs it; it goes back like every
-                      unused slab. 1, and 0 where slab_bytes is given */
+  int lease_ahead;   /* VRAMPOOL_LEASE_AHEAD ("0", "1"): 1, a client that grows
+                        for small blocks has its next slab leased in the
+                        background before it needs it; it goes back like every
+                        unused slab. 1, and 0 where slab_bytes is given */
+  const char* debug; /* VRAMPOOL_DEBUG ("0", "1", "abort", "protect", or
+                        "protect,abort"): looks for misuse of memory, and
+                        tells of it on stderr (docs/leaks.md); slower. 0 */
+  uint64_t debug_quarantine_bytes; /* VRAMPOOL_DEBUG_QUARANTINE ("64MiB"): with
+                                      it, a freed block is not reused before so
+                                      much was freed after it, unless memory
+                                      would run out. 64 MiB */
 } vrampool_options;
 
 /* Sets `*options` to "everything from the environment". */

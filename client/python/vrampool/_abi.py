@@ -32,7 +32,8 @@ class Options(Structure):
         ("framework", c_char_p), ("slab_bytes", c_uint64),
         ("wait_ms", c_int64), ("idle_ms", c_int64), ("kind", c_int),
         ("detect_captures", c_int), ("reserve_bytes", c_uint64),
-        ("lease_ahead", c_int)]
+        ("lease_ahead", c_int), ("debug", c_char_p),
+        ("debug_quarantine_bytes", c_uint64)]
 
 
 class Info(Structure):
