@@ -2,9 +2,12 @@
 
 #include <atomic>
 #include <cstring>
+#include <memory>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "client/allocator/allocate.h"
+#include "client/allocator/debug_place.h"
 #include "client/allocator/default_clients.h"
 #include "client/allocator/handles.h"
 #include "client/allocator/last_error.h"
@@ -159,6 +162,7 @@ vrampool_status vrampool_client_open(const vrampool_options* options,
 
 void vrampool_client_close(vrampool_client* client) {
   if (client == nullptr) return;
+  const void* const caller = __builtin_return_address(0);
   Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
     if (vrampool::client::IsProcessWide(client)) {
@@ -167,7 +171,20 @@ void vrampool_client_close(vrampool_client* client) {
           "a process-wide client is closed by the end of the process; trim it "
           "to give back what is not in use"};
     }
-    delete client;
+    std::unique_ptr<vrampool_client> handle(client);
+    const vrampool::client::DebugMode* const debug = client->client->debug();
+    const bool is_debug = debug != nullptr;
+    const auto after =
+        is_debug ? debug->after_report() : vrampool::client::AfterReport::kGoOn;
+    client->client.reset();
+    if (is_debug) {
+      using vrampool::client::DebugHandles;
+      DebugHandles::Keep(
+          std::move(handle),
+          {.what = "client",
+           .call = vrampool::client::DebugMode::CallFrom(Site(caller), 0),
+           .after = after});
+    }
     return {};
   });
 }
@@ -274,6 +291,10 @@ const char* vrampool_tag(void) {
   return vrampool::client::thread_head.tag_version != 0
              ? vrampool::client::thread_tag.text
              : nullptr;
+}
+
+void vrampool_debug_place(const char* place) {
+  vrampool::client::SetDebugPlace(place);
 }
 
 vrampool_status vrampool_trim(vrampool_client* client) {

@@ -1,7 +1,9 @@
 // The C interface: objects.
 
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -94,7 +96,31 @@ Result<std::unique_ptr<HeldObject>> OpenByToken(vrampool_client* client,
         "this is no object token of this version, or it was damaged on the "
         "way; pass on exactly what vrampool_object_token() wrote");
   }
-  return client->client->OpenToken(*parsed, wait_ms, stream);
+  auto opened = client->client->OpenToken(*parsed, wait_ms, stream);
+  const bool has_ended = opened.status().code() == VRAMPOOL_NOT_FOUND ||
+                         opened.status().code() == VRAMPOOL_STALE;
+  if (client->client->debug() == nullptr || !has_ended) return opened;
+  return DebugHandles::ExplainOpen({parsed->epoch, parsed->object},
+                                   DebugMode::CallFrom(0, 0),
+                                   std::move(opened).status());
+}
+
+// In debug mode a handle that is closed, and its object's token, are
+// remembered.
+void Forget(std::unique_ptr<vrampool_object> object, const DebugMode* debug,
+            const Token& token, const void* caller) {
+  if (debug == nullptr) return;
+  char id[32];
+  std::snprintf(
+      id, sizeof(id), "object %llu.%llu",
+      static_cast<unsigned long long>(ObjectSlot(token.object)),
+      static_cast<unsigned long long>(ObjectGeneration(token.object)));
+  const DebugHandles::Closed closed{
+      .what = id,
+      .call = DebugMode::CallFrom(reinterpret_cast<uint64_t>(caller), 0),
+      .after = debug->after_report()};
+  DebugHandles::NoteObject({token.epoch, token.object}, closed);
+  DebugHandles::Keep(std::move(object), closed);
 }
 
 Result<vrampool_object*> Wrap(Result<std::unique_ptr<HeldObject>> held) {
@@ -300,12 +326,15 @@ const char* vrampool_object_name(vrampool_object* object) {
 
 vrampool_status vrampool_object_close(vrampool_object* object,
                                       cudaStream_t stream) {
+  const void* const caller = __builtin_return_address(0);
   return Guarded([&]() -> Status {
     if (object == nullptr) return {};
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(object));
-    VRAMPOOL_RETURN_IF_ERROR(
-        object->held->client->CloseOn(object->held, stream));
-    delete object;
+    vrampool::client::Client& client = *object->held->client;
+    const vrampool::client::Token token = object->held->token;
+    VRAMPOOL_RETURN_IF_ERROR(client.CloseOn(object->held, stream));
+    vrampool::client::Forget(std::unique_ptr<vrampool_object>(object),
+                             client.debug(), token, caller);
     return {};
   });
 }

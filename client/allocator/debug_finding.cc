@@ -86,7 +86,8 @@ std::string HeadOf(const DebugFinding& f) {
     case Kind::kClosedHandle:
       return "use of a closed " + f.what + " at " + pointer;
     case Kind::kEndedObject:
-      return "open of an object that has ended: " + f.what;
+      return "open of an object that has ended, by its token: " + f.what +
+             " was closed by this process";
   }
   return "a finding of an unknown kind";
 }

@@ -7,6 +7,7 @@
 
 #include "client/allocator/debug_place.h"
 #include "client/allocator/host_canary.h"
+#include "client/session/call_site.h"
 
 namespace vrampool::client {
 namespace {
@@ -21,7 +22,7 @@ CanaryPlace PlaceOf(const Block& block) {
 
 DebugCall DebugMode::CallFrom(uint64_t call_site, uint64_t stream) {
   DebugCall call;
-  call.call_site = call_site;
+  call.call_site = OutsideCaller(call_site);
   call.place = DebugPlace();
   call.thread = static_cast<uint64_t>(::gettid());
   call.stream = stream;

@@ -42,7 +42,7 @@ class DebugMode {
   DebugMode(const DebugSettings& settings, Memory memory)
       : settings_(settings), memory_(memory) {}
 
-  // This call of this thread.
+  // This call of this thread; `call_site` 0 or in this library: look for it.
   static DebugCall CallFrom(uint64_t call_site, uint64_t stream);
 
   AfterReport after_report() const {

@@ -3,6 +3,7 @@
 #include <cxxabi.h>
 #include <dlfcn.h>
 #include <execinfo.h>
+#include <sys/auxv.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -45,15 +46,18 @@ std::string CallSiteText(uint64_t address) {
   return text + " (" + (name != nullptr ? name.get() : info.dli_sname) + ")";
 }
 
-uint64_t OutsideCaller() {
+uint64_t OutsideCaller(uint64_t address) {
+  const void* const ours = FileOf(reinterpret_cast<uint64_t>(&CallSiteText));
+  static const bool is_program = FileOf(::getauxval(AT_ENTRY)) == ours;
+  if (is_program) return address;
+  if (address != 0 && FileOf(address - 1) != ours) return address;
   void* frames[kFrames];
   const int count = ::backtrace(frames, kFrames);
-  const void* const ours = FileOf(reinterpret_cast<uint64_t>(&OutsideCaller));
   for (int i = 0; i < count; ++i) {
-    const auto address = reinterpret_cast<uint64_t>(frames[i]);
-    if (address != 0 && FileOf(address - 1) != ours) return address;
+    const auto found = reinterpret_cast<uint64_t>(frames[i]);
+    if (found != 0 && FileOf(found - 1) != ours) return found;
   }
-  return 0;
+  return address;
 }
 
 }  // namespace vrampool::client

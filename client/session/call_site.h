@@ -15,10 +15,10 @@ namespace vrampool::client {
 // far as the loader knows; "an unknown place" for zero.
 std::string CallSiteText(uint64_t address);
 
-// Where this library was called from: the return address of the first function
-// on this thread's stack that lies in another file than the library. Zero where
-// all is one file, or the stack cannot be walked. Slow: for errors.
-uint64_t OutsideCaller();
+// `address`, or, where that lies in this library itself, the return address of
+// the first function on this thread's stack that does not. Unchanged where the
+// library is a part of the program. For `address` zero always walks the stack.
+uint64_t OutsideCaller(uint64_t address);
 
 }  // namespace vrampool::client
 

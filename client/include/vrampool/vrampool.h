@@ -201,6 +201,12 @@ VRAMPOOL_API vrampool_status vrampool_record_stream(vrampool_client* client,
 VRAMPOOL_API vrampool_status vrampool_set_tag(const char* tag);
 VRAMPOOL_API const char* vrampool_tag(void);
 
+/* Where the calls that this thread makes from now on come from, in the
+ * program's own words, like "train.py:12 (step)", at most 159 bytes of them;
+ * null: no words. What the debug mode tells then names it and no address: for
+ * languages whose code has none. Costs a copy. */
+VRAMPOOL_API void vrampool_debug_place(const char* place);
+
 /* Returns every slab without blocks to the daemon, now. Never waits for the
  * GPU: slabs that its work may still touch go back by themselves when that is
  * done, and those of kind CUDA_IPC stay mapped, and charged, until
