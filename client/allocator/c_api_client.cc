@@ -297,6 +297,20 @@ void vrampool_debug_place(const char* place) {
   vrampool::client::SetDebugPlace(place);
 }
 
+void vrampool_debug_describe(const void* p) {
+  Guarded([&]() -> Status {
+    if (!vrampool::client::ClaimProcess()) {
+      return vrampool::client::ForkedStatus();
+    }
+    vrampool::client::DebugFinding known;
+    known.kind = vrampool::client::DebugFinding::Kind::kAsked;
+    known.pointer = reinterpret_cast<uint64_t>(p);
+    known.block = vrampool::client::DebugBook::FindAnywhere(known.pointer);
+    vrampool::client::Tell(known, vrampool::client::AfterReport::kGoOn);
+    return {};
+  });
+}
+
 vrampool_status vrampool_trim(vrampool_client* client) {
   return Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));

@@ -100,15 +100,17 @@ std::optional<DebugRecord> DebugBook::Find(uint64_t pointer) const {
   return std::nullopt;
 }
 
-std::optional<DebugRecord> DebugBook::FindElsewhere(uint64_t pointer) const {
+// A live block before a freed one.
+std::optional<DebugRecord> DebugBook::FindAnywhere(uint64_t pointer) {
   Books& books = AllBooks();
   const MutexLock lock(books.mu);
+  std::optional<DebugRecord> freed;
   for (const DebugBook* const book : books.all) {
-    if (book == this) continue;
     std::optional<DebugRecord> found = book->Find(pointer);
     if (found && !found->freed) return found;
+    if (found) freed = std::move(found);
   }
-  return std::nullopt;
+  return freed;
 }
 
 DebugFinding DebugBook::ExplainFree(uint64_t pointer, uint64_t bytes,
@@ -120,7 +122,7 @@ DebugFinding DebugBook::ExplainFree(uint64_t pointer, uint64_t bytes,
   finding.call = std::move(call);
   finding.block = Find(pointer);
   if (!finding.block) {
-    finding.block = FindElsewhere(pointer);
+    finding.block = FindAnywhere(pointer);
     finding.kind = finding.block ? Kind::kOtherClient : Kind::kForeign;
   } else if (finding.block->address != pointer) {
     finding.kind = Kind::kInterior;

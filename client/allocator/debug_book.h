@@ -42,6 +42,9 @@ class DebugBook {
   // The block that has `pointer` in it, a live one before a freed one.
   std::optional<DebugRecord> Find(uint64_t pointer) const;
 
+  // The same in all books of the process.
+  static std::optional<DebugRecord> FindAnywhere(uint64_t pointer);
+
   // Why a free of `pointer` with `bytes` is wrong, which it is.
   DebugFinding ExplainFree(uint64_t pointer, uint64_t bytes,
                            DebugCall call) const;
@@ -54,7 +57,6 @@ class DebugBook {
 
   static Records::const_iterator Around(const Records& records,
                                         uint64_t pointer);
-  std::optional<DebugRecord> FindElsewhere(uint64_t pointer) const;
   void EraseOverlaps(Records& records, uint64_t begin, uint64_t end)
       VRAMPOOL_REQUIRES(mu_);
   void KeepFreed(DebugRecord block) VRAMPOOL_REQUIRES(mu_);

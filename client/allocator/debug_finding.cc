@@ -88,6 +88,9 @@ std::string HeadOf(const DebugFinding& f) {
     case Kind::kEndedObject:
       return "open of an object that has ended, by its token: " + f.what +
              " was closed by this process";
+    case Kind::kAsked:
+      return f.block ? pointer + " lies " + Within(f)
+                     : pointer + " lies in no block that is known";
   }
   return "a finding of an unknown kind";
 }

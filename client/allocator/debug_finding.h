@@ -53,6 +53,7 @@ struct DebugFinding {
     kWrittenAfter,   // A block was changed after it was freed.
     kClosedHandle,   // A call with a handle that was closed.
     kEndedObject,    // Opening what this process has closed and nobody has.
+    kAsked,          // None: what is known of the pointer.
   };
   Kind kind{};
   uint64_t pointer = 0;

@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr size_t kBytes = 4096;
 
@@ -115,6 +116,22 @@ TEST_F(DebugHandleTest, ATokenOfAnObjectThatWasClosedHereIsTold) {
               AllOf(HasSubstr("open of an object that has ended"),
                     HasSubstr("close.py:1"), HasSubstr("open.py:2")));
   EXPECT_EQ(status, VRAMPOOL_NOT_FOUND);
+}
+
+TEST_F(DebugHandleTest, WhatIsKnownOfAnAddressCanBeAskedFor) {
+  vrampool_debug_place("alloc.py:1");
+  char* const p =
+      static_cast<char*>(vrampool_client_allocate(client_, kBytes, nullptr));
+  EXPECT_THAT(
+      Told([&] { vrampool_debug_describe(p + 64); }),
+      AllOf(HasSubstr("64 bytes into the block of 4096 bytes"),
+            HasSubstr("allocated at  alloc.py:1"), Not(HasSubstr("freed"))));
+  vrampool_debug_place("free.py:2");
+  vrampool_client_deallocate(client_, p, kBytes, nullptr);
+  EXPECT_THAT(Told([&] { vrampool_debug_describe(p + 64); }),
+              HasSubstr("freed at      free.py:2"));
+  EXPECT_THAT(Told([&] { vrampool_debug_describe(&client_); }),
+              HasSubstr("lies in no block that is known"));
 }
 
 TEST_F(DebugHandleTest, OnlyTheNewestAreKept) {

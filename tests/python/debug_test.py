@@ -102,6 +102,24 @@ library.client_deallocate(handle, 4096, 1, None)
         self.assertIn("256 bytes into the block of 1000 bytes", done.stderr)
         self.assertIn("free of a foreign pointer: 0x1000", done.stderr)
 
+    def test_a_leak_check_counts_no_quarantine(self):
+        program = """\
+from vrampool import _library
+library = _library.get()
+handle = client._session.handle
+p = library.client_allocate(handle, 1000, None)
+q = library.client_allocate(handle, 3000, None)
+library.client_deallocate(handle, p, 1000, None)
+"""
+        self.environment["VRAMPOOL_LEAK_CHECK"] = "1"
+        done = self.run_program(program)
+        self.assertEqual(done.returncode, 23, done.stderr)
+        self.assertRegex(done.stderr, r"\Avrampool: this process ends with 1 "
+                         r"blocks \(2\.9 KiB\) that it did not free")
+        done = self.run_program(
+            program + "library.client_deallocate(handle, q, 3000, None)\n")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
     def test_abort_ends_the_process(self):
         done = self.run_program("""\
 block = client.allocate(1000)

@@ -207,6 +207,11 @@ VRAMPOOL_API const char* vrampool_tag(void);
  * languages whose code has none. Costs a copy. */
 VRAMPOOL_API void vrampool_debug_place(const char* place);
 
+/* Writes to stderr what the debug mode knows of the memory at `p`, in all
+ * clients of the process: the block, and where it was allocated and freed. To
+ * be called from a debugger, too. */
+VRAMPOOL_API void vrampool_debug_describe(const void* p);
+
 /* Returns every slab without blocks to the daemon, now. Never waits for the
  * GPU: slabs that its work may still touch go back by themselves when that is
  * done, and those of kind CUDA_IPC stay mapped, and charged, until

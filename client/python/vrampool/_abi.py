@@ -124,6 +124,7 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_set_tag": (c_int, c_char_p),
     "vrampool_tag": (c_char_p,),
     "vrampool_debug_place": (None, c_char_p),
+    "vrampool_debug_describe": (None, c_void_p),
     "vrampool_record_stream": (c_int, _CLIENT, c_void_p, _STREAM),
     "vrampool_trim": (c_int, _CLIENT),
     "vrampool_quiesce": (c_int, _CLIENT),
