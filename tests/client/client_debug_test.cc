@@ -1,12 +1,9 @@
 // The debug mode through a whole client (debug_mode.h).
 
-#include <atomic>
 #include <cstring>
 #include <functional>
 #include <memory>
-#include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "client/allocator/client.h"
@@ -411,58 +408,6 @@ TEST_F(ClientDebugDeathTest, ProtectedMemoryFaultsAtTheInstruction) {
   EXPECT_EQ(Take(leased - 4096), p);
   std::memset(p, 1, leased - 4096);
   ASSERT_TRUE(Free(p, leased - 4096).ok());
-  ExpectQuiet();
-}
-
-// Blocks of all threads, in and out of quarantine, freed by others than those
-// that allocated them.
-TEST_F(ClientDebugTest, SixteenThreadsFindNothingInGoodUse) {
-  settings_.debug.quarantine = MiB(1);
-  settings_.debug.protects = true;
-  LimitTo(64 * kMiB);
-  daemon_.Change([](auto& ledger) { ledger.largest_slab = 8 * kMiB; });
-  Open();
-  constexpr int kThreads = 16;
-  constexpr int kRounds = 200;
-  std::atomic<uint64_t> failures{0};
-  std::mutex mu;
-  std::vector<std::pair<char*, uint64_t>> passed;
-  const auto work = [&](uint32_t seed) {
-    std::mt19937 random(seed);
-    for (int i = 0; i < kRounds; ++i) {
-      const uint64_t bytes = 1 + random() % (1 << (8 + random() % 10));
-      const Result<void*> p = Ask(bytes);
-      // A manifest of a few records may be full for a moment.
-      if (!p.ok() && p.status().code() == VRAMPOOL_LIMIT) continue;
-      if (!p.ok()) {
-        ++failures;
-        continue;
-      }
-      std::memset(*p, static_cast<int>(seed), bytes);
-      std::pair<char*, uint64_t> mine{static_cast<char*>(*p), bytes};
-      {
-        const std::lock_guard<std::mutex> lock(mu);
-        passed.push_back(mine);
-        std::swap(passed[random() % passed.size()], passed.back());
-        mine = passed.back();
-        if (random() % 4 == 0 && passed.size() < 30) continue;
-        passed.pop_back();
-      }
-      if (!Free(mine.first, mine.second).ok()) ++failures;
-      if (i % 50 == 0 && !client_->Trim().ok()) ++failures;
-    }
-  };
-  const std::string told = Told([&] {
-    std::vector<std::thread> threads;
-    for (uint32_t i = 0; i < kThreads; ++i) threads.emplace_back(work, i);
-    for (std::thread& thread : threads) thread.join();
-    for (const auto& [p, bytes] : passed) EXPECT_TRUE(Free(p, bytes).ok());
-    EXPECT_TRUE(client_->Quiesce().ok());
-  });
-  EXPECT_EQ(told, "");
-  EXPECT_EQ(failures.load(), 0u);
-  EXPECT_EQ(client_->ReadUsage().totals.live_blocks, 0u);
-  EXPECT_EQ(client_->ReadUsage().totals.leased_bytes, 0u);
   ExpectQuiet();
 }
 
