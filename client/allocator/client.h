@@ -327,6 +327,10 @@ class Client final : private LinkEvents {
   // was anything.
   enum class Leaving { kDue, kAll };
   bool EmptyQuarantine(Leaving which);
+  // Somebody waits for memory: nothing stays in it.
+  bool IsQuarantineWanted() const VRAMPOOL_REQUIRES(mu_) {
+    return waiting_growths_ > 0 || reclaim_until_.has_value();
+  }
   // Null where there is no quarantine, or not enough in it.
   Result<Block*> CutFromQuarantine(const BlockRequest& request);
   void NoteAllocated(const BlockRequest& request, const void* p);

@@ -1,13 +1,15 @@
 // The debug mode's part of allocations and frees (debug_mode.h).
 
-#include <algorithm>
-#include <new>
+#include <chrono>
 
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
 
 namespace vrampool::client {
 namespace {
+
+// A look takes as long as reading the block does.
+constexpr std::chrono::milliseconds kLookLimit(500);
 
 uint64_t AddressOf(const void* p) { return reinterpret_cast<uint64_t>(p); }
 
@@ -78,8 +80,7 @@ bool Client::EmptyQuarantine(Leaving which) {
   BlockList leaving;
   {
     MutexLock lock(mu_);
-    const bool is_all = which == Leaving::kAll || waiting_growths_ > 0 ||
-                        reclaim_until_.has_value();
+    const bool is_all = which == Leaving::kAll || IsQuarantineWanted();
     while (Block* const block =
                is_all ? quarantine_.TakeAny() : quarantine_.TakeDue()) {
       leaving.Push(block);
@@ -99,10 +100,13 @@ bool Client::EmptyQuarantine(Leaving which) {
     changed_.NotifyAll();
   }
   if (which == Leaving::kDue) return has_left;
-  // What other threads look at just now is wanted, too.
+  // What other threads look at just now is wanted, too, but not what they go on
+  // freeing.
+  const auto deadline = std::chrono::steady_clock::now() + kLookLimit;
   MutexLock lock(mu_);
   const bool were_leaving = leaving_quarantine_ > 0;
-  while (leaving_quarantine_ > 0) changed_.Wait(lock);
+  while (leaving_quarantine_ > 0 && changed_.WaitUntil(lock, deadline)) {
+  }
   return has_left || were_leaving;
 }
 

@@ -27,6 +27,7 @@ bool Client::HasWork() {
   if (is_stop_wanted_ || is_reclaim_wanted_) return true;
   if (!ended_captures_.empty()) return true;
   if (slabs_.HasIdleRetired() || IsAheadWanted()) return true;
+  if (quarantine_.bytes() > 0 && IsQuarantineWanted()) return true;
   if (is_growing_ && current_->is_live() && slabs_.HasIdleLeased()) return true;
   return waiting_growths_ > 0 && current_->is_live() && slabs_.HasIdle();
 }

@@ -143,6 +143,7 @@ DebugFinding DebugBook::ExplainUse(uint64_t pointer, std::string doing,
   finding.doing = std::move(doing);
   finding.call = std::move(call);
   finding.block = Find(pointer);
+  if (!finding.block) finding.block = FindAnywhere(pointer);
   finding.kind = finding.block && finding.block->freed
                      ? DebugFinding::Kind::kUseAfterFree
                      : DebugFinding::Kind::kNoBlock;
