@@ -126,11 +126,9 @@ DebugFinding DebugBook::ExplainFree(uint64_t pointer, uint64_t bytes,
     finding.kind = finding.block ? Kind::kOtherClient : Kind::kForeign;
   } else if (finding.block->address != pointer) {
     finding.kind = Kind::kInterior;
-  } else if (finding.block->freed) {
-    finding.kind = Kind::kDoubleFree;
-  } else if (finding.block->bytes != bytes) {
+  } else if (!finding.block->freed && finding.block->bytes != bytes) {
     finding.kind = Kind::kWrongSize;
-  } else {  // Another thread has freed it and has not said so yet.
+  } else {  // Or another thread has freed it and has not said so yet.
     finding.kind = Kind::kDoubleFree;
   }
   return finding;
