@@ -43,6 +43,7 @@ Result<std::unique_ptr<Client>> Client::Open(
   if (client->events_ != nullptr && client->settings_.detects_captures) {
     client->events_->captures().NoteUnannounced();
   }
+  if (client->settings_.debug.is_on) client->BeginDebugging();
   {
     MutexLock lock(client->mu_);
     client->Install(std::move(session));
@@ -59,7 +60,8 @@ Client::Client(Settings settings, ChannelFactory factory)
       factory_(std::move(factory)),
       graph_ends_(std::make_shared<GraphEnds>(
           [this](CaptureId capture) { OnGraphEnded(capture); })),
-      is_slow_(settings_.detects_captures) {
+      is_slow_(settings_.detects_captures),
+      quarantine_(settings_.debug.quarantine.count()) {
   BiasedLock::Prepare();
 }
 
@@ -327,11 +329,12 @@ Client::Usage Client::ReadUsage() {
   SlabSet::Totals totals = slabs_.totals();
   totals.live_bytes += static_cast<uint64_t>(caches_.live_bytes());
   totals.live_blocks += static_cast<uint64_t>(caches_.live_blocks());
-  return {.totals = totals,
-          .cached_bytes = caches_.cached_bytes(),
-          .pending_bytes = slabs_.ordered().pending_bytes(),
-          .calls = earlier_calls_ + current_->calls_made(),
-          .attachments = attachments_};
+  return {
+      .totals = totals,
+      .cached_bytes = caches_.cached_bytes(),
+      .pending_bytes = slabs_.ordered().pending_bytes() + quarantine_.bytes(),
+      .calls = earlier_calls_ + current_->calls_made(),
+      .attachments = attachments_};
 }
 
 Result<Client::BlockPlace> Client::Describe(const void* p) {

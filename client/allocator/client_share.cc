@@ -161,7 +161,9 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
   }
   if (!resolved.ok()) {
     UndoShare(pieces);
-    return resolved;
+    const bool is_misuse = resolved.code() == VRAMPOOL_INVALID_ARGUMENT;
+    return debug_ != nullptr && is_misuse ? ExplainShare(request, resolved)
+                                          : resolved;
   }
   ShareReply reply;
   VRAMPOOL_RETURN_IF_ERROR(CallShare(request, pieces, reply));
