@@ -322,8 +322,10 @@ def _find_view(layout: _dlpack.Layout) -> Optional[Tensor]:
 
 def _view_to_share(session: Session, what: Any) -> Tensor:
     """As `view_of`; of a block that code in C++ allocated, too. That view keeps
-    the session and not the block, which is for its owner to keep meanwhile."""
-    if isinstance(what, Tensor):
+    the session and not the block, which is for its owner to keep meanwhile.
+    PyTorch's tensors are not such: its allocator cuts blocks up, and would use
+    the place again."""
+    if isinstance(what, Tensor) or callable(getattr(what, "data_ptr", None)):
         return view_of(what)
     layout = layout_of(what)
     low, high = extent_of(layout.address, layout)
