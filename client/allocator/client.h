@@ -42,6 +42,7 @@
 #include "client/allocator/graph_ends.h"
 #include "client/allocator/growth_policy.h"
 #include "client/allocator/held_object.h"
+#include "client/allocator/share_request.h"
 #include "client/allocator/slab_set.h"
 #include "client/allocator/thread_caches.h"
 #include "client/cuda/gpu_context.h"
@@ -146,20 +147,7 @@ class Client final : private LinkEvents {
   // Null in normal mode.
   const DebugMode* debug() const { return debug_.get(); }
 
-  struct ShareRequest {
-    std::vector<std::pair<void*, uint64_t>> buffers;
-    std::vector<LayoutCopy> layouts;
-    std::string name;
-    std::string metadata;
-    std::vector<std::string> grants;  // Paths of tenants.
-    bool is_pending = false;
-    bool is_sealed = false;
-    uint64_t expires_ms = 0;  // 0: never.
-    uint64_t call_site = 0;
-    // Ready when what was enqueued on it so far is done. Ignored on memory of
-    // the host.
-    std::optional<cuda::Stream> stream;
-  };
+  using ShareRequest = client::ShareRequest;
   Result<std::unique_ptr<HeldObject>> Share(ShareRequest request);
   Status Ready(HeldObject& object);
   // For `stream`, if there is one, also when the object is pending: the stream
