@@ -90,9 +90,12 @@ Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
   {
     MutexLock lock(mu_);
     VRAMPOOL_ASSIGN_OR_RETURN(Block * block, TakeLive(p, bytes));
-    if (block->objects > 0) shared = block->slab;
+    if (block->objects > 0 && slabs_.Get(block->slab).is_dedicated) {
+      shared = block->slab;
+    }
     if (block->has_uses) {
       used = block;
+      ++block->objects;  // Whoever ends the last of them does not release it.
     } else {
       going = BeginFreeLocked(block, use, is_careful);
       if (block->objects == 0) slabs_.Release(block);
@@ -154,11 +157,12 @@ void Client::FreeUsed(Block* block, const StreamUse& use, cudaStream_t stream) {
     MutexLock lock(mu_);
     slabs_.ordered().DropWaits(block);
     block->SetPhase(BlockPhase::kSpecial);  // The application's, as before.
+    slabs_.RemoveObject(block);
     throw;
   }
   {
     MutexLock lock(mu_);
-    if (block->objects == 0) slabs_.Release(block);
+    slabs_.RemoveObject(block);  // Released with the last.
     NoteIdle();
   }
   for (const Recording& one : recordings) RecordFree(one.going, one.stream);

@@ -137,6 +137,11 @@ void FakeStreams::OnRecordAll(std::function<void()> hook) {
   on_record_all_ = std::move(hook);
 }
 
+void FakeStreams::OnIdentify(std::function<void()> hook) {
+  MutexLock lock(mu_);
+  on_identify_ = std::move(hook);
+}
+
 uint64_t FakeStreams::misuses() const {
   MutexLock lock(mu_);
   return misuses_;
@@ -188,6 +193,12 @@ StreamKey FakeStreams::QuickKey(cudaStream_t stream) {
 }
 
 Result<StreamUse> FakeStreams::Identify(cudaStream_t stream) {
+  std::function<void()> hook;
+  {
+    MutexLock lock(mu_);
+    hook = std::exchange(on_identify_, nullptr);
+  }
+  if (hook) hook();
   MutexLock lock(mu_);
   ++identifications_;
   const uint64_t id = IdOf(stream);

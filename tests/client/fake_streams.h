@@ -56,6 +56,8 @@ class FakeStreams final : public StreamEvents {
   void FailRecording(bool is_failing);
   // Runs in the next RecordAll(), before anything is recorded.
   void OnRecordAll(std::function<void()> hook);
+  // Runs in the next Identify(), before it looks.
+  void OnIdentify(std::function<void()> hook);
   uint64_t misuses() const;
   uint64_t records() const;
   uint64_t records_of_all() const;
@@ -110,6 +112,7 @@ class FakeStreams final : public StreamEvents {
   std::map<uint64_t, CaptureGuard::Announced> announced_
       VRAMPOOL_GUARDED_BY(mu_);
   std::function<void()> on_record_all_ VRAMPOOL_GUARDED_BY(mu_);
+  std::function<void()> on_identify_ VRAMPOOL_GUARDED_BY(mu_);
   // All places of an event's last recording.
   std::map<cuda::Event, std::vector<Place>> events_ VRAMPOOL_GUARDED_BY(mu_);
   std::map<cuda::Graph, std::vector<Watch>> watches_ VRAMPOOL_GUARDED_BY(mu_);
