@@ -247,6 +247,10 @@ class Client final : private LinkEvents {
   // A slab leased, mapped and pinned.
   Result<SlabKey> LeaseSlab(const SessionPtr& session, uint64_t size,
                             TimePoint deadline);
+  // The same in two steps: blocks are cut from it only after the second.
+  Result<SlabKey> ObtainLease(const SessionPtr& session, uint64_t size,
+                              TimePoint deadline, LeaseId& lease);
+  Status EnterLease(SlabKey key, LeaseId lease) VRAMPOOL_REQUIRES(mu_);
   // Before it is needed (growth_policy.h), by the maintenance thread.
   bool IsAheadWanted() VRAMPOOL_REQUIRES(mu_);
   void NoteStep() VRAMPOOL_REQUIRES(mu_);
@@ -262,6 +266,8 @@ class Client final : private LinkEvents {
   bool LeaseAheadIn(const SessionPtr& session, uint64_t size);
   class RoomWanted;
   bool MakeRoom(uint64_t gone_before);
+  // For what is refused for want of room, and does not wait. False: in vain.
+  bool MakeRoomAtOnce();
   Result<void*> LeaseAndCut(const SessionPtr& session, uint64_t size,
                             TimePoint deadline, const BlockRequest& request);
   Status Lease(Session& session, uint64_t size, TimePoint deadline,
@@ -350,7 +356,17 @@ class Client final : private LinkEvents {
   void NoteGone(SlabName slab) VRAMPOOL_REQUIRES(mu_);
   void GiveBack(SlabSet::Departures taken);
   void GiveBackOne(Slab slab);
-  void ReturnLease(Session& session, LeaseId lease, ReturnedAs as);
+  struct Unreturned {
+    SessionPtr session;
+    SlabId slab{};
+    LeaseId lease{};
+    ReturnedAs as = ReturnedAs::kUnmapped;
+  };
+  // True if the daemon no longer has the lease; else it is asked again later.
+  bool ReturnLease(const Unreturned& one);
+  static bool TryReturn(const Unreturned& one);
+  // If the return of the slab's lease was not confirmed. True if it is now.
+  bool ReturnAgain(SlabName slab);
   Status AwaitLeft(MutexLock& lock) VRAMPOOL_REQUIRES(mu_);
   uint64_t CountGone();
   bool AwaitLeaving(uint64_t gone_before);
@@ -469,11 +485,6 @@ class Client final : private LinkEvents {
   // opened an object in them crossed our report.
   std::set<SlabName> withdrawn_ VRAMPOOL_GUARDED_BY(mu_);
   // Leases whose return the daemon did not confirm.
-  struct Unreturned {
-    SessionPtr session;
-    LeaseId lease{};
-    ReturnedAs as = ReturnedAs::kUnmapped;
-  };
   std::vector<Unreturned> unreturned_ VRAMPOOL_GUARDED_BY(mu_);
   // Captures whose graphs have ended and that still keep memory.
   std::vector<CaptureId> ended_captures_ VRAMPOOL_GUARDED_BY(mu_);

@@ -51,7 +51,9 @@ Status Client::FreeDebugged(const FreeRequest& request) {
     if (taken.ok()) {
       block = *taken;
       is_private = block->objects == 0 && !block->has_uses;
-      if (block->objects > 0) shared = block->slab;
+      if (block->objects > 0 && slabs_.Get(block->slab).is_dedicated) {
+        shared = block->slab;
+      }
       if (!block->has_uses) going = BeginFreeLocked(block, use, true);
       ++block->objects;
     }

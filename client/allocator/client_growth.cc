@@ -77,7 +77,8 @@ void* AddressOf(const Block* block) {
 }  // namespace
 
 Result<void*> Client::Allocate(BlockRequest request) {
-  if (!request.is_careful && request.alignment <= BlockAllocator::kQuantum &&
+  if (!request.is_careful && !request.is_dedicated &&
+      request.alignment <= BlockAllocator::kQuantum &&
       request.tag_version == thread_head.tag_version) {
     const QuickBlock tried =
         TryAllocate(request.bytes, request.stream, request.call_site);
@@ -267,12 +268,22 @@ bool Client::MakeRoom(uint64_t gone_before) {
   return was_leaving || has_given;
 }
 
+bool Client::MakeRoomAtOnce() {
+  const uint64_t gone_before = CountGone();
+  const RoomWanted wanted(*this);
+  (void)Settle();
+  return MakeRoom(gone_before);
+}
+
 Result<void*> Client::LeaseAndCut(const SessionPtr& session, uint64_t size,
                                   TimePoint deadline,
                                   const BlockRequest& request) {
+  LeaseId lease{};
   VRAMPOOL_ASSIGN_OR_RETURN(const SlabKey key,
-                            LeaseSlab(session, size, deadline));
+                            ObtainLease(session, size, deadline, lease));
+  // Under one lock: another thread would find room in it, and take that.
   MutexLock lock(mu_);
+  VRAMPOOL_RETURN_IF_ERROR(EnterLease(key, lease));
   Result<Block*> cut = request.is_dedicated ? slabs_.CutWhole(key, request)
                                             : slabs_.Cut(request);
   slabs_.Unpin(key);
@@ -286,25 +297,40 @@ Result<void*> Client::LeaseAndCut(const SessionPtr& session, uint64_t size,
 
 Result<SlabKey> Client::LeaseSlab(const SessionPtr& session, uint64_t size,
                                   TimePoint deadline) {
+  LeaseId lease{};
+  VRAMPOOL_ASSIGN_OR_RETURN(const SlabKey key,
+                            ObtainLease(session, size, deadline, lease));
+  MutexLock lock(mu_);
+  VRAMPOOL_RETURN_IF_ERROR(EnterLease(key, lease));
+  return key;
+}
+
+Status Client::EnterLease(SlabKey key, LeaseId lease) {
+  Slab& slab = slabs_.Get(key);
+  if (slab.is_leased) {
+    slabs_.Unpin(key);
+    return {VRAMPOOL_INTERNAL,
+            "the daemon leased the same slab twice; see its log"};
+  }
+  slabs_.MakeLeased(slab, lease);
+  caches_.NoteLeased(slabs_.totals().common_bytes());
+  return {};
+}
+
+Result<SlabKey> Client::ObtainLease(const SessionPtr& session, uint64_t size,
+                                    TimePoint deadline, LeaseId& lease) {
   for (int i = 0; i < kTries; ++i) {
     LeaseReply reply;
     VRAMPOOL_RETURN_IF_ERROR(Lease(*session, size, deadline, reply));
     Result<SlabKey> key = ObtainSlab(session, reply.slab, Access::kReadWrite);
     if (!key.ok()) {
-      ReturnLease(*session, reply.lease, ReturnedAs::kUnmapped);
+      (void)ReturnLease(
+          {.session = session, .slab = reply.slab.slab, .lease = reply.lease});
       Reinstate({session->serial(), reply.slab.slab});
       if (key.status().code() == VRAMPOOL_NOT_FOUND) continue;
       return std::move(key).status();
     }
-    MutexLock lock(mu_);
-    Slab& slab = slabs_.Get(*key);
-    if (slab.is_leased) {
-      slabs_.Unpin(*key);
-      return Status(VRAMPOOL_INTERNAL,
-                    "the daemon leased the same slab twice; see its log");
-    }
-    slabs_.MakeLeased(slab, reply.lease);
-    caches_.NoteLeased(slabs_.totals().common_bytes());
+    lease = reply.lease;
     return *key;
   }
   return Status(VRAMPOOL_INTERNAL,

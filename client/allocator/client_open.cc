@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
@@ -157,6 +158,7 @@ Client::Opened Client::OpenByCall(OpenCall call, TimePoint deadline,
   const auto reply = std::make_unique<OpenReply>();
   const TimePoint give_up =
       std::max(deadline, steady_clock::now() + kWithdrawnLimit);
+  bool has_made_room = false;
   for (int losses = 0; losses < kTries && steady_clock::now() < give_up;) {
     VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session, LiveSession(deadline));
     const Status opened = session->Explain(
@@ -168,6 +170,10 @@ Client::Opened Client::OpenByCall(OpenCall call, TimePoint deadline,
           *reply = OpenReply();
           return channel.Open(call, *reply);
         }));
+    if (opened.code() == VRAMPOOL_OVER_QUOTA &&
+        !std::exchange(has_made_room, true) && MakeRoomAtOnce()) {
+      continue;
+    }
     if (!opened.ok()) {
       // A session that has just ended is replaced; the new daemon then says
       // what has become of the object.
@@ -253,6 +259,7 @@ void Client::Abandon(HeldObject& held, const OpenReply& reply) {
       MutexLock lock(mu_);
       if (withdrawn_.count(name) == 0) continue;
     }
+    if (ReturnAgain(name)) continue;  // It was a lease.
     uint32_t kept = 0;
     const CallOutcome outcome = session.MakeRaw([&](ControlChannel& channel) {
       return channel.ReportUnmapped(session.epoch(), &name.second, 1, kept);

@@ -68,7 +68,9 @@ void Client::FinishContents(const SessionPtr& session, ObjectId object,
   MutexLock lock(mu_);
   const auto found = produced_.find({session->serial(), object});
   if (found == produced_.end()) return;
-  LetGoOfProduced(found->second.front()->slab);
+  const SlabKey slab = found->second.front()->slab;
+  if (!slabs_.Get(slab).is_dedicated) return;
+  LetGoOfProduced(slab);
   NoteIdle();
 }
 

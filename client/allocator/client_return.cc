@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <optional>
 
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
@@ -169,17 +170,20 @@ std::vector<Client::SessionPtr> Client::TakeForgottenSessions() {
 void Client::GiveBack(SlabSet::Departures taken) {
   for (Slab& slab : taken.slabs) GiveBackOne(std::move(slab));
   for (const SlabSet::ParkedLease& parked : taken.parked) {
-    ReturnLease(*parked.session, parked.lease, ReturnedAs::kStillMapped);
+    (void)ReturnLease({.session = parked.session,
+                       .slab = parked.slab,
+                       .lease = parked.lease,
+                       .as = ReturnedAs::kStillMapped});
     MutexLock lock(mu_);
     NoteGone({parked.session->serial(), parked.slab});
   }
   std::vector<Unreturned> again;
   {
     MutexLock lock(mu_);
-    again.swap(unreturned_);
+    again = unreturned_;
   }
   for (const Unreturned& one : again) {
-    ReturnLease(*one.session, one.lease, one.as);
+    (void)ReturnAgain({one.session->serial(), one.slab});
   }
 }
 
@@ -190,9 +194,14 @@ void Client::GiveBackOne(Slab slab) {
   uint32_t kept = 0;
   if (session->is_live()) {
     if (slab.is_leased) {
-      ReturnLease(
-          *session, slab.lease,
-          is_unmapped ? ReturnedAs::kUnmapped : ReturnedAs::kStillMapped);
+      const bool is_returned =
+          ReturnLease({.session = session,
+                       .slab = slab.id,
+                       .lease = slab.lease,
+                       .as = is_unmapped ? ReturnedAs::kUnmapped
+                                         : ReturnedAs::kStillMapped});
+      // A call that opened an object there may have crossed this one.
+      if (!is_returned && is_unmapped) kept = 1;
     } else if (is_unmapped) {
       const CallOutcome outcome =
           session->MakeRaw([&](ControlChannel& channel) {
@@ -221,21 +230,43 @@ void Client::Reinstate(SlabName slab) {
   changed_.NotifyAll();
 }
 
-void Client::ReturnLease(Session& session, LeaseId lease, ReturnedAs as) {
-  const ReturnCall call{.epoch = session.epoch(), .lease = lease, .as = as};
-  const CallOutcome outcome = session.MakeRaw(
+bool Client::TryReturn(const Unreturned& one) {
+  const ReturnCall call{
+      .epoch = one.session->epoch(), .lease = one.lease, .as = one.as};
+  const CallOutcome outcome = one.session->MakeRaw(
       [&](ControlChannel& channel) { return channel.Return(call); });
-  if (outcome.ok() || outcome.code == CallCode::kNotFound ||
-      !session.is_live()) {
-    return;
-  }
-  // Objects may still live in it, or the reply was lost: asked again with the
-  // next slab that is given back.
+  return outcome.ok() || outcome.code == CallCode::kNotFound ||
+         !one.session->is_live();
+}
+
+bool Client::ReturnLease(const Unreturned& one) {
+  if (TryReturn(one)) return true;
+  // An object there was opened meanwhile, or the reply was lost: asked again
+  // with the next slab that is given back, and by who opened it.
   MutexLock lock(mu_);
-  const auto owner = std::find_if(
-      sessions_.begin(), sessions_.end(),
-      [&](const SessionPtr& one) { return one.get() == &session; });
-  if (owner != sessions_.end()) unreturned_.push_back({*owner, lease, as});
+  if (one.session == current_) unreturned_.push_back(one);
+  return false;
+}
+
+bool Client::ReturnAgain(SlabName slab) {
+  const auto is_meant = [&](const Unreturned& one) {
+    return SlabName(one.session->serial(), one.slab) == slab;
+  };
+  std::optional<Unreturned> found;
+  {
+    MutexLock lock(mu_);
+    const auto one =
+        std::find_if(unreturned_.begin(), unreturned_.end(), is_meant);
+    if (one != unreturned_.end()) found = *one;
+  }
+  // Several threads may: the last of those that had it open is heard.
+  if (!found || !TryReturn(*found)) return false;
+  {
+    MutexLock lock(mu_);
+    std::erase_if(unreturned_, is_meant);
+  }
+  Reinstate(slab);
+  return true;
 }
 
 // A GPU that is idle takes some microseconds to pass an event.

@@ -95,7 +95,9 @@ Status Client::FreeSlowly(const FreeRequest& request) {
   {
     MutexLock lock(mu_);
     VRAMPOOL_ASSIGN_OR_RETURN(Block * block, TakeLive(p, bytes));
-    if (block->objects > 0) shared = block->slab;
+    if (block->objects > 0 && slabs_.Get(block->slab).is_dedicated) {
+      shared = block->slab;
+    }
     if (block->has_uses) {
       used = block;
       ++block->objects;  // See FreeUsed().

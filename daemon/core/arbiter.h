@@ -458,6 +458,7 @@ class Arbiter {
 
   // arbiter_reclaim.cc
   void AskForMemory(const Ticket& ticket, absl::Time now, Effects& effects);
+  Bytes FreedWith(const Session& session) const;
   // `session` may be evicted for `ticket`, which lacks what `stop` says.
   bool MayDisplace(const Ticket& ticket, const Stop& stop,
                    const Session& session) const;

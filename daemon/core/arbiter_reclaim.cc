@@ -30,7 +30,10 @@ void Arbiter::AskForMemory(const Ticket& ticket, absl::Time now,
   const TenantId scope = stop.tenant;
   for (auto& [id, session] : sessions_) {
     if (session.state != SessionState::kLive || session.is_asked) continue;
-    if (id == ticket.session || session.leases.empty()) continue;
+    // Leases, and what it has opened: that counts against its tenant, too. What
+    // is parked it cannot give back.
+    if (id == ticket.session) continue;
+    if (session.mapped.size() == session.parked.size()) continue;
     if (!ledger_.IsWithin(session.tenant, scope)) continue;
     if (scope == Ledger::kRoot && ledger_.burst(session.tenant).is_zero()) {
       continue;
@@ -40,12 +43,25 @@ void Arbiter::AskForMemory(const Ticket& ticket, absl::Time now,
   }
 }
 
+// What comes back when the session ends: also what it opened of an owner that
+// has let go, if nobody else maps that.
+Bytes Arbiter::FreedWith(const Session& session) const {
+  Bytes freed = ChargedTo(session);
+  for (const SlabId id : session.mapped) {
+    const Slab& slab = *pool_.slabs().at(id);
+    const bool is_passed_on =
+        slab.tenant != session.tenant && slab.charge.tenant() == session.tenant;
+    if (is_passed_on && slab.mappers.size() == 1) freed += slab.size;
+  }
+  return freed;
+}
+
 bool Arbiter::MayDisplace(const Ticket& ticket, const Stop& stop,
                           const Session& session) const {
   if (session.state != SessionState::kLive || session.id == ticket.session) {
     return false;
   }
-  if (session.leases.empty() && session.parked.empty()) return false;
+  if (FreedWith(session).is_zero()) return false;
   const ResolvedQuota& quota = ledger_.resolved(session.tenant);
   if (!quota.evictable || ledger_.burst(session.tenant).is_zero()) return false;
   if (!ledger_.IsWithin(session.tenant, stop.tenant)) return false;
@@ -64,7 +80,7 @@ Arbiter::Session* Arbiter::FindVictim(const Ticket& ticket, const Stop& stop) {
   };
   for (auto& [id, session] : sessions_) {
     if (!MayDisplace(ticket, stop, session)) continue;
-    obtainable += ChargedTo(session);
+    obtainable += FreedWith(session);
     if (victim == nullptr || rank(*victim) < rank(session)) victim = &session;
   }
   const Bytes available =
@@ -86,7 +102,7 @@ void Arbiter::Evict(Session& victim, const Ticket& ticket, absl::Time now,
       absl::FormatDuration(absl::Trunc(now - ticket.since, absl::Seconds(1))));
   victim.state = SessionState::kCondemned;
   effects.evict.push_back({.victim = victim.id,
-                           .charged = ChargedTo(victim),
+                           .charged = FreedWith(victim),
                            .beneficiary = ticket.session,
                            .why = victim.evicted_because});
   last_evicted_ = victim.id;

@@ -1,8 +1,12 @@
 // What is shared with other tenants, and what of theirs is opened, against a
 // fake daemon.
 
+#include <atomic>
 #include <cstring>
 #include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "client/allocator/client.h"
 #include "gmock/gmock.h"
@@ -68,6 +72,15 @@ TEST_F(ClientGrantTest, ADedicatedBlockIsAloneInItsSlab) {
   EXPECT_NE(client_->Describe(Allocate(4096))->slab, place->slab);
   EXPECT_NE(client_->Describe(Allocate(kMiB, true))->slab, place->slab);
   EXPECT_EQ(daemon_.ledger().leases.size(), 3u);
+}
+
+TEST_F(ClientGrantTest, ACacheHasNone) {
+  for (int i = 0; i < 16; ++i) {  // Until this thread has a cache.
+    ASSERT_TRUE(client_->Free(Allocate(4096), 4096).ok());
+  }
+  const auto place = client_->Describe(Allocate(4096, true));
+  ASSERT_TRUE(place.ok());
+  EXPECT_EQ(place->slab_bytes, 2 * kMiB);
 }
 
 TEST_F(ClientGrantTest, ItsSlabGoesBackAtOnceWhenItIsFreed) {
@@ -217,6 +230,78 @@ TEST_F(ClientGrantTest, InDebugModeItIsWatchedAndLeftAllTheSame) {
     client_->Close(*std::move(shared));
     EXPECT_TRUE(AwaitReturned(before + 1));
   }
+}
+
+TEST_F(ClientGrantTest, WhatLiesIdleMakesRoomForWhatIsOpened) {
+  const ObjectId object = MakeObjectId(12, 3);
+  daemon_.Change([&](auto& ledger) {
+    ledger.slab_bytes[900] = 2 * kMiB;
+    ledger.foreign.insert(900);
+    ledger.objects[static_cast<uint64_t>(object)] = {
+        {.slab = SlabId{900}, .offset_bytes = 0, .size_bytes = 100}};
+    ledger.opens_need_all = true;
+  });
+  daemon_.SetSlot(object, ObjectState::kLive);
+  Token token;
+  token.epoch = Epoch{1};
+  token.object = object;
+  char* const p = Allocate(4096);
+  EXPECT_EQ(client_->OpenToken(token, 0).status().code(), VRAMPOOL_OVER_QUOTA);
+  ASSERT_TRUE(client_->Free(p, 4096).ok());
+  EXPECT_EQ(daemon_.ledger().leases.size(), 1u);
+  auto opened = client_->OpenToken(token, 0);
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  client_->Close(*std::move(opened));
+}
+
+// The open takes its hold while the slab is still the session's, whose way back
+// crosses the reply.
+TEST_F(ClientGrantTest, WhatIsLeftWhileItIsOpenedAnewIsMappedAgain) {
+  char* const p = Allocate(kMiB, true);
+  *p = 'x';
+  auto shared = Share(p, kMiB);
+  ASSERT_TRUE(shared.ok());
+  ASSERT_TRUE(client_->Free(p, kMiB).ok());
+  Token token = (*shared)->token;
+  token.place.reset();
+  bool is_first = true;
+  daemon_.OnOpened([&] {
+    if (!std::exchange(is_first, false)) return;
+    client_->Close(*std::move(shared));
+    EXPECT_TRUE(daemon_.Await([](auto& l) { return l.refused_returns > 0; }));
+  });
+  auto again = client_->OpenToken(token, 0);
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(*(*again)->buffers[0].data, std::byte{'x'});
+  EXPECT_EQ(Returned(), 1u);
+  client_->Close(*std::move(again));
+  ASSERT_TRUE(client_->Trim().ok());
+  EXPECT_TRUE(daemon_.ledger().mapped.empty());
+}
+
+// Others cut nothing from its slab before it does.
+TEST_F(ClientGrantTest, ThreadsThatGrowDoNotTakeItsSlab) {
+  daemon_.Change([](auto& ledger) { ledger.largest_slab = 2 * kMiB; });
+  std::atomic<bool> is_over = false;
+  std::vector<std::thread> others;
+  for (int i = 0; i < 3; ++i) {
+    others.emplace_back([&] {
+      while (!is_over) {
+        std::vector<char*> taken;
+        for (int j = 0; j < 6; ++j) taken.push_back(Allocate(kMiB));
+        for (char* const one : taken) {
+          EXPECT_TRUE(client_->Free(one, kMiB).ok());
+        }
+        EXPECT_TRUE(client_->Trim().ok());
+      }
+    });
+  }
+  for (int i = 0; i < 300; ++i) {
+    char* const p = Allocate(2 * kMiB, true);
+    EXPECT_TRUE(client_->Free(p, 2 * kMiB).ok());
+  }
+  is_over = true;
+  for (std::thread& other : others) other.join();
 }
 
 TEST_F(ClientGrantTest, AnotherTenantsObjectIsOpenedByACallEachTime) {

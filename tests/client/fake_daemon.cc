@@ -166,6 +166,12 @@ class FakeChannel final : public ControlChannel {
     if (lease == ledger.leases.end()) {
       return Refuse(CallCode::kNotFound, CallReason::kLeaseUnknown, "none");
     }
+    if (IsHeldIn(lease->second)) {
+      ++ledger.refused_returns;
+      daemon_.changed_.NotifyAll();
+      return Refuse(CallCode::kFailedPrecondition, CallReason::kLeaseInUse,
+                    "an object there is held");
+    }
     std::erase(ledger.mapped, lease->second);
     ledger.leases.erase(lease);
     ++ledger.returned_leases;
@@ -178,11 +184,16 @@ class FakeChannel final : public ControlChannel {
     const std::lock_guard living(life_->mu);
     if (!life_->is_alive) return Away();
     MutexLock lock(daemon_.mu_);
-    for (size_t i = 0; i < count; ++i) {
-      daemon_.ledger_.unmapped.push_back(static_cast<uint64_t>(slabs[i]));
-      std::erase(daemon_.ledger_.mapped, static_cast<uint64_t>(slabs[i]));
-    }
     kept = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t slab = static_cast<uint64_t>(slabs[i]);
+      if (IsLeased(slab)) {
+        ++kept;
+        continue;
+      }
+      daemon_.ledger_.unmapped.push_back(slab);
+      std::erase(daemon_.ledger_.mapped, slab);
+    }
     daemon_.changed_.NotifyAll();
     return {};
   }
@@ -237,11 +248,14 @@ class FakeChannel final : public ControlChannel {
 
   // Sends slabs that the session has not got (those of "another process").
   CallOutcome Open(const OpenCall& call, OpenReply& reply) override {
-    const std::lock_guard living(life_->mu);
-    if (!life_->is_alive) return Away();
     std::function<void()> hook;
-    const CallOutcome outcome = OpenNow(call, reply, hook);
-    if (hook) hook();
+    CallOutcome outcome;
+    {
+      const std::lock_guard living(life_->mu);
+      if (!life_->is_alive) return Away();
+      outcome = OpenNow(call, reply, hook);
+    }
+    if (hook) hook();  // Which may make calls, and wait for those of others.
     return outcome;
   }
   CallOutcome OpenNow(const OpenCall& call, OpenReply& reply,
@@ -252,6 +266,10 @@ class FakeChannel final : public ControlChannel {
     if (object == ledger.objects.end()) {
       return Refuse(CallCode::kNotFound, CallReason::kObjectUnknown,
                     "no such object");
+    }
+    if (ledger.opens_need_all && !ledger.leases.empty()) {
+      return Refuse(CallCode::kResourceExhausted, CallReason::kQuotaExceeded,
+                    "too much is leased");
     }
     reply.is_pending = ledger.pending.count(object->first) > 0;
     if (reply.is_pending && !call.takes_pending) {
@@ -324,6 +342,23 @@ class FakeChannel final : public ControlChannel {
   }
 
  private:
+  bool IsLeased(uint64_t slab) const VRAMPOOL_REQUIRES(daemon_.mu_) {
+    for (const auto& [lease, leased] : daemon_.ledger_.leases) {
+      if (leased == slab) return true;
+    }
+    return false;
+  }
+  // An object there, by call.
+  bool IsHeldIn(uint64_t slab) VRAMPOOL_REQUIRES(daemon_.mu_) {
+    for (const auto& [object, places] : daemon_.ledger_.objects) {
+      if (daemon_.ledger_.holds[object] == 0) continue;
+      for (const BufferPlace& place : places) {
+        if (static_cast<uint64_t>(place.slab) == slab) return true;
+      }
+    }
+    return false;
+  }
+
   FakeDaemon& daemon_;
   const std::shared_ptr<FakeDaemon::Life> life_;
 };

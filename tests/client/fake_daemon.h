@@ -102,6 +102,8 @@ class FakeDaemon {
     bool ends_with_handle = false;  // It goes with the next slab's handle.
     uint64_t released_holds = 0;    // HoldReleased messages.
     uint64_t returned_leases = 0;
+    bool opens_need_all = false;   // Open is refused beside any lease.
+    uint64_t refused_returns = 0;  // An object there was held.
     uint64_t sessions = 0;
   };
   Ledger ledger() const;

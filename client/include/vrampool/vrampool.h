@@ -182,8 +182,9 @@ VRAMPOOL_API void* vrampool_client_allocate_aligned(vrampool_client* client,
 /* A block that is alone in a slab of its own, at its start: what is to be
  * granted to other tenants (vrampool_share_options::grants), who map whole
  * slabs. Costs a lease each time, and a multiple of the granule. Given back
- * with vrampool_client_deallocate; its slab then goes back to the daemon at
- * once. */
+ * with vrampool_client_deallocate; its slab then goes back to the daemon as
+ * soon as the GPU has done with it (CUDA_IPC: still mapped, and charged until
+ * vrampool_quiesce if other tenants have had it open). */
 VRAMPOOL_API void* vrampool_client_allocate_dedicated(vrampool_client* client,
                                                       size_t bytes,
                                                       cudaStream_t stream);

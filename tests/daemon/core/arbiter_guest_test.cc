@@ -336,6 +336,53 @@ TEST_F(ArbiterGuestTest, AHoldInTheManifestOfWhoLeavesKeepsNothingAlive) {
   EXPECT_TRUE(IsWhole());
 }
 
+TEST_F(ArbiterGuestTest, AGuestIsAskedForWhatItHasOpen) {
+  SetLimit("root/b", Slabs(3));
+  const ShareGrant share = ShareWith("root/b", a_, lease_);
+  ASSERT_THAT(Open(b_, share), IsOk());
+  ASSERT_THAT(Close(b_, share.object), IsOk());
+  const SessionId other = Attach("root/b");
+  const TicketId ticket = Wait(other, Slabs(2));
+  ASSERT_EQ(world().reclaims.size(), 1u);
+  EXPECT_EQ(world().reclaims[0].session, b_);
+  EXPECT_EQ(Unmap(b_, {lease_.slab.id}), 0u);
+  CreatedAll();
+  EXPECT_THAT(OutcomeOf(ticket), IsOk());
+}
+
+TEST_F(ArbiterGuestTest, AGuestThatBurstsIsEvictedForAGuarantee) {
+  ASSERT_THAT(TrySetQuota("root/a", {.limit = Slabs(8), .guarantee = Slabs(7)}),
+              IsOk());
+  ASSERT_THAT(TrySetQuota("root/b", {.evict = true}), IsOk());
+  const ShareGrant share = ShareWith("root/b", a_, lease_);
+  ASSERT_THAT(Open(b_, share), IsOk());
+  Die(a_);
+  const TicketId ticket = Wait(Attach("root/a"), Slabs(7));
+  Advance(absl::Minutes(1));
+  Tick();
+  ASSERT_EQ(world().evicted.size(), 1u);
+  EXPECT_EQ(world().evicted[0].victim, b_);
+  EXPECT_EQ(world().evicted[0].charged, Slabs(2));
+  Die(b_);
+  DestroyedAll();
+  CreatedAll();
+  EXPECT_THAT(OutcomeOf(ticket), IsOk());
+}
+
+TEST_F(ArbiterGuestTest, NoGuestIsEvictedForWhatAnotherHasOpenToo) {
+  ASSERT_THAT(TrySetQuota("root/a", {.limit = Slabs(8), .guarantee = Slabs(7)}),
+              IsOk());
+  ASSERT_THAT(TrySetQuota("root/b", {.evict = true}), IsOk());
+  const ShareGrant share = ShareWith("root", a_, lease_);
+  ASSERT_THAT(Open(b_, share), IsOk());
+  ASSERT_THAT(Open(Attach("root/c"), share), IsOk());
+  Die(a_);
+  Wait(Attach("root/a"), Slabs(7));
+  Advance(absl::Minutes(1));
+  Tick();
+  EXPECT_TRUE(world().evicted.empty());
+}
+
 TEST_F(ArbiterGuestTest, WhoPaysSurvivesARestart) {
   const SessionId c = Attach("root/c");
   const ShareGrant share = ShareWith("root", a_, lease_);
