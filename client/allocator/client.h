@@ -37,6 +37,7 @@
 
 #include "base/ids.h"
 #include "base/mutex.h"
+#include "client/allocator/client_answers.h"
 #include "client/allocator/debug_mode.h"
 #include "client/allocator/debug_quarantine.h"
 #include "client/allocator/graph_ends.h"
@@ -89,18 +90,11 @@ class Client final : private LinkEvents {
 
   // Allocate() and Free() from this thread's cache (client_cache.cc), under the
   // tag that the thread has set. Null, or false: nothing has happened, go the
-  // slow way, with the stream's key if it was asked for. (Each fits into two
-  // registers.)
-  struct QuickBlock {
-    void* block = nullptr;
-    StreamKey asked = kUnknownStream;
-  };
+  // slow way, with the stream's key if it was asked for.
+  using QuickBlock = client::QuickBlock;
   QuickBlock TryAllocate(uint64_t bytes, cudaStream_t stream,
                          uint64_t call_site);
-  struct QuickFree {
-    bool is_done = false;
-    StreamKey asked = kUnknownStream;
-  };
+  using QuickFree = client::QuickFree;
   QuickFree TryFree(void* p, uint64_t bytes, cudaStream_t stream);
   // And without a look there. Throw std::bad_alloc, and nothing has happened.
   Result<void*> AllocateSlowly(BlockRequest request);
@@ -117,21 +111,9 @@ class Client final : private LinkEvents {
   Status BeginCapture(cudaStream_t stream);
   Status EndCapture(cudaStream_t stream, cuda::Graph graph);
 
-  struct Usage {
-    SlabSet::Totals totals;
-    uint64_t cached_bytes = 0;
-    uint64_t pending_bytes = 0;
-    uint64_t calls = 0;
-    uint64_t attachments = 0;
-  };
+  using Usage = client::Usage;
   Usage ReadUsage();
-  struct BlockPlace {
-    uint64_t address = 0;
-    uint64_t size_bytes = 0;
-    SlabId slab{};
-    uint64_t slab_bytes = 0;
-    HandleKind kind = HandleKind::kNone;
-  };
+  using BlockPlace = client::BlockPlace;
   // The live block that `p` points into; NotFound if it is in none.
   Result<BlockPlace> Describe(const void* p);
   Result<BudgetReply> ReadBudget();

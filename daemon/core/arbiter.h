@@ -59,13 +59,10 @@
 // way only when it is used. It ends when used up, released or expired, with its
 // session, and when the device loses the room.
 //
-// Guests. An object can be opened by sessions of tenants that it was granted
-// to, by call only: what their manifests say keeps nothing alive. A slab that a
-// guest maps counts against the limits of the guest's tenant (see Pledges in
-// ledger.h). Its payer is the tenant that is charged: the owner, until it has
-// let go, that is, until no session of it maps the slab and no object there has
-// a name; then the tenant of the guest that attached first, and so on. What had
-// guests is never leased anew.
+// Guests (arbiter_guests.cc). Sessions of tenants that an object was granted to
+// open it by call only; it counts against their limits (Pledges, ledger.h). A
+// slab's payer is the owner until it has let go: no session of it maps the slab
+// and no object there has a name; then the tenant of the first guest.
 //
 // Slabs never cross tenants otherwise, and after a death they are never reused.
 // A slab of a kind that does not isolate is destroyed only when nobody maps it
@@ -106,6 +103,7 @@
 #include "absl/time/time.h"
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "daemon/core/arbiter_session.h"
 #include "daemon/core/effects.h"
 #include "daemon/core/ledger.h"
 #include "daemon/core/object_book.h"
@@ -115,7 +113,6 @@
 #include "daemon/core/requests.h"
 #include "daemon/core/settings.h"
 #include "daemon/core/snapshot.h"
-#include "daemon/core/spent_keys.h"
 #include "daemon/core/standing.h"
 #include "daemon/core/ticket.h"
 #include "daemon/core/turns.h"
@@ -124,7 +121,6 @@ namespace vrampool {
 
 struct CoreState;
 struct Refusal;
-
 enum class WaitMode { kFailFast, kMayWait };
 
 class Arbiter {
@@ -176,8 +172,8 @@ class Arbiter {
   // The handle of a fresh grant never reached the client: as if never granted.
   void UndoLease(SessionId session, LeaseId lease, absl::Time now,
                  Effects& effects);
-  // Objects that the session has closed live on in the slab; others do, or one
-  // that is pending: LEASE_IN_USE.
+  // Objects that the session has closed live on there. LEASE_IN_USE: it has not
+  // closed one, or one is pending.
   absl::Status Return(SessionId session, LeaseId lease, ReturnMode mode,
                       absl::Time now, Effects& effects);
   absl::StatusOr<uint32_t> ReportUnmapped(SessionId session,
@@ -189,8 +185,8 @@ class Arbiter {
   // When it will have to do something, as far as that is known now: who begins
   // to wait later has a patience of its own.
   absl::Time NextTick(absl::Time now) const;
-  // Holds room; see above. Errors as for a lease that may not wait, and
-  // LIMIT_REACHED (reservations of the session), BAD_ARGUMENT (the time).
+  // Holds room. Errors as for a lease that may not wait, and LIMIT_REACHED
+  // (reservations of the session), BAD_ARGUMENT (the time).
   absl::StatusOr<ReservationGrant> Reserve(SessionId session,
                                            const ReserveRequest& request,
                                            absl::Time now, Effects& effects);
@@ -264,27 +260,7 @@ class Arbiter {
   void CheckInvariants() const;
 
  private:
-  struct Session {
-    SessionId id{};
-    TenantId tenant{};
-    PeerIdentity peer;
-    Labels labels;
-    SessionState state = SessionState::kLive;
-    bool is_process_gone = false;
-    absl::Time attached_at;
-    absl::flat_hash_map<LeaseId, SlabId> leases;
-    std::map<IdempotencyKey, LeaseId> leases_by_key;
-    std::map<IdempotencyKey, TicketId> tickets_by_key;
-    SpentKeys spent_keys;
-    absl::flat_hash_set<SlabId> parked;
-    absl::flat_hash_set<SlabId> mapped;
-    absl::flat_hash_set<ObjectId> held;      // By call.
-    uint32_t holds = 0;                      // Sum of the counts.
-    absl::flat_hash_set<ObjectId> produced;  // And still existing.
-    bool is_asked = false;  // For memory, since it last gave any back.
-    std::set<ReservationId> reservations;
-    std::string evicted_because;  // Empty: it was not.
-  };
+  using Session = ArbiterSession;
 
   // arbiter_snapshot.cc
   std::vector<TenantView> ViewOfTenants() const;
@@ -319,18 +295,15 @@ class Arbiter {
   void Forget(Session& session, absl::Time now, Effects& effects);
 
   // arbiter_guests.cc
-  // Those of the slab's mappers.
-  std::set<TenantId> TenantsOf(const Slab& slab) const;
+  std::set<TenantId> TenantsOf(const Slab& slab) const;  // Its mappers'.
   bool HasLetGo(TenantId payer, const Slab& slab,
                 const std::set<TenantId>& tenants) const;
-  // Who is charged, and what is pledged: after mappers or names have changed.
+  // Who pays, and what is pledged: after mappers or names have changed.
   void Reckon(Slab& slab);
   void Reckon(const std::vector<SlabId>& slabs);
   bool MayOpen(const Session& session, const Object& object) const;
-  // Maps the object's slabs, if the quotas of the session's tenant allow it.
+  // Maps the object's slabs, if the session's tenant's quotas allow it.
   absl::Status MapAll(Session& session, const Object& object);
-  // Whether a lessee may give back a slab in which objects live: none is
-  // pending or held by its call.
   absl::Status CheckLeaving(const Session& session, const Slab& slab) const;
   void LeaveObjects(Session& session, Slab& slab, absl::Time now);
   void CheckPledges(const Slab& slab) const;
@@ -480,7 +453,7 @@ class Arbiter {
   void EndLease(Session& session, Slab& slab);
   void AfterObjectEnded(const std::vector<SlabId>& slabs, absl::Time now,
                         Effects& effects);
-  // Of the object's own tenant.
+  // Of its own tenant.
   std::vector<SessionId> LiveMappers(const Object& object) const;
   void TryEndObject(Object& object, absl::Time now, Effects& effects);
   // Objects there that only manifests held can end when a mapper has gone.
