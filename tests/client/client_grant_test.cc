@@ -2,6 +2,7 @@
 // fake daemon.
 
 #include <atomic>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client/fake_daemon.h"
+#include "tests/client/fake_streams.h"
 
 namespace vrampool::client {
 namespace {
@@ -308,6 +310,38 @@ TEST_F(ClientGrantTest, AnotherTenantsObjectIsOpenedByACallEachTime) {
   EXPECT_EQ(daemon_.ledger().holds[static_cast<uint64_t>(object)], 0u);
   ASSERT_TRUE(client_->Trim().ok());
   EXPECT_THAT(daemon_.ledger().unmapped, ElementsAre(900u));
+}
+
+TEST(ClientGrantOrderTest, WhatIsClosedWhileItIsFreedIsReleasedOnce) {
+  TemporaryDirectory directory;
+  FakeDaemon daemon(directory.path());
+  const auto streams = std::make_shared<FakeStreams>();
+  const cudaStream_t s = streams->Make();
+  const cudaStream_t t = streams->Make();
+  auto opened = Client::Open(daemon.MakeSettings(), daemon.Channels(), streams);
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  const auto client = *std::move(opened);
+  BlockRequest request;
+  request.bytes = kMiB;
+  request.stream = s;
+  request.is_dedicated = true;
+  const Result<void*> p = client->Allocate(request);
+  ASSERT_TRUE(p.ok()) << p.status().message();
+  ASSERT_TRUE(client->RecordStream(*p, t).ok());
+  Client::ShareRequest share;
+  share.buffers = {{*p, kMiB}};
+  auto object = client->Share(share);
+  ASSERT_TRUE(object.ok()) << object.status().message();
+  const auto work = streams->Enqueue(t);
+  // Another thread, in the middle of the free.
+  streams->OnIdentify([&] { client->Close(*std::move(object)); });
+  ASSERT_TRUE(client->Free(*p, kMiB, s).ok());
+  EXPECT_EQ(client->ReadUsage().totals.live_blocks, 0u);
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_EQ(daemon.ledger().leases.size(), 1u);  // t works there.
+  streams->FinishUpTo(work);
+  streams->FinishAll();
+  EXPECT_TRUE(daemon.Await([](auto& l) { return l.leases.empty(); }));
 }
 
 }  // namespace
