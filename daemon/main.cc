@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <memory>
@@ -51,6 +52,7 @@ constexpr int kExitUsage = 2;
 // Calls that wait are woken at once; this is for those that work.
 constexpr absl::Duration kDrainPatience = absl::Seconds(5);
 constexpr absl::Duration kProbePatience = absl::Seconds(1);
+constexpr absl::Duration kRound = absl::Seconds(1);
 
 std::string_view MessageOf(const absl::Status& status) {
   return {status.message().data(), status.message().size()};
@@ -62,25 +64,34 @@ int Fail(const absl::Status& status, int exit_code) {
   return exit_code;
 }
 
-// Every client costs descriptors; the soft limit is a default of another age.
-void PrepareDescriptors(Bounds& bounds) {
+// Every client costs descriptors, and slabs do; the soft limit is a default of
+// another age. How many there may be.
+uint64_t RaiseDescriptorLimit() {
   rlimit limit = {};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kAnyDescriptors;
   const rlim_t soft = limit.rlim_cur;
   limit.rlim_cur = limit.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-    Log(LogLevel::kWarn, "descriptor limit not raised");
-    limit.rlim_cur = soft;
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : soft;
+}
+
+void PrepareDescriptors(const DeviceInfo& device, Config& config) {
+  CoreSettings& core = config.core;
+  if (core.granule > device.granule) {
+    Log(LogLevel::kWarn,
+        "slabs are larger than they would have to be, since each takes a "
+        "descriptor: raise the limit of descriptors (LimitNOFILE, ulimit -n)",
+        {{"descriptors", config.descriptors},
+         {"granule_bytes", core.granule.count()}});
   }
-  const uint64_t wanted = DescriptorsFor(bounds.sessions);
-  if (!FitToDescriptors(limit.rlim_cur, bounds)) return;
+  const uint64_t wanted = DescriptorsFor(core);
+  if (!FitToDescriptors(config.descriptors, core)) return;
   Log(LogLevel::kWarn,
       "fewer sessions than bounds.sessions: raise the limit of descriptors "
       "(LimitNOFILE, ulimit -n)",
-      {{"descriptors", static_cast<uint64_t>(limit.rlim_cur)},
+      {{"descriptors", config.descriptors},
        {"wanted", wanted},
-       {"sessions", static_cast<uint64_t>(bounds.sessions)},
-       {"sessions_per_uid", static_cast<uint64_t>(bounds.sessions_per_uid)}});
+       {"sessions", core.bounds.sessions},
+       {"sessions_per_uid", core.bounds.sessions_per_uid}});
 }
 
 void LogNotes(const DeviceInfo& device) {
@@ -124,7 +135,7 @@ class Daemon {
  private:
   absl::Status Start();
   absl::Status Alive();
-  void Tick();
+  absl::Duration Tick();  // Until there is something to do again.
   void HangUp();
   void Stop(std::string_view signal);
   std::string Serving() const;  // In words.
@@ -141,6 +152,7 @@ class Daemon {
   SessionTokens tokens_;
   ServiceManager manager_;
   std::atomic<bool> is_stopping_ = false;
+  absl::Time next_round_ = absl::InfinitePast();  // Of what time alone brings.
   EventHub events_;
   Telemetry telemetry_{events_, &audit_};
   std::unique_ptr<Broker> broker_;
@@ -175,7 +187,7 @@ absl::Status Daemon::Start() {
                          .socket_mode = config_.socket_mode,
                          .link_prefix = opened_.link_prefix,
                          .link_number = opened_.link_number,
-                         .on_tick = [this] { Tick(); }},
+                         .on_tick = [this] { return Tick(); }},
                         *logged_, tokens_, policy_, server_->connections()));
   if (config_.metrics_address.empty()) return absl::OkStatus();
   VRAMPOOL_ASSIGN_OR_RETURN(metrics_,
@@ -203,12 +215,18 @@ absl::Status Daemon::Alive() {
 
 // What others do on the device is seen by asking now and then, here only; and
 // who has waited too long.
-void Daemon::Tick() {
-  manager_.Beat();
-  broker_->RefreshDevice();
-  broker_->ExpireNames();
-  broker_->SampleUse();
-  (void)logged_->Tick();
+absl::Duration Daemon::Tick() {
+  const absl::Time now = clock_.Now();
+  // Also where the clock was set back.
+  if (now >= next_round_ || now < next_round_ - kRound) {
+    next_round_ = now + kRound;
+    manager_.Beat();
+    broker_->RefreshDevice();
+    broker_->ExpireNames();
+    broker_->SampleUse();
+  }
+  const absl::Time next = std::min(next_round_, logged_->Tick().next);
+  return next - clock_.Now();
 }
 
 // A reload that fails changes nothing, and the log says why.
@@ -275,7 +293,8 @@ int Main(int argc, char** argv) {
                            .is_only_looked_at = line.flags.check_config});
   if (!device.ok()) return Fail(device.status(), kExitFailure);
   const DeviceInfo& info = device->device->info();
-  absl::StatusOr<Config> config = ValidateConfig(source, info);
+  absl::StatusOr<Config> config =
+      ValidateConfig(source, info, RaiseDescriptorLimit());
   if (!config.ok()) return Fail(config.status(), kExitUsage);
   if (line.flags.check_config) {
     std::printf("the configuration is valid: %s, pool of %s, sockets in %s\n",
@@ -288,7 +307,7 @@ int Main(int argc, char** argv) {
   config->policy.daemon_uid = geteuid();
   config->device = *choice;
   const Config written = *config;
-  PrepareDescriptors(config->core.bounds);
+  PrepareDescriptors(info, *config);
   LogNotes(info);
   const auto audit = AuditLog::Start(config->audit_log);
   if (!audit.ok()) return Fail(audit.status(), kExitFailure);

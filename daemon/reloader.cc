@@ -43,7 +43,8 @@ absl::StatusOr<Config> Reloader::ReadConfig() const {
   VRAMPOOL_RETURN_IF_ERROR(source.ReadFile(*flags_.config_path));
   ApplyFlags(flags_, source);
   VRAMPOOL_ASSIGN_OR_RETURN(const DeviceChoice device, ChooseDevice(source));
-  VRAMPOOL_ASSIGN_OR_RETURN(Config config, ValidateConfig(source, device_));
+  VRAMPOOL_ASSIGN_OR_RETURN(Config config,
+                            ValidateConfig(source, device_, now_.descriptors));
   config.device = device;
   config.core.epoch = now_.core.epoch;
   config.policy.daemon_uid = now_.policy.daemon_uid;
@@ -62,7 +63,8 @@ absl::StatusOr<std::vector<std::string>> Reloader::TryReload(
       changes,
       broker_.Reconfigure({.tenants = config->core.tenants,
                            .default_limit = config->core.default_limit,
-                           .reclaim_patience = config->core.reclaim_patience},
+                           .reclaim_patience = config->core.reclaim_patience,
+                           .alerts = config->core.alerts},
                           by));
   if (config->policy != now_.policy) {
     policy_.Replace(config->policy);

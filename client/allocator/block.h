@@ -60,6 +60,11 @@ enum class BlockPhase : uint32_t {
   kCached,   // In a thread's cache.
 };
 
+// What the debug mode has done with a block (debug_mode.h), in its `debug`.
+inline constexpr uint8_t kQuarantined = 1;  // Freed, and not to be reused yet.
+inline constexpr uint8_t kFilled = 2;
+inline constexpr uint8_t kProtected = 4;
+
 struct Span;        // Of a slab (block_allocator.h).
 struct OwnerShare;  // What one owner has (block_allocator.h).
 
@@ -78,6 +83,7 @@ struct Block {
   uint32_t objects = 0;            // Live objects that it is part of.
   bool is_struck = false;          // Given up, and taken off the manifest.
   bool has_uses = false;           // Other streams use it (OrderedBlocks).
+  uint8_t debug = 0;               // Of a block that is kHeld.
   CaptureId capture = kNoCapture;  // That it was allocated in.
   Owner next_owner{};              // When given up: whose it will be, and
   uint64_t freed_number = 0;       // that free's number (stream_order.h).

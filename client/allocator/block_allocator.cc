@@ -222,6 +222,7 @@ void BlockAllocator::Free(Block* block, Owner owner, uint64_t number) {
   block->objects = 0;
   block->is_struck = false;
   block->has_uses = false;
+  block->debug = 0;
   block->capture = kNoCapture;
   block->owner = owner;
   block->number = number;

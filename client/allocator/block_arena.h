@@ -51,6 +51,7 @@ class BlockArena {
     block.objects = 0;
     block.is_struck = false;
     block.has_uses = false;
+    block.debug = 0;
     block.capture = kNoCapture;
     block.share = nullptr;
   }

@@ -2,9 +2,12 @@
 
 #include <atomic>
 #include <cstring>
+#include <memory>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "client/allocator/allocate.h"
+#include "client/allocator/debug_place.h"
 #include "client/allocator/default_clients.h"
 #include "client/allocator/handles.h"
 #include "client/allocator/last_error.h"
@@ -105,8 +108,18 @@ Client::QuickBlock TryAllocate(vrampool_client* client, size_t bytes,
   return tried;
 }
 
-void Deallocate(vrampool_client* client, void* p, size_t bytes,
-                cudaStream_t stream) {
+[[gnu::noinline]] void DeallocateSlowly(
+    vrampool_client* client, const vrampool::client::FreeRequest& request) {
+  Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
+    return client->client->FreeSlowly(request);
+  });
+}
+
+// Inlined, so that the caller's address is only read where it is needed.
+[[gnu::always_inline]] inline void Deallocate(vrampool_client* client, void* p,
+                                              size_t bytes,
+                                              cudaStream_t stream) {
   Client::QuickFree tried;
   if (vrampool::client::IsUsable(client)) {
     tried = client->client->TryFree(p, bytes, stream);
@@ -115,10 +128,11 @@ void Deallocate(vrampool_client* client, void* p, size_t bytes,
     vrampool::client::ReportOk();
     return;
   }
-  Guarded([&]() -> Status {
-    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
-    return client->client->FreeSlowly(p, bytes, stream, false, tried.asked);
-  });
+  DeallocateSlowly(client, {.p = p,
+                            .bytes = bytes,
+                            .stream = stream,
+                            .call_site = Site(__builtin_return_address(0)),
+                            .asked_key = tried.asked});
 }
 
 }  // namespace
@@ -148,6 +162,7 @@ vrampool_status vrampool_client_open(const vrampool_options* options,
 
 void vrampool_client_close(vrampool_client* client) {
   if (client == nullptr) return;
+  const void* const caller = __builtin_return_address(0);
   Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
     if (vrampool::client::IsProcessWide(client)) {
@@ -156,7 +171,20 @@ void vrampool_client_close(vrampool_client* client) {
           "a process-wide client is closed by the end of the process; trim it "
           "to give back what is not in use"};
     }
-    delete client;
+    std::unique_ptr<vrampool_client> handle(client);
+    const vrampool::client::DebugMode* const debug = client->client->debug();
+    const bool is_debug = debug != nullptr;
+    const auto after =
+        is_debug ? debug->after_report() : vrampool::client::AfterReport::kGoOn;
+    client->client.reset();
+    if (is_debug) {
+      using vrampool::client::DebugHandles;
+      DebugHandles::Keep(
+          std::move(handle),
+          {.what = "client",
+           .call = vrampool::client::DebugMode::CallFrom(Site(caller), 0),
+           .after = after});
+    }
     return {};
   });
 }
@@ -247,9 +275,10 @@ void vrampool_client_deallocate(vrampool_client* client, void* p, size_t bytes,
 
 vrampool_status vrampool_record_stream(vrampool_client* client, void* p,
                                        cudaStream_t stream) {
+  const void* const caller = __builtin_return_address(0);
   return Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
-    return client->client->RecordStream(p, stream);
+    return client->client->RecordStream(p, stream, false, Site(caller));
   });
 }
 
@@ -271,6 +300,24 @@ const char* vrampool_tag(void) {
   return vrampool::client::thread_head.tag_version != 0
              ? vrampool::client::thread_tag.text
              : nullptr;
+}
+
+void vrampool_debug_place(const char* place) {
+  vrampool::client::SetDebugPlace(place);
+}
+
+void vrampool_debug_describe(const void* p) {
+  Guarded([&]() -> Status {
+    if (!vrampool::client::ClaimProcess()) {
+      return vrampool::client::ForkedStatus();
+    }
+    vrampool::client::DebugFinding known;
+    known.kind = vrampool::client::DebugFinding::Kind::kAsked;
+    known.pointer = reinterpret_cast<uint64_t>(p);
+    known.block = vrampool::client::DebugBook::FindAnywhere(known.pointer);
+    vrampool::client::Tell(known, vrampool::client::AfterReport::kGoOn);
+    return {};
+  });
 }
 
 vrampool_status vrampool_trim(vrampool_client* client) {

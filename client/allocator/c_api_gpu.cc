@@ -64,27 +64,43 @@ void* vrampool_torch_malloc_or_throw(size_t bytes, int device,
 void vrampool_torch_free(void* p, size_t bytes, int device,
                          cudaStream_t stream) {
   if (p == nullptr) return;
+  const void* const caller = __builtin_return_address(0);
   Guarded([&]() -> Status {
     vrampool_client* const client =
         vrampool::client::OpenedDeviceClient(device);
     VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
-    return client->client->FreeSlowly(p, bytes, stream, true);
+    return client->client->FreeSlowly(
+        {.p = p,
+         .bytes = bytes,
+         .stream = stream,
+         .call_site = reinterpret_cast<uint64_t>(caller),
+         .is_careful = true});
   });
 }
 
 void vrampool_torch_record_stream(void* p, cudaStream_t stream) {
   if (p == nullptr) return;
+  const auto caller = reinterpret_cast<uint64_t>(__builtin_return_address(0));
   Guarded([&]() -> Status {
     Status refused(VRAMPOOL_INVALID_ARGUMENT,
                    "no GPU's client has lent memory at this address");
+    // In debug mode a client is only asked if the block is its, or nobody's.
+    vrampool::client::Client* stranger = nullptr;
     for (int device = 0; device < vrampool::client::kMaxDevices; ++device) {
       vrampool_client* const client =
           vrampool::client::OpenedDeviceClient(device);
       if (client == nullptr || !CheckHandle(client).ok()) continue;
-      refused = client->client->RecordStream(p, stream, true);
-      if (refused.ok()) break;
+      if (client->client->debug() != nullptr &&
+          !client->client->Describe(p).ok()) {
+        stranger = client->client.get();
+        continue;
+      }
+      refused = client->client->RecordStream(p, stream, true, caller);
+      if (refused.ok()) return refused;
     }
-    return refused;
+    return stranger == nullptr
+               ? refused
+               : stranger->RecordStream(p, stream, true, caller);
   });
 }
 

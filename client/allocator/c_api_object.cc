@@ -1,7 +1,9 @@
 // The C interface: objects.
 
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -95,18 +97,47 @@ Result<Client::ShareRequest> RequestOf(const vrampool_buffer* buffers,
 
 using MaybeStream = std::optional<cudaStream_t>;
 
-// By token, checked and parsed.
-Result<std::unique_ptr<HeldObject>> OpenByToken(vrampool_client* client,
-                                                const char* token,
-                                                uint64_t wait_ms,
-                                                MaybeStream stream) {
+Result<Token> Parsed(const char* token) {
+  if (token == nullptr) return Invalid("the token is null");
   const auto parsed = ParseToken(token);
   if (!parsed) {
     return Invalid(
         "this is no object token of this version, or it was damaged on the "
         "way; pass on exactly what vrampool_object_token() wrote");
   }
-  return client->client->OpenToken(*parsed, wait_ms, stream);
+  return *parsed;
+}
+
+Result<std::unique_ptr<HeldObject>> OpenByToken(vrampool_client* client,
+                                                const char* token,
+                                                uint64_t wait_ms,
+                                                MaybeStream stream) {
+  VRAMPOOL_ASSIGN_OR_RETURN(const Token parsed, Parsed(token));
+  auto opened = client->client->OpenToken(parsed, wait_ms, stream);
+  const bool has_ended = opened.status().code() == VRAMPOOL_NOT_FOUND ||
+                         opened.status().code() == VRAMPOOL_STALE;
+  if (client->client->debug() == nullptr || !has_ended) return opened;
+  return DebugHandles::ExplainOpen({parsed.epoch, parsed.object},
+                                   DebugMode::CallFrom(0, 0),
+                                   std::move(opened).status());
+}
+
+// In debug mode a handle that is closed, and its object's token, are
+// remembered.
+void Forget(std::unique_ptr<vrampool_object> object, const DebugMode* debug,
+            const Token& token, const void* caller) {
+  if (debug == nullptr) return;
+  char id[32];
+  std::snprintf(
+      id, sizeof(id), "object %llu.%llu",
+      static_cast<unsigned long long>(ObjectSlot(token.object)),
+      static_cast<unsigned long long>(ObjectGeneration(token.object)));
+  const DebugHandles::Closed closed{
+      .what = id,
+      .call = DebugMode::CallFrom(reinterpret_cast<uint64_t>(caller), 0),
+      .after = debug->after_report()};
+  DebugHandles::NoteObject({token.epoch, token.object}, closed);
+  DebugHandles::Keep(std::move(object), closed);
 }
 
 Result<vrampool_object*> Wrap(Result<std::unique_ptr<HeldObject>> held) {
@@ -187,12 +218,14 @@ vrampool_status vrampool_share(vrampool_client* client,
                                const vrampool_buffer* buffers, size_t count,
                                const vrampool_share_options* options,
                                vrampool_object** out) {
+  const void* const caller = __builtin_return_address(0);
   return Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
     if (out == nullptr) return vrampool::client::Invalid("`out` is null");
     *out = nullptr;
     VRAMPOOL_ASSIGN_OR_RETURN(
         auto request, vrampool::client::RequestOf(buffers, count, options));
+    request.call_site = reinterpret_cast<uint64_t>(caller);
     VRAMPOOL_ASSIGN_OR_RETURN(
         *out,
         vrampool::client::Wrap(client->client->Share(std::move(request))));
@@ -364,12 +397,15 @@ const char* vrampool_object_owner(vrampool_object* object) {
 
 vrampool_status vrampool_object_close(vrampool_object* object,
                                       cudaStream_t stream) {
+  const void* const caller = __builtin_return_address(0);
   return Guarded([&]() -> Status {
     if (object == nullptr) return {};
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(object));
-    VRAMPOOL_RETURN_IF_ERROR(
-        object->held->client->CloseOn(object->held, stream));
-    delete object;
+    vrampool::client::Client& client = *object->held->client;
+    const vrampool::client::Token token = object->held->token;
+    VRAMPOOL_RETURN_IF_ERROR(client.CloseOn(object->held, stream));
+    vrampool::client::Forget(std::unique_ptr<vrampool_object>(object),
+                             client.debug(), token, caller);
     return {};
   });
 }
@@ -379,6 +415,25 @@ vrampool_status vrampool_unlink(vrampool_client* client, const char* name) {
     VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
     if (name == nullptr) return vrampool::client::Invalid("`name` is null");
     return client->client->Unlink(name);
+  });
+}
+
+vrampool_status vrampool_await_ends(vrampool_client* client, uint64_t seen,
+                                    uint64_t wait_ms, uint64_t* ends) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    if (ends == nullptr) return vrampool::client::Invalid("`ends` is null");
+    return client->client->AwaitEnds(seen, wait_ms, *ends);
+  });
+}
+
+vrampool_status vrampool_shared_status(vrampool_client* client,
+                                       const char* token) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    VRAMPOOL_ASSIGN_OR_RETURN(const auto parsed,
+                              vrampool::client::Parsed(token));
+    return client->client->SharedStatus(parsed);
   });
 }
 

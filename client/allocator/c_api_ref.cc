@@ -86,6 +86,20 @@ vrampool_ref* RefWithin(vrampool_ref* client, cudaStream_t stream) {
   return ref;
 }
 
+// Of the client that `find` finds; null with an error.
+template <typename Find>
+vrampool_ref* ProcessWideRef(Find find) {
+  vrampool_ref* ref = nullptr;
+  Guarded([&]() -> Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(vrampool_client * found, find());
+    ref = new vrampool_ref;
+    ref->handle = found;
+    ref->is_process_wide = true;
+    return {};
+  });
+  return ref;
+}
+
 // The beginnings of DLPack's structures, as dlpack.h declares them.
 struct DlTensor {
   void* data;
@@ -192,7 +206,7 @@ vrampool_ref* vrampool_ref_client(vrampool_client* client) {
     if (vrampool::client::IsProcessWide(client)) {
       return {VRAMPOOL_INVALID_ARGUMENT,
               "a process-wide client is closed by the end of the process; use "
-              "vrampool_ref_default_client()"};
+              "vrampool_ref_default_client() or vrampool_ref_device_client()"};
     }
     ref = new vrampool_ref;
     ref->handle = client;
@@ -202,16 +216,12 @@ vrampool_ref* vrampool_ref_client(vrampool_client* client) {
 }
 
 vrampool_ref* vrampool_ref_default_client(void) {
-  vrampool_ref* ref = nullptr;
-  Guarded([&]() -> Status {
-    VRAMPOOL_ASSIGN_OR_RETURN(vrampool_client * found,
-                              vrampool::client::DefaultClient());
-    ref = new vrampool_ref;
-    ref->handle = found;
-    ref->is_process_wide = true;
-    return {};
-  });
-  return ref;
+  return vrampool::client::ProcessWideRef(vrampool::client::DefaultClient);
+}
+
+vrampool_ref* vrampool_ref_device_client(int device) {
+  return vrampool::client::ProcessWideRef(
+      [device] { return vrampool::client::DeviceClient(device); });
 }
 
 vrampool_ref* vrampool_ref_block(vrampool_ref* client, void* p, size_t bytes,

@@ -37,9 +37,12 @@
 
 #include "base/ids.h"
 #include "base/mutex.h"
+#include "client/allocator/debug_mode.h"
+#include "client/allocator/debug_quarantine.h"
 #include "client/allocator/graph_ends.h"
 #include "client/allocator/growth_policy.h"
 #include "client/allocator/held_object.h"
+#include "client/allocator/share_request.h"
 #include "client/allocator/slab_set.h"
 #include "client/allocator/thread_caches.h"
 #include "client/cuda/gpu_context.h"
@@ -81,7 +84,8 @@ class Client final : private LinkEvents {
 
   // The live block that begins at `p` is also used on `stream`: see
   // vrampool_record_stream().
-  Status RecordStream(void* p, cudaStream_t stream, bool is_careful = false);
+  Status RecordStream(void* p, cudaStream_t stream, bool is_careful = false,
+                      uint64_t call_site = 0);
 
   // Allocate() and Free() from this thread's cache (client_cache.cc), under the
   // tag that the thread has set. Null, or false: nothing has happened, go the
@@ -100,8 +104,7 @@ class Client final : private LinkEvents {
   QuickFree TryFree(void* p, uint64_t bytes, cudaStream_t stream);
   // And without a look there. Throw std::bad_alloc, and nothing has happened.
   Result<void*> AllocateSlowly(BlockRequest request);
-  Status FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
-                    bool is_careful, StreamKey asked = kUnknownStream);
+  Status FreeSlowly(const FreeRequest& request);
 
   // Returns every idle slab; waits for those that are on their way. Never
   // waits for the GPU.
@@ -141,20 +144,10 @@ class Client final : private LinkEvents {
   const std::string& device_uuid() const { return device_; }
   // Null for a client of the host.
   const std::shared_ptr<const GpuContext>& gpu() const { return gpu_; }
+  // Null in normal mode.
+  const DebugMode* debug() const { return debug_.get(); }
 
-  struct ShareRequest {
-    std::vector<std::pair<void*, uint64_t>> buffers;
-    std::vector<LayoutCopy> layouts;
-    std::string name;
-    std::string metadata;
-    std::vector<std::string> grants;  // Paths of tenants.
-    bool is_pending = false;
-    bool is_sealed = false;
-    uint64_t expires_ms = 0;  // 0: never.
-    // Ready when what was enqueued on it so far is done. Ignored on memory of
-    // the host.
-    std::optional<cuda::Stream> stream;
-  };
+  using ShareRequest = client::ShareRequest;
   Result<std::unique_ptr<HeldObject>> Share(ShareRequest request);
   Status Ready(HeldObject& object);
   // For `stream`, if there is one, also when the object is pending: the stream
@@ -178,6 +171,9 @@ class Client final : private LinkEvents {
   // open. Errors of EventPool::Record().
   Status CloseOn(std::unique_ptr<HeldObject>& object, cuda::Stream stream);
   Status Unlink(const std::string& name);
+  // As vrampool_await_ends() and vrampool_shared_status().
+  Status AwaitEnds(uint64_t seen, uint64_t wait_ms, uint64_t& ends);
+  Status SharedStatus(const Token& token);
 
  private:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -196,7 +192,7 @@ class Client final : private LinkEvents {
   Status BeginAttach(SessionPtr& live, TimePoint deadline);
   Result<SessionPtr> AttachUntil(TimePoint deadline);
   void Install(SessionPtr session) VRAMPOOL_REQUIRES(mu_);
-  void EndProduced(LinkSerial session) VRAMPOOL_REQUIRES(mu_);
+  void EndProduced(const Session& session) VRAMPOOL_REQUIRES(mu_);
   void AwaitLinkEnd(const SessionPtr& session, TimePoint deadline);
   // Makes a call; when a rate of the tenant's refuses it, again when the daemon
   // says that it will not, if that is before the deadline.
@@ -300,7 +296,9 @@ class Client final : private LinkEvents {
   OrderedBlocks::Going BeginFreeLocked(Block* block, const StreamUse& use,
                                        bool is_careful) VRAMPOOL_REQUIRES(mu_);
   // The rest of a free of a block that other streams use; it is kHeld.
-  void FreeUsed(Block* block, const StreamUse& use, cudaStream_t stream);
+  void FreeUsed(Block* block, const StreamUse& use, cudaStream_t stream,
+                const DebugCall* from);
+  Status RecordLive(void* p, cudaStream_t stream, bool is_careful);
   struct Recording {
     OrderedBlocks::Going going;
     cudaStream_t stream = nullptr;
@@ -324,6 +322,23 @@ class Client final : private LinkEvents {
   Result<Block*> TryAcross(const BlockRequest& request);
   Status AwaitGpu();
   void OnGraphEnded(CaptureId capture);
+
+  // The debug mode (client_debug.cc); but for the first two, only with it.
+  void BeginDebugging();
+  // What is in quarantine, or what should leave it now, is free. True if there
+  // was anything.
+  enum class Leaving { kDue, kAll };
+  bool EmptyQuarantine(Leaving which);
+  // Somebody waits for memory: nothing stays in it.
+  bool IsQuarantineWanted() const VRAMPOOL_REQUIRES(mu_) {
+    return waiting_growths_ > 0 || reclaim_until_.has_value();
+  }
+  // Null where there is no quarantine, or not enough in it.
+  Result<Block*> CutFromQuarantine(const BlockRequest& request);
+  void NoteAllocated(const BlockRequest& request, const void* p);
+  Status FreeDebugged(const FreeRequest& request);
+  Status RefuseUse(const void* p, const char* doing, uint64_t call_site) const;
+  Status ExplainShare(const ShareRequest& request, Status refused);
 
   // Giving back (client_return.cc).
   void Maintain();
@@ -412,7 +427,8 @@ class Client final : private LinkEvents {
   std::shared_ptr<const GpuContext> gpu_;
   std::shared_ptr<StreamEvents> events_;  // Shared with tests alone.
   std::shared_ptr<GraphEnds> graph_ends_;
-  std::unique_ptr<GpuOrder> order_;  // Null on memory of the host.
+  std::unique_ptr<GpuOrder> order_;   // Null on memory of the host.
+  std::unique_ptr<DebugMode> debug_;  // Null in normal mode.
   // Its gates, for the threads of links, which begin before it is there.
   std::atomic<GateBook*> gates_{nullptr};
   std::thread maintenance_;
@@ -430,6 +446,10 @@ class Client final : private LinkEvents {
   CondVar maintenance_wanted_;
   SlabSet slabs_ VRAMPOOL_GUARDED_BY(mu_);
   ThreadCaches caches_ VRAMPOOL_GUARDED_BY(mu_);
+  // In debug mode: freed, and not to be reused yet; and how many blocks are
+  // being looked at, on their way out of it.
+  DebugQuarantine quarantine_ VRAMPOOL_GUARDED_BY(mu_);
+  uint64_t leaving_quarantine_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   // Out of caches, for want of memory to free them.
   BlockList put_aside_ VRAMPOOL_GUARDED_BY(mu_);
   TimePoint scavenged_at_ VRAMPOOL_GUARDED_BY(mu_) =
@@ -481,6 +501,9 @@ class Client final : private LinkEvents {
   // Objects made here that have not ended, and their blocks.
   std::map<std::pair<LinkSerial, ObjectId>, std::vector<Block*>> produced_
       VRAMPOOL_GUARDED_BY(mu_);
+  // What had not ended when its session did: who has it is not known any more.
+  std::set<std::pair<Epoch, ObjectId>> orphans_ VRAMPOOL_GUARDED_BY(mu_);
+  uint64_t ends_ VRAMPOOL_GUARDED_BY(mu_) = 0;  // Of all of them.
   uint64_t attachments_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t earlier_calls_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };

@@ -237,7 +237,7 @@ void Client::NoteStream(StreamKey key) {
 }
 
 bool Client::IsForCaches(const StreamUse& use) const {
-  return !use.is_capturing && use.key != kUnknownStream &&
+  return debug_ == nullptr && !use.is_capturing && use.key != kUnknownStream &&
          !is_slow_.load(std::memory_order_acquire);
 }
 

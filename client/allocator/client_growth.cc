@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
+#include "client/allocator/host_canary.h"
 #include "client/allocator/thread_head.h"
 
 namespace vrampool::client {
@@ -90,12 +91,14 @@ Result<void*> Client::Allocate(BlockRequest request) {
 Result<void*> Client::AllocateSlowly(BlockRequest request) {
   if (request.bytes == 0) return static_cast<void*>(nullptr);
   request.tag = TagOf(request);
+  if (debug_ != nullptr) request.red_zone = HostCanary::kRedZone;
   VRAMPOOL_ASSIGN_OR_RETURN(
       request.use,
       Identify(request.stream, request.is_careful, request.asked_key));
   if (request.use.is_spoilt) return SpoiltCapture();
   Result<void*> p = AllocateOrGrow(request);
   if (p.ok()) {
+    if (debug_ != nullptr) NoteAllocated(request, *p);
     RecordIfDue(request.use, request.stream);
     LearnFrom(request);
   }
@@ -111,7 +114,7 @@ Result<void*> Client::AllocateOrGrow(const BlockRequest& request) {
   }
   if (block != nullptr) return AddressOf(block);
   const auto needed = BlockAllocator::SlabBytesFor(
-      RoundUpToClass(request.bytes), request.alignment,
+      RoundUpToClass(request.bytes_to_cut()), request.alignment,
       MappingAlignment(used->kind()));
   if (!needed.has_value()) return NoSuchSize(request);
   if (AwaitAhead(*needed)) {
@@ -120,13 +123,18 @@ Result<void*> Client::AllocateOrGrow(const BlockRequest& request) {
   }
   Result<void*> grown = Grow(request, *needed);
   if (grown.ok()) return grown;
+  VRAMPOOL_ASSIGN_OR_RETURN(block, CutFromQuarantine(request));
+  if (block != nullptr) return AddressOf(block);
   VRAMPOOL_ASSIGN_OR_RETURN(block, CutAcross(request));
   return block != nullptr ? AddressOf(block) : grown;
 }
 
 Result<void*> Client::AllocateDedicated(const BlockRequest& request) {
   if (request.bytes > BlockAllocator::kMaxBytes) return NoSuchSize(request);
-  return Grow(request, request.bytes);
+  // In debug mode all of a class's extent is watched.
+  return Grow(request, request.red_zone == 0
+                           ? request.bytes
+                           : RoundUpToClass(request.bytes_to_cut()));
 }
 
 // Looks once more after emptying the caches, and again after asking the GPU
@@ -223,6 +231,8 @@ Result<void*> Client::GrowIn(const SessionPtr& session,
     grown = LeaseAndCut(session, exact->count(), deadline, request);
   }
   if (grown.ok() || !IsForWantOfRoom(grown.status())) return grown;
+  VRAMPOOL_ASSIGN_OR_RETURN(const Block* kept, CutFromQuarantine(request));
+  if (kept != nullptr) return AddressOf(kept);
   VRAMPOOL_ASSIGN_OR_RETURN(const Block* across, CutAcross(request));
   if (across != nullptr) return AddressOf(across);
   const RoomWanted wanted(*this);

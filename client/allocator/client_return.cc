@@ -28,6 +28,7 @@ bool Client::HasWork() {
   if (is_stop_wanted_ || is_reclaim_wanted_) return true;
   if (!ended_captures_.empty()) return true;
   if (slabs_.HasIdleSpent() || IsAheadWanted()) return true;
+  if (quarantine_.bytes() > 0 && IsQuarantineWanted()) return true;
   if (is_growing_ && current_->is_live() && slabs_.HasIdleLeased()) return true;
   return waiting_growths_ > 0 && current_->is_live() && slabs_.HasIdle();
 }
@@ -100,6 +101,7 @@ void Client::Maintain() {
 void Client::MaintainOnce() {
   Scavenge();
   OpenReclaim();
+  (void)EmptyQuarantine(Leaving::kDue);  // All, if memory is wanted.
   (void)Settle();
   CoverIdle();
   SlabSet::Departures idle;
@@ -278,6 +280,7 @@ void Client::SettleSoon() {
 }
 
 Status Client::Trim() {
+  (void)EmptyQuarantine(Leaving::kAll);
   {
     MutexLock lock(mu_);
     (void)DrainCaches(ThreadCaches::Which::kAll);
@@ -298,6 +301,7 @@ Status Client::Trim() {
 }
 
 Status Client::Quiesce() {
+  (void)EmptyQuarantine(Leaving::kAll);
   {
     MutexLock lock(mu_);
     (void)DrainCaches(ThreadCaches::Which::kAll);

@@ -43,6 +43,7 @@ Result<std::unique_ptr<Client>> Client::Open(
   if (client->events_ != nullptr && client->settings_.detects_captures) {
     client->events_->captures().NoteUnannounced();
   }
+  if (client->settings_.debug.is_on) client->BeginDebugging();
   {
     MutexLock lock(client->mu_);
     client->Install(std::move(session));
@@ -59,7 +60,8 @@ Client::Client(Settings settings, ChannelFactory factory)
       factory_(std::move(factory)),
       graph_ends_(std::make_shared<GraphEnds>(
           [this](CaptureId capture) { OnGraphEnded(capture); })),
-      is_slow_(settings_.detects_captures) {
+      is_slow_(settings_.detects_captures),
+      quarantine_(settings_.debug.quarantine.count()) {
   BiasedLock::Prepare();
 }
 
@@ -227,7 +229,7 @@ void Client::Install(SessionPtr session) {
     // Nobody will come for these.
     const SessionPtr before = current_;
     const LinkSerial old = before->serial();
-    EndProduced(old);
+    EndProduced(*before);
     std::erase_if(parcels_, [&](auto& p) { return p.first.first == old; });
     std::erase_if(withdrawn_, [&](auto& name) { return name.first == old; });
     std::erase_if(lost_leases_, [&](auto& l) { return l.session == old; });
@@ -244,12 +246,14 @@ void Client::Install(SessionPtr session) {
 // Objects end with the daemon that knew of them. Who holds one goes on using
 // its bytes, here and elsewhere: what is retired is never cut again, and only
 // unmapped here.
-void Client::EndProduced(LinkSerial session) {
+void Client::EndProduced(const Session& session) {
   for (auto next = produced_.begin(); next != produced_.end();) {
     const auto one = next++;
-    if (one->first.first != session) continue;
+    if (one->first.first != session.serial()) continue;
     for (Block* const block : one->second) slabs_.RemoveObject(block);
+    orphans_.emplace(session.epoch(), one->first.second);
     produced_.erase(one);
+    ++ends_;
   }
 }
 
@@ -303,6 +307,8 @@ void Client::OnObjectEnded(LinkSerial session, ObjectId object) {
   if (found == produced_.end()) return;
   for (Block* const block : found->second) slabs_.RemoveObject(block);
   produced_.erase(found);
+  ++ends_;
+  changed_.NotifyAll();
   NoteIdle();
 }
 
@@ -323,11 +329,12 @@ Client::Usage Client::ReadUsage() {
   SlabSet::Totals totals = slabs_.totals();
   totals.live_bytes += static_cast<uint64_t>(caches_.live_bytes());
   totals.live_blocks += static_cast<uint64_t>(caches_.live_blocks());
-  return {.totals = totals,
-          .cached_bytes = caches_.cached_bytes(),
-          .pending_bytes = slabs_.ordered().pending_bytes(),
-          .calls = earlier_calls_ + current_->calls_made(),
-          .attachments = attachments_};
+  return {
+      .totals = totals,
+      .cached_bytes = caches_.cached_bytes(),
+      .pending_bytes = slabs_.ordered().pending_bytes() + quarantine_.bytes(),
+      .calls = earlier_calls_ + current_->calls_made(),
+      .attachments = attachments_};
 }
 
 Result<Client::BlockPlace> Client::Describe(const void* p) {

@@ -161,7 +161,9 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
   }
   if (!resolved.ok()) {
     UndoShare(pieces);
-    return resolved;
+    const bool is_misuse = resolved.code() == VRAMPOOL_INVALID_ARGUMENT;
+    return debug_ != nullptr && is_misuse ? ExplainShare(request, resolved)
+                                          : resolved;
   }
   ShareReply reply;
   VRAMPOOL_RETURN_IF_ERROR(CallShare(request, pieces, reply));
@@ -193,10 +195,10 @@ void Client::EnterProduced(Pieces& pieces, HeldObject& held) {
     slabs_.Pin(buffer.slab);
     held.pinned.push_back(buffer.slab);
   }
-  const LinkSerial session = pieces.session->serial();
-  produced_.emplace(std::pair(session, held.token.object),
+  produced_.emplace(std::pair(pieces.session->serial(), held.token.object),
                     std::move(pieces.blocks));
-  if (pieces.session != current_) EndProduced(session);  // Ended meanwhile.
+  // Ended meanwhile.
+  if (pieces.session != current_) EndProduced(*pieces.session);
 }
 
 void Client::LetGoIn(SlabKey key) {
@@ -241,6 +243,40 @@ Status Client::Ready(HeldObject& object) {
   return object.session->Make([&](ControlChannel& channel) {
     return channel.Ready(call, ReadyOutcome::kComplete);
   });
+}
+
+Status Client::AwaitEnds(uint64_t seen, uint64_t wait_ms, uint64_t& ends) {
+  const TimePoint deadline =
+      std::chrono::steady_clock::now() +
+      std::chrono::milliseconds(std::min(wait_ms, kMaxWaitMs));
+  MutexLock lock(mu_);
+  bool is_late = false;
+  while (ends_ <= seen && !is_retired_ && !is_late) {
+    is_late = !changed_.WaitUntil(lock, deadline);
+  }
+  ends = ends_;
+  if (ends_ > seen) return {};
+  if (is_retired_) {
+    return {VRAMPOOL_UNAVAILABLE,
+            "this client is being closed, as the process exits"};
+  }
+  return {VRAMPOOL_TIMEOUT,
+          "no object that this client shared has ended meanwhile"};
+}
+
+Status Client::SharedStatus(const Token& token) {
+  MutexLock lock(mu_);
+  const bool is_produced =
+      token.epoch == current_->epoch() &&
+      produced_.contains({current_->serial(), token.object});
+  if (is_produced && current_->is_live()) return {};
+  if (is_produced || orphans_.contains({token.epoch, token.object})) {
+    return {VRAMPOOL_STALE,
+            "the session in which the object was shared has ended: those who "
+            "have it may go on using it, so keep its memory as it is"};
+  }
+  return {VRAMPOOL_NOT_FOUND,
+          "the object has ended, or this client did not share it"};
 }
 
 Status Client::Unlink(const std::string& name) {

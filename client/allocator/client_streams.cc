@@ -77,11 +77,16 @@ Status Client::Free(void* p, uint64_t bytes, cudaStream_t stream,
   QuickFree tried;
   if (!is_careful) tried = TryFree(p, bytes, stream);
   if (tried.is_done) return {};
-  return FreeSlowly(p, bytes, stream, is_careful, tried.asked);
+  return FreeSlowly({.p = p,
+                     .bytes = bytes,
+                     .stream = stream,
+                     .is_careful = is_careful,
+                     .asked_key = tried.asked});
 }
 
-Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
-                          bool is_careful, StreamKey asked) {
+Status Client::FreeSlowly(const FreeRequest& request) {
+  if (debug_ != nullptr) return FreeDebugged(request);
+  const auto& [p, bytes, stream, call_site, is_careful, asked] = request;
   VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use,
                             IdentifyForFree(stream, is_careful, asked));
   OrderedBlocks::Going going;
@@ -95,7 +100,7 @@ Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
     }
     if (block->has_uses) {
       used = block;
-      ++block->objects;  // Whoever ends the last of them does not release it.
+      ++block->objects;  // See FreeUsed().
     } else {
       going = BeginFreeLocked(block, use, is_careful);
       if (block->objects == 0) slabs_.Release(block);
@@ -103,7 +108,7 @@ Status Client::FreeSlowly(void* p, uint64_t bytes, cudaStream_t stream,
     }
   }
   if (used != nullptr) {
-    FreeUsed(used, use, stream);
+    FreeUsed(used, use, stream, nullptr);
   } else {
     RecordFree(going, stream);
   }
@@ -126,7 +131,17 @@ OrderedBlocks::Going Client::BeginFreeLocked(Block* block, const StreamUse& use,
   }
 }
 
-Status Client::RecordStream(void* p, cudaStream_t stream, bool is_careful) {
+Status Client::RecordStream(void* p, cudaStream_t stream, bool is_careful,
+                            uint64_t call_site) {
+  const Status recorded = RecordLive(p, stream, is_careful);
+  if (debug_ == nullptr || recorded.code() != VRAMPOOL_INVALID_ARGUMENT ||
+      Describe(p).ok()) {
+    return recorded;
+  }
+  return RefuseUse(p, "record_stream", call_site);
+}
+
+Status Client::RecordLive(void* p, cudaStream_t stream, bool is_careful) {
   {
     MutexLock lock(mu_);
     if (slabs_.blocks().BlockAt(reinterpret_cast<uint64_t>(p)) == nullptr) {
@@ -148,8 +163,10 @@ Status Client::RecordStream(void* p, cudaStream_t stream, bool is_careful) {
   return {};
 }
 
-// Rule O9.
-void Client::FreeUsed(Block* block, const StreamUse& use, cudaStream_t stream) {
+// Rule O9. The caller has counted the free as one more object of the block: the
+// last of the others may end meanwhile, and is not to release it.
+void Client::FreeUsed(Block* block, const StreamUse& use, cudaStream_t stream,
+                      const DebugCall* from) {
   std::vector<Recording> recordings;
   try {
     recordings = BeginFreeUsed(block, use, stream);
@@ -162,7 +179,8 @@ void Client::FreeUsed(Block* block, const StreamUse& use, cudaStream_t stream) {
   }
   {
     MutexLock lock(mu_);
-    slabs_.RemoveObject(block);  // Released with the last.
+    if (from != nullptr) debug_->NoteFreed(*block, *from);
+    slabs_.RemoveObject(block);
     NoteIdle();
   }
   for (const Recording& one : recordings) RecordFree(one.going, one.stream);

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "client/allocator/client.h"
+#include "client/allocator/debug_handles.h"
 #include "client/session/fork_guard.h"
 #include "client/session/status.h"
 #include "vrampool/vrampool.h"
@@ -39,8 +40,10 @@ Status CheckHandle(const Handle* handle) {
     return {VRAMPOOL_INVALID_ARGUMENT,
             "the client or object is null; see why opening it failed"};
   }
-  if (handle->generation != ForkGeneration()) return ForkedStatus();
-  return {};
+  if (handle->generation == ForkGeneration()) return {};
+  return handle->generation == DebugHandles::kClosedGeneration
+             ? DebugHandles::Refuse(handle)
+             : ForkedStatus();
 }
 
 // A client with the channels of `factory`; tests bring their own.

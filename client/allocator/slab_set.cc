@@ -71,7 +71,7 @@ uint64_t& SlabSet::BytesOf(const Slab& slab) {
 }
 
 Result<Block*> SlabSet::Cut(const BlockRequest& request) {
-  const auto cut = ordered_.Allocate(RoundUpToClass(request.bytes),
+  const auto cut = ordered_.Allocate(RoundUpToClass(request.bytes_to_cut()),
                                      request.alignment, request.use);
   if (!cut) return static_cast<Block*>(nullptr);
   return Enter(*cut, request);
@@ -90,7 +90,7 @@ Result<Block*> SlabSet::CutWhole(SlabKey key, const BlockRequest& request) {
 
 std::optional<OrderedBlocks::Cut> SlabSet::CutAcross(
     const BlockRequest& request) {
-  auto cut = ordered_.AllocateAcross(RoundUpToClass(request.bytes),
+  auto cut = ordered_.AllocateAcross(RoundUpToClass(request.bytes_to_cut()),
                                      request.alignment, request.use);
   if (cut) {
     NoteUsed(slabs_.at(cut->block->slab));
@@ -160,19 +160,37 @@ void SlabSet::Release(Block* block) {
   totals_.live_bytes -= block->asked_bytes;
   --totals_.live_blocks;
   if (!block->is_struck) slab.session->manifest().Erase(block->record);
-  if (ordered_.IsAwaited(block)) {
-    block->is_struck = true;
-    return;
+  block->is_struck = true;
+  // A dedicated slab goes back: nobody gets the block anew.
+  if (quarantine_ != nullptr && !slab.is_dedicated) {
+    quarantine_->Push(block);
+  } else {
+    ReleaseStruck(block, slab);
   }
+}
+
+void SlabSet::ReleaseStruck(Block* block, Slab& slab) {
+  if (ordered_.IsAwaited(block)) return;
   ordered_.Release(block);
   NoteIdle(slab);
+}
+
+bool SlabSet::TryReleaseQuarantined(Block* block) {
+  block->debug = 0;
+  try {
+    ReleaseStruck(block, slabs_.at(block->slab));
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
 }
 
 bool SlabSet::ReleaseReady() {
   if (!ordered_.has_awaited()) return false;
   bool has_freed = false;
   for (Block* const block : ordered_.TakeReady()) {
-    if (block->objects > 0) continue;  // The last of them releases it.
+    // The last of them releases it, or it leaves the quarantine later.
+    if (block->objects > 0 || (block->debug & kQuarantined) != 0) continue;
     ordered_.Release(block);
     NoteIdle(slabs_.at(block->slab));
     has_freed = true;

@@ -35,8 +35,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/ids.h"
 #include "client/allocator/block_allocator.h"
+#include "client/allocator/debug_quarantine.h"
 #include "client/allocator/ordered_blocks.h"
 #include "client/allocator/stream_cache.h"
 #include "client/session/session.h"
@@ -67,6 +69,7 @@ struct Slab {
 // What the application asks for, and what is recorded of it.
 struct BlockRequest {
   uint64_t bytes = 0;
+  uint64_t red_zone = 0;  // Bytes to cut behind them.
   uint64_t alignment = BlockAllocator::kQuantum;
   cudaStream_t stream = nullptr;
   uint64_t call_site = 0;
@@ -76,6 +79,20 @@ struct BlockRequest {
   bool is_dedicated = false;  // To be alone in its slab.
   StreamKey asked_key = kUnknownStream;  // The stream's, if it was asked for.
   StreamUse use;  // What `stream` was found to be; filled in by Client.
+
+  uint64_t bytes_to_cut() const {
+    return SaturatingAdd(Bytes(bytes), Bytes(red_zone)).count();
+  }
+};
+
+// A block that it gives back.
+struct FreeRequest {
+  void* p = nullptr;
+  uint64_t bytes = 0;
+  cudaStream_t stream = nullptr;
+  uint64_t call_site = 0;
+  bool is_careful = false;
+  StreamKey asked_key = kUnknownStream;
 };
 
 class SlabSet {
@@ -116,9 +133,17 @@ class SlabSet {
                               const BlockRequest& request);
   void UndoAcross(const OrderedBlocks::Cut& cut);
 
+  // From now on blocks that are released go there first. It must outlive the
+  // set's use.
+  void SetQuarantine(DebugQuarantine* quarantine) { quarantine_ = quarantine; }
+
   // Takes the record of a block that was given up back, and frees it; or later,
-  // by ReleaseReady(), if work of other streams is to be waited for.
+  // by ReleaseReady(), if work of other streams is to be waited for; or puts it
+  // into the quarantine.
   void Release(Block* block);
+  // The same for a block that has left the quarantine. False: for want of
+  // memory nothing has changed.
+  bool TryReleaseQuarantined(Block* block);
   // Frees those that have waited for it. True if there were any.
   bool ReleaseReady();
   // Frees blocks of a thread's cache, as freed on that stream now. An event is
@@ -233,7 +258,10 @@ class SlabSet {
   void Remove(Slab& slab);
   void PublishMapped(Session& session);
 
+  void ReleaseStruck(Block* block, Slab& slab);
+
   OrderedBlocks ordered_;
+  DebugQuarantine* quarantine_ = nullptr;  // Mostly there is none.
   std::map<SlabKey, Slab> slabs_;
   std::map<std::pair<const Session*, SlabId>, SlabKey> by_id_;
   std::map<const Session*, uint64_t> mapped_bytes_;

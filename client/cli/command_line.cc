@@ -309,8 +309,8 @@ void AddWatch(CLI::App* app, CommandLine* line) {
   CLI::App* const sub = AddCommand(
       app, "watch",
       "Print what happens, a line for each event, until interrupted: sessions, "
-      "leases, refusals, objects, limits, reclaims, the device's health. With "
-      "--json: one object on each line",
+      "leases, refusals, objects, limits, reclaims, alerts of tenants, the "
+      "device's health. With --json: one object on each line",
       "  vrampool watch --tenant root/team-a\n"
       "  vrampool watch --kind lease-refused --kind session-ended --json\n",
       RunWatch, line);

@@ -69,6 +69,9 @@ std::string EventText(const v1::Event& event) {
   if (!event.tenant().empty()) {
     Append("tenant", Printable(event.tenant()), &text);
   }
+  if (!event.alert().empty()) {
+    Append("alert", Printable(event.alert()), &text);
+  }
   AppendNumber("session", event.session_id(), &text);
   AppendNumber("pid", event.pid(), &text);
   AppendNumber("lease", event.lease_id(), &text);

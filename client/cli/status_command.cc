@@ -63,6 +63,11 @@ std::string DeviceUseText(const v1::DeviceUse& use) {
   return text;
 }
 
+std::string AlertsText(uint64_t raised) {
+  if (raised == 0) return "none raised";
+  return absl::StrCat(raised, " RAISED; vrampool tenants says which");
+}
+
 void PrintOne(const Device& device, const v1::GetStatusResponse& status,
               const Context& context) {
   TextTable facts;
@@ -90,6 +95,7 @@ void PrintOne(const Device& device, const v1::GetStatusResponse& status,
       {"refused", absl::StrCat(status.refused_quota(), " by quota, ",
                                status.refused_pool(), " by a full pool, ",
                                status.refused_rate(), " by a rate")});
+  facts.AddRow({"alerts", AlertsText(status.alerts_raised())});
   if (status.has_device_use()) {
     facts.AddRow({"memory", DeviceUseText(status.device_use())});
   }

@@ -33,6 +33,24 @@ std::string RatesText(const v1::TenantInfo& row) {
   return absl::StrJoin(parts, ", ");
 }
 
+std::string MeasureText(const v1::AlertInfo& alert) {
+  const std::string& name = alert.name();
+  if (name == "used" || name == "growth" || name == "lingering") {
+    return FormatBytes(Bytes(alert.value()));
+  }
+  return absl::StrCat(alert.value(), name == "waiting" ? "s" : "");
+}
+
+// "used 7.2 GiB, waiting 45s": those that are raised. Empty: none.
+std::string AlertsText(const v1::TenantInfo& row) {
+  std::vector<std::string> parts;
+  for (const v1::AlertInfo& alert : row.alerts()) {
+    if (!alert.raised()) continue;
+    parts.push_back(absl::StrCat(alert.name(), " ", MeasureText(alert)));
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
 }  // namespace
 
 TableOf<v1::TenantInfo> TenantTable() {
@@ -64,6 +82,8 @@ TableOf<v1::TenantInfo> TenantTable() {
        [](const Row& row) { return Number(row.sessions()); }},
       {"RATES", Align::kLeft,
        [](const Row& row) { return Text(RatesText(row)); }},
+      {"ALERTS", Align::kLeft,
+       [](const Row& row) { return Text(AlertsText(row)); }},
   };
 }
 

@@ -101,6 +101,30 @@ Status ChooseSwitch(int option, const char* variable, bool& target) {
   return {};
 }
 
+// "1", or words that each mean it: "protect,abort".
+Status ChooseDebug(const char* option, DebugSettings& target) {
+  std::string text;
+  Choose(option, "VRAMPOOL_DEBUG", text);
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const std::string_view word = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), word.size() + 1));
+    if (word == "0" && word.size() == text.size()) return {};
+    target.is_on = true;
+    if (word == "abort") {
+      target.aborts = true;
+    } else if (word == "protect") {
+      target.protects = true;
+    } else if (word != "1") {
+      return {VRAMPOOL_INVALID_ARGUMENT,
+              "\"" + text +
+                  "\" is no debug mode (VRAMPOOL_DEBUG); choose 0, 1, abort, "
+                  "protect, or \"protect,abort\""};
+    }
+  }
+  return {};
+}
+
 Status CopyGiven(const vrampool_options& options, vrampool_options& given) {
   constexpr size_t kFirstVersion = offsetof(vrampool_options, kind);
   if (TakePrefix(options, kFirstVersion, given)) return {};
@@ -142,6 +166,10 @@ Result<Settings> ResolveSettings(const vrampool_options* options) {
   VRAMPOOL_RETURN_IF_ERROR(ChooseSwitch(given.detect_captures,
                                         "VRAMPOOL_DETECT_CAPTURES",
                                         settings.detects_captures));
+  VRAMPOOL_RETURN_IF_ERROR(ChooseDebug(given.debug, settings.debug));
+  VRAMPOOL_RETURN_IF_ERROR(
+      ChooseSize(given.debug_quarantine_bytes, "VRAMPOOL_DEBUG_QUARANTINE",
+                 "a quarantine", kMaxReserve, settings.debug.quarantine));
   return settings;
 }
 

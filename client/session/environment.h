@@ -20,6 +20,14 @@
 
 namespace vrampool::client {
 
+// Of the debug mode (allocator/debug_mode.h).
+struct DebugSettings {
+  bool is_on = false;
+  bool aborts = false;    // After the first report.
+  bool protects = false;  // Freed pages of the host cannot be touched.
+  Bytes quarantine = MiB(64);
+};
+
 struct Settings {
   std::string directory = "/run/vrampool";
   std::string device;  // Empty: the directory's only one.
@@ -33,6 +41,7 @@ struct Settings {
   uint64_t idle_ms = 1000;
   // Every call asks whether its stream is capturing.
   bool detects_captures = false;
+  DebugSettings debug;
   HandleKind kind = HandleKind::kNone;  // kNone: the daemon's default.
 };
 

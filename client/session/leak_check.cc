@@ -1,7 +1,5 @@
 #include "client/session/leak_check.h"
 
-#include <cxxabi.h>
-#include <dlfcn.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,13 +8,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/mutex.h"
+#include "client/session/call_site.h"
 #include "client/session/fork_guard.h"
 #include "client/session/manifest_writer.h"
 
@@ -58,30 +56,6 @@ void AddLive(const ManifestWriter& manifest, Leaks& leaks) {
       });
 }
 
-// "libtrain.so+0x1234 (Train(int))", as far as the loader knows.
-std::string SiteText(uint64_t address) {
-  if (address == 0) return "an unknown place";
-  char offset[32];
-  Dl_info info{};
-  if (::dladdr(reinterpret_cast<const void*>(address - 1), &info) == 0 ||
-      info.dli_fname == nullptr) {
-    std::snprintf(offset, sizeof(offset), "0x%llx",
-                  static_cast<unsigned long long>(address));
-    return offset;
-  }
-  std::snprintf(offset, sizeof(offset), "+0x%llx",
-                static_cast<unsigned long long>(
-                    address - reinterpret_cast<uint64_t>(info.dli_fbase)));
-  const std::string path = info.dli_fname;
-  std::string text = path.substr(path.rfind('/') + 1) + offset;
-  if (info.dli_sname == nullptr) return text;
-  int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> name(
-      abi::__cxa_demangle(info.dli_sname, nullptr, nullptr, &status),
-      std::free);
-  return text + " (" + (name != nullptr ? name.get() : info.dli_sname) + ")";
-}
-
 void Print(const Leaks& leaks) {
   Sum all;
   std::vector<const Leaks::value_type*> sorted;
@@ -101,7 +75,7 @@ void Print(const Leaks& leaks) {
     text += "  " + FormatBytes(sum.bytes) + " in " +
             std::to_string(sum.blocks) + " blocks, tag " +
             (key.first.empty() ? "-" : key.first) + ", from " +
-            SiteText(key.second) + "\n";
+            CallSiteText(key.second) + "\n";
   }
   if (sorted.size() > kGroupsShown) {
     text += "  and from " + std::to_string(sorted.size() - kGroupsShown) +

@@ -27,6 +27,7 @@ namespace vrampool {
 namespace {
 
 constexpr int kAcceptsPerTurn = 64;
+constexpr absl::Duration kShortestTick = absl::Milliseconds(10);
 
 class DoorImpl final : public Door {
  public:
@@ -63,7 +64,7 @@ class DoorImpl final : public Door {
   void AcceptFrom(int socket, const Accepted& accepted);
   void OnBrokerConnection(UniqueFd connection);
   void SetAccepting(uint32_t events);
-  void Tick();
+  absl::Duration Tick();  // Until the next one.
 
   const Options options_;
   ConnectionSink& sink_;
@@ -133,22 +134,25 @@ void DoorImpl::OnBrokerConnection(UniqueFd connection) {
   if (peer.ok()) sink_.Adopt(std::move(connection), peer->identity);
 }
 
-void DoorImpl::Tick() {
-  if (options_.on_tick) options_.on_tick();
+absl::Duration DoorImpl::Tick() {
+  absl::Duration next = options_.tick;
+  if (options_.on_tick) {
+    // Not at once again: the loop has other work.
+    next = std::clamp(options_.on_tick(), kShortestTick, next);
+  }
   if (is_paused_) {
     is_paused_ = false;
     SetAccepting(EPOLLIN);
   }
+  return next;
 }
 
 void DoorImpl::Run() {
-  const auto tick = absl::ToChronoMilliseconds(options_.tick);
   SteadyTime next_tick = std::chrono::steady_clock::now();
   while (!is_stopping_) {
     const SteadyTime now = std::chrono::steady_clock::now();
     if (now >= next_tick) {
-      Tick();
-      next_tick = now + tick;
+      next_tick = now + absl::ToChronoNanoseconds(Tick());
     }
     greetings_.Expire(now);
     loop_.Turn(

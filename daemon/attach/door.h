@@ -51,8 +51,9 @@ class Door {
     mode_t socket_mode = 0666;
     std::string link_prefix = "gpu";  // "host" for host devices.
     int link_number = 0;              // The N to take if it is free.
-    // The loop calls this at least every `tick` while it serves (the watchdog).
-    std::function<void()> on_tick;
+    // The loop calls this at least every `tick` while it serves (the watchdog),
+    // and sooner if the last call said after how long.
+    std::function<absl::Duration()> on_tick;
     absl::Duration tick = absl::Seconds(1);
   };
 

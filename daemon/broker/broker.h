@@ -28,6 +28,7 @@
 #include "base/unique_fd.h"
 #include "daemon/broker/leak_book.h"
 #include "daemon/broker/observer.h"
+#include "daemon/core/alert_book.h"
 #include "daemon/core/device.h"
 #include "daemon/core/peer.h"
 #include "daemon/core/requests.h"
@@ -100,6 +101,13 @@ struct Eviction {
   SessionId beneficiary{};
   std::string why;
   bool is_killed = false;  // Else only condemned: the kernel forbade it.
+};
+
+// What has come with time.
+struct TickReport {
+  std::vector<Eviction> evictions;
+  std::vector<AlertChange> alerts;
+  absl::Time next = absl::InfiniteFuture();  // See Tick().
 };
 
 class Broker {
@@ -186,13 +194,15 @@ class Broker {
   // Errors: TENANT_UNKNOWN, BAD_ARGUMENT.
   virtual absl::Status SetQuota(std::string_view tenant, const Quota& change,
                                 std::string_view by) = 0;
-  // All tenants' quotas, and what else can change, at once; also what SetQuota
-  // has set. Gives what has changed, in words. BAD_ARGUMENT: nothing has.
+  // All tenants' quotas and alerts, and what else can change, at once; also
+  // what SetQuota has set. Gives what has changed, in words. BAD_ARGUMENT:
+  // nothing has.
   virtual absl::StatusOr<std::vector<std::string>> Reconfigure(
       const LiveSettings& settings, std::string_view by) = 0;
-  // Does what is due with time; gives the evictions of this call. Call it about
-  // once a second. Victims get Farewell before the end.
-  virtual std::vector<Eviction> Tick() = 0;
+  // Does what is due with time, and looks at what alerts speak of. Call it
+  // about once a second, and when the report of the last call says. Victims get
+  // Farewell before the end.
+  virtual TickReport Tick() = 0;
   // Reads manifests; takes time that grows with the blocks in them.
   virtual LeakAnswer FindLeaks(const LeakQuery& query) = 0;
   virtual LiveUse ReadLiveUse(SessionId session) = 0;

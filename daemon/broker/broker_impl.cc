@@ -9,6 +9,21 @@
 #include "daemon/core/refusal.h"
 
 namespace vrampool {
+namespace {
+
+DeviceInfo InfoOf(const Device& device, Bytes granule) {
+  DeviceInfo info = device.info();
+  info.granule = granule;
+  return info;
+}
+
+AlertBook BookOf(const std::vector<TenantAlerts>& alerts) {
+  AlertBook book;
+  (void)book.SetRules(alerts);  // All of them are new.
+  return book;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Broker>> Broker::Start(Options options,
                                                       Device& device,
@@ -32,9 +47,11 @@ BrokerImpl::BrokerImpl(Options options, std::unique_ptr<TableMemory> table,
     : epoch_(options.settings.epoch),
       bounds_(options.settings.bounds),
       device_(device),
+      info_(InfoOf(device, options.settings.granule)),
       clock_(clock),
       observer_(options.observer),
       table_(std::move(table)),
+      alert_book_(BookOf(options.settings.alerts)),
       arbiter_(std::move(options.settings), *table_, *this),
       leak_book_(bounds_.leak_reports, absl::Hours(bounds_.leak_report_hours)) {
 }
@@ -145,8 +162,16 @@ std::shared_ptr<Manifest> BrokerImpl::ManifestOf(SessionId session) {
 
 Snapshot BrokerImpl::TakeSnapshot() {
   MutexLock lock(mu_);
-  Snapshot snapshot = arbiter_.TakeSnapshot(clock_.Now());
+  return SnapshotOf(SnapshotScope::kWhole);
+}
+
+Snapshot BrokerImpl::SnapshotOf(SnapshotScope scope) {
+  Snapshot snapshot = arbiter_.TakeSnapshot(clock_.Now(), scope);
   snapshot.counters.conservation_breaches = breaches_;
+  for (TenantView& tenant : snapshot.tenants) {
+    tenant.leaks = leak_book_.ReportsOf(tenant.path);
+  }
+  alert_book_.Describe(snapshot);
   return snapshot;
 }
 
@@ -168,10 +193,12 @@ absl::StatusOr<std::vector<std::string>> BrokerImpl::Reconfigure(
     const LiveSettings& settings, std::string_view by) {
   Effects effects;
   std::vector<QuotaChange> changes;
+  std::vector<std::string> alerts;
   {
     MutexLock lock(mu_);
     VRAMPOOL_ASSIGN_OR_RETURN(
         changes, arbiter_.Reconfigure(settings, clock_.Now(), effects));
+    alerts = alert_book_.SetRules(settings.alerts);
     Absorb(effects);
   }
   Dispatch(std::move(effects));
@@ -182,6 +209,7 @@ absl::StatusOr<std::vector<std::string>> BrokerImpl::Reconfigure(
     TellQuota(change.tenant, change.after.limit, text, by);
     texts.push_back(absl::StrCat(change.tenant, ": ", text));
   }
+  texts.insert(texts.end(), alerts.begin(), alerts.end());
   return texts;
 }
 

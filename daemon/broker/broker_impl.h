@@ -76,7 +76,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
                         std::string_view by) override;
   absl::StatusOr<std::vector<std::string>> Reconfigure(
       const LiveSettings& settings, std::string_view by) override;
-  std::vector<Eviction> Tick() override;
+  TickReport Tick() override;
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
   void SampleUse() override;
@@ -85,7 +85,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   void RefreshDevice() override;
   void ExpireNames() override;
   absl::Status DeviceHealth() override;
-  const DeviceInfo& device_info() const override { return device_.info(); }
+  const DeviceInfo& device_info() const override { return info_; }
   Epoch epoch() const override { return epoch_; }
   void BeginShutdown() override;
 
@@ -94,6 +94,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   struct Companion {
     std::shared_ptr<SessionLink> link;
     std::shared_ptr<Manifest> manifest;
+    std::string tenant;
     std::string end_cause;  // "condemned: ...", "evicted: ...", or empty.
     bool is_process_gone = false;
     // LiveUse::changes when it was sampled; the first sample looks at all.
@@ -156,6 +157,9 @@ class BrokerImpl final : public Broker, private HoldOracle {
                         absl::Time allocated_before, size_t max_blocks,
                         size_t max_groups) const;
   void TakeSample() VRAMPOOL_EXCLUDES(mu_);
+  // Of the arbiter, with what only the broker knows.
+  Snapshot SnapshotOf(SnapshotScope scope) VRAMPOOL_REQUIRES(mu_);
+  std::vector<AlertChange> LookForAlerts() VRAMPOOL_EXCLUDES(mu_);
   void Tell(Event event);
   void TellQuota(std::string tenant, std::optional<Bytes> limit,
                  std::string_view text, std::string_view by);
@@ -169,12 +173,14 @@ class BrokerImpl final : public Broker, private HoldOracle {
   const Epoch epoch_;
   const Bounds bounds_;
   Device& device_;
+  const DeviceInfo info_;  // Of it, but with the settings' granule.
   const Clock& clock_;
   Observer* const observer_;  // May be null.
   const std::unique_ptr<TableMemory> table_;
 
   Mutex mu_;
   CondVar settled_;  // A ticket, an object, or room changed.
+  AlertBook alert_book_ VRAMPOOL_GUARDED_BY(mu_);
   Arbiter arbiter_ VRAMPOOL_GUARDED_BY(mu_);
   absl::flat_hash_map<SessionId, Companion> companions_
       VRAMPOOL_GUARDED_BY(mu_);
@@ -184,6 +190,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   std::map<LeaseId, Delivery> deliveries_ VRAMPOOL_GUARDED_BY(mu_);
   LeakBook leak_book_ VRAMPOOL_GUARDED_BY(mu_);
   GrowthBook growth_book_ VRAMPOOL_GUARDED_BY(mu_);
+  absl::Time looked_at_ VRAMPOOL_GUARDED_BY(mu_) = absl::InfinitePast();
   bool is_sample_due_ VRAMPOOL_GUARDED_BY(mu_) = false;  // Posted, not done.
   absl::Time next_sample_ VRAMPOOL_GUARDED_BY(mu_) = absl::InfinitePast();
   std::string told_health_ VRAMPOOL_GUARDED_BY(mu_);  // Empty: it is well.

@@ -91,6 +91,7 @@ absl::StatusOr<Admission> BrokerImpl::Attach(
     MutexLock lock(mu_);
     companions_[admission.session] = {.link = std::move(link),
                                       .manifest = std::move(manifest),
+                                      .tenant = admission.tenant,
                                       .end_cause = "",
                                       .is_process_gone = false};
     return absl::OkStatus();
@@ -122,13 +123,16 @@ void BrokerImpl::Condemn(SessionId session, std::string_view why) {
   link->SendFarewell(/*is_condemned=*/true, why);
 }
 
-std::vector<Eviction> BrokerImpl::Tick() {
+TickReport BrokerImpl::Tick() {
   Effects effects;
   std::vector<Eviction> evictions;
   std::vector<std::shared_ptr<SessionLink>> links;
+  absl::Time next;
   {
     MutexLock lock(mu_);
-    arbiter_.Tick(clock_.Now(), effects);
+    const absl::Time now = clock_.Now();
+    arbiter_.Tick(now, effects);
+    next = arbiter_.NextTick(now);
     for (const Effects::Evict& evict : effects.evict) {
       const auto found = companions_.find(evict.victim);
       if (found == companions_.end()) continue;  // Its socket closed meanwhile.
@@ -146,7 +150,9 @@ std::vector<Eviction> BrokerImpl::Tick() {
                            "evicted: " + evictions[i].why);
     evictions[i].is_killed = links[i]->Kill();
   }
-  return evictions;
+  return {.evictions = std::move(evictions),
+          .alerts = LookForAlerts(),
+          .next = next};
 }
 
 bool BrokerImpl::SocketClosed(SessionId session) {

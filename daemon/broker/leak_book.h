@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -59,12 +60,16 @@ class LeakBook {
 
   const std::deque<LeakReport>& reports() const { return reports_; }
   uint64_t forgotten() const { return forgotten_; }
+  // How many there have ever been of the tenant and those below it.
+  uint64_t ReportsOf(const std::string& tenant) const;
 
  private:
   const size_t capacity_;
   const absl::Duration keep_;
   std::deque<LeakReport> reports_;  // Oldest first.
   uint64_t forgotten_ = 0;
+  // By path, parents too. Tenants come from the configuration alone.
+  std::map<std::string, uint64_t> counts_;
 };
 
 }  // namespace vrampool

@@ -42,7 +42,9 @@ enum class EventKind {
                          // for want of a right. The text names the call.
   kConfigReloaded = 15,  // Or not: then with why.
   kRoomReserved = 16,
-  kObjectOpened = 18,  // By another tenant's session; the text is the owner.
+  kAlertRaised = 17,
+  kAlertEnded = 18,
+  kObjectOpened = 19,  // By another tenant's session; the text is the owner.
 };
 
 struct Event {
@@ -56,6 +58,7 @@ struct Event {
   SlabId slab{};
   ObjectId object{};
   Bytes bytes = {};  // Of the lease, the object; asked for; the new limit.
+  std::string alert = {};  // Its name: "used", "growth", ...
   std::string text = {};
   absl::Status refusal = {};  // Of what was refused; ok otherwise.
 };
@@ -70,6 +73,7 @@ enum class Operation {
   kCreate,   // Of a slab, by the device.
   kDestroy,  // Likewise.
   kCall,     // Any, refused before it began: not timed.
+  kAttach,   // Refused, by the policy or a bound: likewise.
 };
 inline constexpr int kOperations = 8;  // That are timed.
 

@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "daemon/config/alert_keys.h"
 #include "daemon/config/fields.h"
 #include "daemon/core/ledger.h"
 
@@ -65,14 +66,18 @@ std::vector<HandleKind> KindsOfGpus(const v1::Config& config) {
 
 class Validation {
  public:
-  Validation(const ConfigSource& source, const DeviceInfo& device)
-      : source_(source), proto_(source.proto()), device_(device) {}
+  Validation(const ConfigSource& source, const DeviceInfo& device,
+             uint64_t descriptors)
+      : source_(source), proto_(source.proto()), device_(device) {
+    config_.descriptors = descriptors;
+  }
 
   absl::StatusOr<Config> Run() {
     CheckKinds();
     CheckPool();
     CheckPreallocation();
     CheckTenants();
+    CheckPatience();
     CheckPolicy();
     CheckBounds();
     CheckSockets();
@@ -104,6 +109,8 @@ class Validation {
   void CheckPreallocation();
   Quota ReadQuota(const v1::Tenant& tenant, int index);
   void CheckTenants();
+  void CheckPatience();
+  void TakeAlerts(const v1::Tenant& tenant, int index);
   void CheckPolicy();
   void CheckRule(const v1::Rule& rule, int index);
   void CheckBounds();
@@ -162,11 +169,18 @@ void Validation::CheckPool() {
             FormatBytes(device_.total), ")");
     return;
   }
+  const std::vector<HandleKind>& kinds = config_.core.kinds;
+  if (!std::all_of(kinds.begin(), kinds.end(), [](HandleKind kind) {
+        return kind == HandleKind::kCudaIpc;
+      })) {
+    config_.core.granule =
+        GranuleFor(config_.descriptors, *size, device_.granule);
+  }
   config_.core.capacity =
-      Bytes(size->count() - size->count() % device_.granule.count());
+      Bytes(size->count() - size->count() % config_.core.granule.count());
   if (config_.core.capacity.is_zero()) {
     Problem(key, FormatBytes(*size), " is less than one slab of ",
-            FormatBytes(device_.granule));
+            FormatBytes(config_.core.granule));
   }
 }
 
@@ -175,7 +189,8 @@ void Validation::CheckPreallocation() {
   const std::string& text = proto_.preallocate_slab();
   const std::optional<Bytes> asked = text.empty() ? MiB(64) : Size(key, text);
   if (!asked.has_value()) return;
-  const std::optional<Bytes> slab = CheckedRoundUp(*asked, device_.granule);
+  const std::optional<Bytes> slab =
+      CheckedRoundUp(*asked, config_.core.granule);
   const Bytes capacity = config_.core.capacity;
   if (!slab.has_value() || slab->is_zero() ||
       (!text.empty() && !capacity.is_zero() && *slab > capacity)) {
@@ -246,13 +261,7 @@ void Validation::CheckTenants() {
     }
     config_.core.tenants.push_back(
         {.path = tenant.path(), .quota = ReadQuota(tenant, i)});
-  }
-  if (proto_.reclaim_patience_ms() > kMaxPatienceMs) {
-    Problem({.name = "reclaim_patience_ms"}, proto_.reclaim_patience_ms(),
-            " is more than an hour");
-  } else if (proto_.reclaim_patience_ms() != 0) {
-    config_.core.reclaim_patience =
-        absl::Milliseconds(proto_.reclaim_patience_ms());
+    TakeAlerts(tenant, i);
   }
   // The whole makes sense only if the parts do.
   if (problems_.size() > problems_before) return;
@@ -264,6 +273,36 @@ void Validation::CheckTenants() {
     Problem({.name = "tenants", .index = index, .inner = problem.key},
             problem.path, ": ", problem.text);
   }
+  if (!tree.problems.empty()) return;
+  for (const auto& [path, rules] : config_.core.alerts) {
+    std::vector<AlertProblem> unmet;
+    CheckReachable(rules, tree.tenants.at(path).limit, unmet);
+    for (const AlertProblem& problem : unmet) {
+      Problem({.name = "tenants", .index = seen[path], .inner = problem.key},
+              path, ": ", problem.text);
+    }
+  }
+}
+
+void Validation::CheckPatience() {
+  if (proto_.reclaim_patience_ms() > kMaxPatienceMs) {
+    Problem({.name = "reclaim_patience_ms"}, proto_.reclaim_patience_ms(),
+            " is more than an hour");
+  } else if (proto_.reclaim_patience_ms() != 0) {
+    config_.core.reclaim_patience =
+        absl::Milliseconds(proto_.reclaim_patience_ms());
+  }
+}
+
+void Validation::TakeAlerts(const v1::Tenant& tenant, int index) {
+  std::vector<AlertProblem> problems;
+  const AlertRules rules = ReadAlerts(tenant, problems);
+  for (const AlertProblem& problem : problems) {
+    Problem({.name = "tenants", .index = index, .inner = problem.key},
+            problem.text);
+  }
+  if (rules.is_empty()) return;
+  config_.core.alerts.push_back({.path = tenant.path(), .rules = rules});
 }
 
 void Validation::CheckRule(const v1::Rule& rule, int index) {
@@ -451,8 +490,9 @@ absl::StatusOr<DeviceChoice> ChooseDevice(const ConfigSource& source) {
 }
 
 absl::StatusOr<Config> ValidateConfig(const ConfigSource& source,
-                                      const DeviceInfo& device) {
-  return Validation(source, device).Run();
+                                      const DeviceInfo& device,
+                                      uint64_t descriptors) {
+  return Validation(source, device, descriptors).Run();
 }
 
 }  // namespace vrampool

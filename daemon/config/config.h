@@ -8,12 +8,14 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/bytes.h"
 #include "daemon/config/config_source.h"
+#include "daemon/config/descriptors.h"
 #include "daemon/config/policy.h"
 #include "daemon/core/device.h"
 #include "daemon/core/settings.h"
@@ -36,6 +38,7 @@ struct Config {
   CoreSettings core;
   Bytes preallocate_slab;  // Zero: slabs are created on demand.
   Policy::Options policy;  // The daemon's uid is left to main.cc.
+  uint64_t descriptors = kAnyDescriptors;  // As given to ValidateConfig().
   std::string directory;
   mode_t socket_mode = 0666;
   std::string log_level = "info";
@@ -47,10 +50,12 @@ struct Config {
 // this daemon does not know.
 absl::StatusOr<DeviceChoice> ChooseDevice(const ConfigSource& source);
 
-// Checks everything against `device` (what the chosen device offers).
+// Checks everything against `device` (what the chosen device offers), for a
+// process that may have so many descriptors: see descriptors.h.
 // InvalidArgument lists all problems, one on each line.
 absl::StatusOr<Config> ValidateConfig(const ConfigSource& source,
-                                      const DeviceInfo& device);
+                                      const DeviceInfo& device,
+                                      uint64_t descriptors = kAnyDescriptors);
 
 }  // namespace vrampool
 

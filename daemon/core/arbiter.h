@@ -183,8 +183,12 @@ class Arbiter {
   absl::StatusOr<uint32_t> ReportUnmapped(SessionId session,
                                           const std::vector<SlabId>& slabs,
                                           absl::Time now, Effects& effects);
-  // Ends reservations, evicts sessions. Call it about once a second.
+  // Ends reservations, evicts sessions. Call it at NextTick(), and about once a
+  // second.
   void Tick(absl::Time now, Effects& effects);
+  // When it will have to do something, as far as that is known now: who begins
+  // to wait later has a patience of its own.
+  absl::Time NextTick(absl::Time now) const;
   // Holds room; see above. Errors as for a lease that may not wait, and
   // LIMIT_REACHED (reservations of the session), BAD_ARGUMENT (the time).
   absl::StatusOr<ReservationGrant> Reserve(SessionId session,
@@ -252,7 +256,8 @@ class Arbiter {
   absl::StatusOr<std::vector<QuotaChange>> Reconfigure(
       const LiveSettings& settings, absl::Time now, Effects& effects);
   void BeginShutdown(Effects& effects);
-  Snapshot TakeSnapshot(absl::Time now) const;
+  Snapshot TakeSnapshot(absl::Time now,
+                        SnapshotScope scope = SnapshotScope::kWhole) const;
   SessionView ViewOf(SessionId session) const;  // Empty id if unknown.
 
   bool IsConserved() const { return pool_.IsConserved(); }
@@ -381,11 +386,10 @@ class Arbiter {
   Bytes RoomFor(TenantId tenant) const;
   bool LeavesGuarantees(const Ticket& ticket) const;
   absl::Status RefuseForRoom(TenantId tenant, Bytes asked, Bytes size) const;
-  absl::Status CountRefusal(absl::Status status);
+  absl::Status CountRefusal(TenantId tenant, absl::Status status);
   // The same refusal; if by quota, it also says who holds most of it.
   absl::Status NamingHolder(absl::Status refusal) const;
-  Bytes assured() const;   // Bytes of assured tickets.
-  Bytes promised() const;  // Of these and of reservations.
+  Bytes promised() const;  // Of assured tickets and of reservations.
   Bytes room() const;      // What a new slab could have, promises included.
   Bytes free() const;      // Of that, what it could have without delay.
   Bytes to_give() const;   // Of that, what is free or clean: for messages.
@@ -451,7 +455,6 @@ class Arbiter {
   // Splits `size` off a reservation, if the session has one that fits.
   std::optional<Charge> DrawReserved(Session& session, HandleKind kind,
                                      Bytes size);
-  Bytes reserved() const;
 
   // arbiter_reclaim.cc
   void AskForMemory(const Ticket& ticket, absl::Time now, Effects& effects);
@@ -500,6 +503,9 @@ class Arbiter {
   std::map<TicketId, Ticket> tickets_;  // In order of arrival.
   Turns turns_;                         // Of those that wait.
   std::map<ReservationId, Reservation> reservations_;
+  // Sums that the line asks for again and again.
+  Bytes assured_;                        // Of assured tickets.
+  Bytes reserved_;                       // What is left of reservations.
   std::map<SlabId, TicketId> creating_;  // For whom a slab is made.
   std::vector<SlabId> failed_destroys_;  // To be tried again.
   uint64_t last_session_ = 0;
@@ -513,6 +519,7 @@ class Arbiter {
   SessionId last_evicted_{};
   absl::Time evicted_at_;
   Counters counters_;
+  std::map<TenantId, uint64_t> refusals_;  // Of the tenant itself.
 };
 
 }  // namespace vrampool

@@ -93,14 +93,14 @@ absl::StatusOr<Arbiter::LeaseAnswer> Arbiter::RequestLease(
   if (repeat.has_value()) return *repeat;
   HandleKind kind{};
   Bytes size;
-  VRAMPOOL_RETURN_IF_ERROR(
-      CountRefusal(CheckLeaseRequest(*session, request, kind, size)));
+  VRAMPOOL_RETURN_IF_ERROR(CountRefusal(
+      session->tenant, CheckLeaseRequest(*session, request, kind, size)));
   // Time has passed: some may be due who are before this one.
   if (MayWaitForCredit()) Pump(now, effects);
   const TenantId tenant = session->tenant;
   const bool has_room = TakesOf(*session, kind, size) == Takes::kCredit;
   if (!has_room && BurstsUnreclaimably(tenant, kind, size)) {
-    return CountRefusal(RefuseBurst(tenant, request.size, size));
+    return CountRefusal(tenant, RefuseBurst(tenant, request.size, size));
   }
   absl::StatusOr<LeaseAnswer> answer =
       ServeAtOnce(*session, request, kind, size, now, effects);
@@ -112,14 +112,15 @@ absl::StatusOr<Arbiter::LeaseAnswer> Arbiter::RequestLease(
   // Perhaps the device has got over what it failed at.
   RetryDestroys(effects);
   if (mode == WaitMode::kFailFast) {
-    return CountRefusal(NamingHolder(std::move(answer).status()));
+    return CountRefusal(tenant, NamingHolder(std::move(answer).status()));
   }
   if (tickets_.size() >= settings_.bounds.waiting ||
       session->tickets_by_key.size() >= settings_.bounds.waiting_per_session) {
-    return Refuse({.reason = Reason::kWaitQueueFull,
-                   .asked = request.size,
-                   .retry_after = absl::Milliseconds(100)},
-                  "too many requests wait already; try again later");
+    return CountRefusal(
+        tenant, Refuse({.reason = Reason::kWaitQueueFull,
+                        .asked = request.size,
+                        .retry_after = absl::Milliseconds(100)},
+                       "too many requests wait already; try again later"));
   }
   Ticket& ticket = AddTicket(*session, request, kind, size, now);
   AskForMemory(ticket, now, effects);
@@ -284,7 +285,7 @@ bool Arbiter::TryRoom(Ticket& ticket, absl::Time now, Effects& effects) {
   if (room() < promised() + ticket.size || !LeavesGuarantees(ticket)) {
     return false;
   }
-  const Bytes wanted = assured() + ticket.size;
+  const Bytes wanted = assured_ + ticket.size;
   turns_.Serve(ticket.tenant, CostOf(ticket.tenant, ticket.size));
   EvictClean(wanted, now, effects);
   if (free() >= wanted) {

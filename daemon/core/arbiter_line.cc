@@ -253,13 +253,15 @@ bool Arbiter::ServeRoom(Ticket& ticket, absl::Time now, Effects& effects) {
 void Arbiter::SetState(Ticket& ticket, TicketState state) {
   const bool was_waiting = ticket.state == TicketState::kWaiting;
   const bool is_waiting = state == TicketState::kWaiting;
+  if (ticket.state == TicketState::kAssured) assured_ -= ticket.size;
+  if (state == TicketState::kAssured) assured_ += ticket.size;
   ticket.state = state;
   if (was_waiting && !is_waiting) turns_.Leave(ticket.tenant);
   if (!was_waiting && is_waiting) turns_.Join(ticket.tenant);
 }
 
 void Arbiter::TakeBackPromises(absl::Time now, Effects& effects) {
-  while (SaturatingSub(pool_.free() + pool_.coming(), missing_) < assured()) {
+  while (SaturatingSub(pool_.free() + pool_.coming(), missing_) < assured_) {
     auto latest = tickets_.rbegin();
     while (latest->second.state != TicketState::kAssured) ++latest;
     Ticket& ticket = latest->second;

@@ -135,6 +135,7 @@ absl::Status Arbiter::AdmitRpc(SessionId id, absl::Time now) {
   const auto obstacle =
       rates_.FindObstacle(session->tenant, AmountsOfRpc(), nullptr, now);
   return CountRefusal(
+      session->tenant,
       RefuseForRate(*obstacle, {.reason = Reason::kRateLimited}));
 }
 

@@ -9,6 +9,17 @@
 #include "daemon/core/arbiter.h"
 
 namespace vrampool {
+namespace {
+
+// A victim has the patience of a request to be gone, and at least so long: it
+// takes a process its time to end, however little patience there is.
+constexpr absl::Duration kTimeToEnd = absl::Seconds(1);
+
+absl::Time GoneBy(absl::Time evicted_at, absl::Duration patience) {
+  return evicted_at + std::max(patience, kTimeToEnd);
+}
+
+}  // namespace
 
 // Asks those for memory who could help: the tenants under the limit that is in
 // the way; or, when the pool is what lacks, those that burst.
@@ -101,6 +112,23 @@ void Arbiter::Evict(Session& victim, const Ticket& ticket, absl::Time now,
   DropReservations(victim);
 }
 
+absl::Time Arbiter::NextTick(absl::Time now) const {
+  absl::Time next = now + settings_.reclaim_patience;
+  for (const auto& [id, held] : reservations_) {
+    next = std::min(next, held.expires_at);
+  }
+  const auto consider = [&next, now](absl::Time due) {
+    if (due > now) next = std::min(next, due);  // Else Tick() has looked.
+  };
+  if (turns_.waiting() > 0)
+    consider(GoneBy(evicted_at_, settings_.reclaim_patience));
+  for (const auto& [id, ticket] : tickets_) {
+    if (ticket.state != TicketState::kWaiting) continue;
+    consider(ticket.since + settings_.reclaim_patience);
+  }
+  return next;
+}
+
 void Arbiter::Tick(absl::Time now, Effects& effects) {
   if (ExpireReservations(now)) {
     effects.room_changed = true;
@@ -109,8 +137,9 @@ void Arbiter::Tick(absl::Time now, Effects& effects) {
   }
   if (is_stopping_ || !device_lost_.empty()) return;
   // One at a time: what the last one had may be enough when it is back.
-  const bool is_under_way = sessions_.contains(last_evicted_) &&
-                            now < evicted_at_ + settings_.reclaim_patience;
+  const bool is_under_way =
+      sessions_.contains(last_evicted_) &&
+      now < GoneBy(evicted_at_, settings_.reclaim_patience);
   if (is_under_way || turns_.waiting() == 0) return;
   std::vector<Stop> limits;
   std::vector<Stop> stops;

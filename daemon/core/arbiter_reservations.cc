@@ -21,8 +21,10 @@ absl::StatusOr<ReservationGrant> Arbiter::Reserve(SessionId id,
   VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
   HandleKind kind{};
   Bytes size;
-  VRAMPOOL_RETURN_IF_ERROR(CountRefusal(CheckLeaseRequest(
-      *session, {.size = request.size, .kind = request.kind}, kind, size)));
+  VRAMPOOL_RETURN_IF_ERROR(CountRefusal(
+      session->tenant,
+      CheckLeaseRequest(*session, {.size = request.size, .kind = request.kind},
+                        kind, size)));
   if (request.hold <= absl::ZeroDuration() || request.hold > kLongestHold) {
     return Refuse(Reason::kBadArgument,
                   "a reservation is held for more than nothing and at most an "
@@ -37,17 +39,18 @@ absl::StatusOr<ReservationGrant> Arbiter::Reserve(SessionId id,
   }
   const TenantId tenant = session->tenant;
   if (BurstsUnreclaimably(tenant, kind, size)) {
-    return CountRefusal(RefuseBurst(tenant, request.size, size));
+    return CountRefusal(tenant, RefuseBurst(tenant, request.size, size));
   }
   if (QuotaInTheWay(tenant, size).has_value()) {
     return CountRefusal(
+        tenant,
         NamingHolder(ledger_.Take(tenant, size, request.size).status()));
   }
   if (FindOvertaken(tenant, size, Takes::kRoom, now).has_value() ||
       ledger_.FindObstacle(tenant, size).has_value() ||
       RoomFor(tenant) < size) {
     RetryDestroys(effects);
-    return CountRefusal(RefuseForRoom(tenant, request.size, size));
+    return CountRefusal(tenant, RefuseForRoom(tenant, request.size, size));
   }
   turns_.Serve(tenant, CostOf(tenant, size));
   const ReservationId reservation{++last_reservation_};
@@ -57,6 +60,7 @@ absl::StatusOr<ReservationGrant> Arbiter::Reserve(SessionId id,
   held.kind = kind;
   held.expires_at = now + request.hold;
   held.charge = *ledger_.Take(tenant, size, request.size);
+  reserved_ += size;
   session->reservations.insert(reservation);
   return ReservationGrant{.reservation = reservation,
                           .asked = request.size,
@@ -86,6 +90,7 @@ absl::Status Arbiter::ReleaseReservation(SessionId id,
 
 void Arbiter::EraseReservation(ReservationId id) {
   const auto found = reservations_.find(id);
+  reserved_ -= found->second.charge.size();
   Find(found->second.session)->reservations.erase(id);
   reservations_.erase(found);  // Gives the rest of its charge back.
 }
@@ -125,14 +130,9 @@ std::optional<Charge> Arbiter::DrawReserved(Session& session, HandleKind kind,
   if (found == nullptr) return std::nullopt;
   Reservation& held = reservations_.at(found->id);
   Charge charge = held.charge.Split(size);
+  reserved_ -= size;
   if (held.charge.size().is_zero()) EraseReservation(held.id);
   return charge;
-}
-
-Bytes Arbiter::reserved() const {
-  Bytes sum;
-  for (const auto& [id, held] : reservations_) sum += held.charge.size();
-  return sum;
 }
 
 }  // namespace vrampool

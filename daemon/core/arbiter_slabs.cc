@@ -211,7 +211,7 @@ void Arbiter::Refill(absl::Time now, Effects& effects) {
   if (preallocate_.is_zero() || is_stopping_ || !device_lost_.empty()) return;
   if (!tickets_.empty()) return;
   // What is being made is no room until it is there.
-  while (free() >= preallocate_ && room() >= preallocate_ + reserved()) {
+  while (free() >= preallocate_ && room() >= preallocate_ + reserved_) {
     const Slab& slab =
         pool_.Reserve(preallocate_, settings_.kinds.front(), now);
     effects.create.push_back({slab.id, slab.size, slab.kind});

@@ -1,11 +1,22 @@
 // The Arbiter's state as values, and its invariants: see arbiter.h.
 
+#include <algorithm>
 #include <map>
 
 #include "base/check.h"
 #include "daemon/core/arbiter.h"
 
 namespace vrampool {
+namespace {
+
+// As `vrampool leaks` lists them: one that must not be destroyed while it is
+// mapped waits in state destroying.
+bool IsLingering(const Slab& slab) {
+  return slab.state() == SlabState::kLingering ||
+         (slab.state() == SlabState::kDestroying && !slab.mappers.empty());
+}
+
+}  // namespace
 
 Bytes Arbiter::ChargedTo(const Session& session) const {
   const auto& slabs = pool_.slabs();
@@ -83,12 +94,19 @@ std::vector<TenantView> Arbiter::ViewOfTenants() const {
   std::map<TenantId, uint64_t> sessions;
   for (const auto& [id, session] : sessions_) ++sessions[session.tenant];
   std::map<TenantId, Bytes> clean;
+  std::map<TenantId, Bytes> lingering;
   for (const auto& [id, slab] : pool_.slabs()) {
-    if (slab->state() != SlabState::kClean || !slab->tenant) continue;
-    clean[*slab->tenant] += slab->size;
+    if (!slab->tenant) continue;
+    if (slab->state() == SlabState::kClean) clean[*slab->tenant] += slab->size;
+    if (IsLingering(*slab) && !slab->charge.is_empty()) {
+      lingering[slab->charge.tenant()] += slab->size;
+    }
   }
   std::vector<TenantView> views;
-  for (const TenantId id : ledger_.tenants()) {
+  const std::vector<TenantId> tenants = ledger_.tenants();
+  std::map<TenantId, TenantView*> by_id;
+  views.reserve(tenants.size());  // So that they stay where they are.
+  for (const TenantId id : tenants) {
     const ResolvedQuota& quota = ledger_.resolved(id);
     views.push_back({.path = ledger_.path(id),
                      .limit = ledger_.limit(id),
@@ -105,7 +123,23 @@ std::vector<TenantView> Arbiter::ViewOfTenants() const {
                      .weight = quota.weight,
                      .lends = quota.lends,
                      .evictable = quota.evictable,
-                     .rates = quota.rates});
+                     .rates = quota.rates,
+                     .lingering = lingering[id]});
+    by_id[id] = &views.back();
+  }
+  for (const auto& [id, count] : refusals_) by_id.at(id)->refusals = count;
+  for (const auto& [id, ticket] : tickets_) {
+    if (ticket.state != TicketState::kWaiting) continue;
+    absl::Time& since = by_id.at(ticket.tenant)->waiting_since;
+    since = std::min(since, ticket.since);
+  }
+  // Parents come before their children.
+  for (size_t i = views.size(); i-- > 1;) {
+    const TenantView& child = views[i];
+    TenantView& parent = *by_id.at(*ledger_.parent(tenants[i]));
+    parent.lingering += child.lingering;
+    parent.refusals += child.refusals;
+    parent.waiting_since = std::min(parent.waiting_since, child.waiting_since);
   }
   return views;
 }
@@ -150,23 +184,24 @@ std::vector<ObjectView> Arbiter::ViewOfObjects() const {
   return views;
 }
 
-Snapshot Arbiter::TakeSnapshot(absl::Time now) const {
+Snapshot Arbiter::TakeSnapshot(absl::Time now, SnapshotScope scope) const {
   Snapshot snapshot;
   snapshot.epoch = settings_.epoch;
   snapshot.taken_at = now;
   snapshot.pool = pool_.usage();
   snapshot.missing = missing_;
   snapshot.conservation_holds = pool_.IsConserved();
+  snapshot.tenants = ViewOfTenants();
+  snapshot.waiting = tickets_.size();
+  snapshot.counters = counters_;
+  if (scope == SnapshotScope::kTenants) return snapshot;
   for (const auto& [id, session] : sessions_) {
     snapshot.sessions.push_back(ViewOf(id));
   }
-  snapshot.tenants = ViewOfTenants();
   snapshot.slabs = ViewOfSlabs();
   snapshot.objects = ViewOfObjects();
   snapshot.reservations = ViewOfReservations();
-  snapshot.waiting = tickets_.size();
   snapshot.line = ViewOfLine(now);
-  snapshot.counters = counters_;
   return snapshot;
 }
 
@@ -180,7 +215,7 @@ void Arbiter::CheckInvariants() const {
   Bytes charged;
   for (const auto& [id, slab] : pool_.slabs()) charged += slab->charge.size();
   for (const auto& [id, ticket] : tickets_) charged += ticket.charge.size();
-  charged += reserved();
+  charged += reserved_;
   VRAMPOOL_CHECK(charged == ledger_.used(Ledger::kRoot));
 }
 
@@ -219,17 +254,21 @@ void Arbiter::CheckSlabs() const {
 }
 
 void Arbiter::CheckTickets() const {
-  VRAMPOOL_CHECK(assured() <=
+  VRAMPOOL_CHECK(assured_ <=
                  SaturatingSub(pool_.free() + pool_.coming(), missing_));
   VRAMPOOL_CHECK(promised() <= room());
+  Bytes reserved;
   for (const auto& [id, held] : reservations_) {
     const Session& session = sessions_.at(held.session);
     VRAMPOOL_CHECK(session.state == SessionState::kLive);
     VRAMPOOL_CHECK(session.reservations.contains(id));
     VRAMPOOL_CHECK(!held.charge.size().is_zero());
+    reserved += held.charge.size();
   }
+  VRAMPOOL_CHECK(reserved == reserved_);
   size_t creating = 0;
   size_t waiting = 0;
+  Bytes assured;
   for (const auto& [id, ticket] : tickets_) {
     VRAMPOOL_CHECK(
         sessions_.at(ticket.session).tickets_by_key.at(ticket.request.key) ==
@@ -238,8 +277,10 @@ void Arbiter::CheckTickets() const {
     VRAMPOOL_CHECK(ticket.charge.size() ==
                    (is_waiting ? Bytes() : ticket.size));
     if (ticket.state == TicketState::kCreating) ++creating;
+    if (ticket.state == TicketState::kAssured) assured += ticket.size;
     if (is_waiting) ++waiting;
   }
+  VRAMPOOL_CHECK(assured == assured_);
   VRAMPOOL_CHECK(creating == creating_.size());
   VRAMPOOL_CHECK(waiting == turns_.waiting());
   for (const auto& [slab, ticket] : creating_) {

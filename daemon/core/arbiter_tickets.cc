@@ -32,13 +32,15 @@ void Arbiter::EraseTicket(TicketId id) {
   session.tickets_by_key.erase(found->second.request.key);
   if (found->second.state == TicketState::kWaiting) {
     turns_.Leave(session.tenant);
+  } else if (found->second.state == TicketState::kAssured) {
+    assured_ -= found->second.size;
   }
   tickets_.erase(found);
 }
 
 void Arbiter::Settle(Ticket& ticket, absl::StatusOr<LeaseGrant> outcome,
                      Effects& effects) {
-  if (!outcome.ok()) outcome = CountRefusal(outcome.status());
+  if (!outcome.ok()) outcome = CountRefusal(ticket.tenant, outcome.status());
   if (!outcome.ok() && ticket.state != TicketState::kWaiting) {
     rates_.GiveBack(ticket.tenant, AmountsOfLease(ticket.size));
   }
@@ -63,6 +65,7 @@ bool Arbiter::CancelTicket(TicketId id, absl::Time now, Effects& effects) {
     found->second.is_overdue = true;
     return false;
   }
+  ++refusals_[found->second.tenant];  // Its caller says so, not Settle().
   EraseTicket(id);
   effects.room_changed = true;
   Pump(now, effects);
@@ -152,9 +155,14 @@ absl::Status Arbiter::RefuseForRoom(TenantId tenant, Bytes asked,
                    "give back."));
 }
 
-absl::Status Arbiter::CountRefusal(absl::Status status) {
+absl::Status Arbiter::CountRefusal(TenantId tenant, absl::Status status) {
   const std::optional<Refusal> refusal = RefusalOf(status);
   if (!refusal.has_value()) return status;
+  // Not what was asked wrongly, and not the end of the session or the daemon.
+  if (absl::IsResourceExhausted(status) ||
+      refusal->reason == Reason::kWaitedOut) {
+    ++refusals_[tenant];
+  }
   if (refusal->reason == Reason::kQuotaExceeded) ++counters_.refused_quota;
   if (refusal->reason == Reason::kPoolExhausted) ++counters_.refused_pool;
   if (refusal->reason == Reason::kRateLimited) ++counters_.refused_rate;
@@ -201,15 +209,7 @@ Bytes Arbiter::RoomFor(TenantId tenant) const {
   return std::min(left, std::max(ledger_.covered(tenant), beyond));
 }
 
-Bytes Arbiter::promised() const { return assured() + reserved(); }
-
-Bytes Arbiter::assured() const {
-  Bytes sum;
-  for (const auto& [id, ticket] : tickets_) {
-    if (ticket.state == TicketState::kAssured) sum += ticket.size;
-  }
-  return sum;
-}
+Bytes Arbiter::promised() const { return assured_ + reserved_; }
 
 Bytes Arbiter::room() const {
   return SaturatingSub(pool_.free() + pool_.coming() + pool_.clean(), missing_);

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "daemon/core/alert_rules.h"
 #include "daemon/core/quota.h"
 
 namespace vrampool {
@@ -37,6 +38,7 @@ struct LiveSettings {
   std::vector<TenantSetting> tenants;  // All there are: fit together.
   Bytes default_limit;
   absl::Duration reclaim_patience;
+  std::vector<TenantAlerts> alerts = {};  // All there are.
 };
 
 struct CoreSettings {
@@ -51,6 +53,7 @@ struct CoreSettings {
   Bounds bounds;
   // How long a request with a right to it waits before anybody is evicted.
   absl::Duration reclaim_patience = absl::Seconds(5);
+  std::vector<TenantAlerts> alerts = {};
 };
 
 }  // namespace vrampool

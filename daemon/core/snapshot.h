@@ -8,12 +8,14 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "daemon/core/alert_rules.h"
 #include "daemon/core/peer.h"
 #include "daemon/core/quota.h"
 #include "daemon/core/requests.h"
@@ -63,6 +65,17 @@ struct SessionView {
   uint64_t holds = 0;
 };
 
+// An alert that somebody asked for; see alert_book.h. Values in the kind's
+// unit.
+struct AlertView {
+  AlertKind kind{};
+  bool is_raised = false;
+  absl::Time since = {};  // It was raised, if it is.
+  uint64_t value = 0;     // As measured last.
+  uint64_t threshold = 0;
+  bool operator==(const AlertView&) const = default;
+};
+
 struct TenantView {
   std::string path;
   Bytes limit;
@@ -80,6 +93,15 @@ struct TenantView {
   bool lends = false;
   bool evictable = false;
   std::array<Rate, kRateKinds> rates = {};  // Its own; by RateKind.
+  // Of it and its descendants, likewise:
+  Bytes lingering = {};   // Destroyed slabs that somebody may still map.
+  uint64_t refusals = 0;  // Of requests for memory, and calls, since start.
+  uint64_t leaks = 0;     // Reports of sessions that left something, likewise.
+  // The oldest lease request that waits for room began to; InfiniteFuture: none
+  // waits.
+  absl::Time waiting_since = absl::InfiniteFuture();
+  std::optional<Bytes> live = {};  // In blocks, by the clients' word, if read.
+  std::vector<AlertView> alerts = {};
 };
 
 struct SlabView {
@@ -145,6 +167,12 @@ struct Counters {
   uint64_t conservation_breaches = 0;
   uint64_t evictions = 0;
   bool operator==(const Counters&) const = default;
+};
+
+// Of how much a snapshot is taken: the rest of it is empty.
+enum class SnapshotScope {
+  kWhole,
+  kTenants,  // The pool, the tenants and the counters: for a frequent look.
 };
 
 struct Snapshot {

@@ -57,6 +57,8 @@ bool IsAudited(EventKind kind) {
     case EventKind::kObjectEnded:
     case EventKind::kReclaimAsked:
     case EventKind::kDeviceHealth:
+    case EventKind::kAlertRaised:
+    case EventKind::kAlertEnded:
       return false;
   }
   return false;

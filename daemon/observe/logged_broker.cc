@@ -53,6 +53,7 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
   absl::StatusOr<Admission> admission =
       inner_.Attach(peer, labels, tenant, std::move(link));
   if (!admission.ok()) {
+    if (!IsTold(peer, admission.status())) return admission;
     Log(LogLevel::kWarn, "session refused",
         {{"tenant", tenant},
          {"pid", peer.pid},
@@ -89,8 +90,33 @@ absl::StatusOr<Admission> LoggedBroker::Attach(
   return admission;
 }
 
+bool LoggedBroker::IsTold(const PeerIdentity& peer, const absl::Status& why) {
+  observer_.OnRefused(Operation::kAttach, why);
+  const MutexLock lock(mu_);
+  return turned_away_.Admit(peer.uid, clock_.Now());
+}
+
+void LoggedBroker::TellHeldBack() {
+  std::vector<FloodGate::Held> all;
+  {
+    const MutexLock lock(mu_);
+    all = turned_away_.TakeHeld(clock_.Now());
+  }
+  for (const FloodGate::Held& held : all) {
+    const std::string user =
+        held.user.has_value() ? std::to_string(*held.user) : "several";
+    Log(LogLevel::kWarn, "more processes turned away",
+        {{"uid", std::string_view(user)}, {"count", held.count}});
+    Tell({.kind = EventKind::kSessionRefused,
+          .uid = held.user,
+          .text = std::to_string(held.count) + " more of uid " + user +
+                  " were turned away"});
+  }
+}
+
 void LoggedBroker::NoteTurnedAway(const PeerIdentity& peer,
                                   const absl::Status& why) {
+  if (!IsTold(peer, why)) return;
   Log(LogLevel::kWarn, "process turned away",
       {{"pid", peer.pid}, {"uid", peer.uid}, {"why", MessageOf(why)}});
   Tell({.kind = EventKind::kSessionRefused,
@@ -348,25 +374,44 @@ absl::StatusOr<std::vector<std::string>> LoggedBroker::Reconfigure(
   return inner_.Reconfigure(settings, by);  // Whoever asks logs the whole.
 }
 
-std::vector<Eviction> LoggedBroker::Tick() {
-  std::vector<Eviction> evictions = inner_.Tick();
-  for (const Eviction& eviction : evictions) {
-    Log(LogLevel::kWarn, "session evicted",
-        {{"session", Raw(eviction.victim.id)},
-         {"tenant", std::string_view(eviction.victim.tenant)},
-         {"pid", eviction.victim.peer.pid},
-         {"charged_bytes", eviction.victim.charged.count()},
-         {"for_session", Raw(eviction.beneficiary)},
-         {"killed", eviction.is_killed ? "yes" : "no"},
-         {"why", std::string_view(eviction.why)}});
-    Tell({.kind = EventKind::kSessionCondemned,
-          .tenant = eviction.victim.tenant,
-          .session = eviction.victim.id,
-          .pid = eviction.victim.peer.pid,
-          .bytes = eviction.victim.charged,
-          .text = "evicted: " + eviction.why});
-  }
-  return evictions;
+TickReport LoggedBroker::Tick() {
+  TickReport report = inner_.Tick();
+  for (const Eviction& eviction : report.evictions) NoteEviction(eviction);
+  for (const AlertChange& change : report.alerts) NoteAlert(change);
+  TellHeldBack();
+  return report;
+}
+
+void LoggedBroker::NoteEviction(const Eviction& eviction) {
+  Log(LogLevel::kWarn, "session evicted",
+      {{"session", Raw(eviction.victim.id)},
+       {"tenant", std::string_view(eviction.victim.tenant)},
+       {"pid", eviction.victim.peer.pid},
+       {"charged_bytes", eviction.victim.charged.count()},
+       {"for_session", Raw(eviction.beneficiary)},
+       {"killed", eviction.is_killed ? "yes" : "no"},
+       {"why", std::string_view(eviction.why)}});
+  Tell({.kind = EventKind::kSessionCondemned,
+        .tenant = eviction.victim.tenant,
+        .session = eviction.victim.id,
+        .pid = eviction.victim.peer.pid,
+        .bytes = eviction.victim.charged,
+        .text = "evicted: " + eviction.why});
+}
+
+void LoggedBroker::NoteAlert(const AlertChange& change) {
+  const bool is_raised = change.alert.is_raised;
+  Log(is_raised ? LogLevel::kWarn : LogLevel::kInfo,
+      is_raised ? "alert raised" : "alert ended",
+      {{"tenant", std::string_view(change.tenant)},
+       {"alert", AlertName(change.alert.kind)},
+       {"value", change.alert.value},
+       {"threshold", change.alert.threshold},
+       {"why", std::string_view(change.text)}});
+  Tell({.kind = is_raised ? EventKind::kAlertRaised : EventKind::kAlertEnded,
+        .tenant = change.tenant,
+        .alert = AlertName(change.alert.kind),
+        .text = change.text});
 }
 
 LeakAnswer LoggedBroker::FindLeaks(const LeakQuery& query) {

@@ -1,10 +1,11 @@
 // logged_broker.h - a Broker that writes down what changes: sessions that come,
-// are condemned and go, refused leases, the shutdown; and tells an Observer
-// what is called, how long it took and what came of it.
+// are condemned and go, refused leases, alerts, the shutdown; and tells an
+// Observer what is called, how long it took and what came of it.
 //
 // It stands between the transports and the real Broker and changes nothing. A
 // session's first refused lease is a line; the others are counted and told when
-// it ends.
+// it ends. Of the processes of one user that are turned away, one in a minute
+// is a line and an event; the others are counted and told as a number.
 //
 // Threads: thread-safe. The inner Broker, the Observer and the clock must
 // outlive it.
@@ -20,6 +21,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/mutex.h"
 #include "daemon/broker/broker.h"
+#include "daemon/observe/flood_gate.h"
 
 namespace vrampool {
 
@@ -70,7 +72,7 @@ class LoggedBroker final : public Broker {
                         std::string_view by) override;
   absl::StatusOr<std::vector<std::string>> Reconfigure(
       const LiveSettings& settings, std::string_view by) override;
-  std::vector<Eviction> Tick() override;
+  TickReport Tick() override;
   LeakAnswer FindLeaks(const LeakQuery& query) override;
   LiveUse ReadLiveUse(SessionId session) override;
   absl::StatusOr<Bytes> GhostBytes() override;
@@ -93,6 +95,11 @@ class LoggedBroker final : public Broker {
   };
 
   void Tell(Event event);
+  // Counts a process that is turned away. True: it is to be told.
+  bool IsTold(const PeerIdentity& peer, const absl::Status& why);
+  void TellHeldBack();
+  void NoteEviction(const Eviction& eviction);
+  void NoteAlert(const AlertChange& change);
   // Runs `call`, which gives a Status or a StatusOr, and tells how long it
   // took.
   template <typename Call>
@@ -108,6 +115,7 @@ class LoggedBroker final : public Broker {
   const Clock& clock_;
   Mutex mu_;
   absl::flat_hash_map<SessionId, Known> known_ VRAMPOOL_GUARDED_BY(mu_);
+  FloodGate turned_away_ VRAMPOOL_GUARDED_BY(mu_){absl::Minutes(1)};
 };
 
 }  // namespace vrampool

@@ -164,6 +164,9 @@ void AddTenants(const Snapshot& snapshot, Broker& broker, Families& families) {
        [](View tenant, Live) { return Number(tenant.peak); }},
       {"vrampool_tenant_clean_bytes", "Kept warm for it, not charged.",
        [](View tenant, Live) { return Number(tenant.clean); }},
+      {"vrampool_tenant_lingering_bytes",
+       "Destroyed, of it and all below it, and perhaps still mapped.",
+       [](View tenant, Live) { return Number(tenant.lingering); }},
       {"vrampool_tenant_sessions", "Its own sessions.",
        [](View tenant, Live) { return Number(tenant.sessions); }},
       {"vrampool_tenant_live_bytes",
@@ -181,6 +184,17 @@ void AddTenants(const Snapshot& snapshot, Broker& broker, Families& families) {
       const TenantView& tenant = snapshot.tenants[i];
       Families::Put(family, column.value(tenant, live[tenant.path]),
                     {{"tenant", tenant.path}});
+    }
+  }
+  MetricFamily& alerts = families.Add(
+      MetricType::Gauge, "vrampool_tenant_alert",
+      "1 if the alert, which the configuration asks for, is raised.");
+  for (size_t i = 0; i < told; ++i) {
+    const TenantView& tenant = snapshot.tenants[i];
+    for (const AlertView& alert : tenant.alerts) {
+      Families::Put(
+          alerts, Number(alert.is_raised),
+          {{"tenant", tenant.path}, {"alert", AlertName(alert.kind)}});
     }
   }
   families.Gauge("vrampool_tenants_untold",

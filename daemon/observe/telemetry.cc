@@ -26,6 +26,8 @@ const char* OperationName(Operation operation) {
       return "destroy";
     case Operation::kCall:
       return "call";
+    case Operation::kAttach:
+      return "attach";
   }
   return "unknown";
 }

@@ -103,6 +103,13 @@ void AdminService::FillStatus(const Snapshot& snapshot,
   status.set_refused_pool(snapshot.counters.refused_pool);
   status.set_refused_rate(snapshot.counters.refused_rate);
   status.set_preallocated(facts_.is_preallocated);
+  uint64_t raised = 0;
+  for (const TenantView& tenant : snapshot.tenants) {
+    raised += static_cast<uint64_t>(
+        std::count_if(tenant.alerts.begin(), tenant.alerts.end(),
+                      [](const AlertView& alert) { return alert.is_raised; }));
+  }
+  status.set_alerts_raised(raised);
 }
 
 grpc::Status AdminService::ListSessions(grpc::ServerContext* context,

@@ -70,6 +70,16 @@ v1::TagGrowth ToProto(const TagGrowth& growth) {
   return message;
 }
 
+v1::AlertInfo ToProto(const AlertView& alert) {
+  v1::AlertInfo info;
+  info.set_name(AlertName(alert.kind));
+  info.set_raised(alert.is_raised);
+  if (alert.is_raised) info.set_since_unix_ns(ToUnixNs(alert.since));
+  info.set_value(alert.value);
+  info.set_threshold(alert.threshold);
+  return info;
+}
+
 }  // namespace
 
 int64_t ToUnixNs(absl::Time time) {
@@ -134,6 +144,10 @@ v1::TenantInfo ToProto(const TenantView& tenant) {
   info.set_bytes_burst(bytes.burst);
   info.set_rpcs_per_second(rpcs.per_second);
   info.set_rpcs_burst(rpcs.burst);
+  info.set_lingering_bytes(tenant.lingering.count());
+  for (const AlertView& alert : tenant.alerts) {
+    *info.add_alerts() = ToProto(alert);
+  }
   return info;
 }
 
@@ -285,6 +299,7 @@ v1::Event ToProto(const EventHub::Delivery& delivery) {
   message.set_object_id(static_cast<uint64_t>(event.object));
   message.set_bytes(event.bytes.count());
   message.set_text(event.text);
+  message.set_alert(event.alert);
   if (!event.refusal.ok()) {
     message.set_reason(ReasonNameOf(event.refusal));
     if (event.text.empty()) {

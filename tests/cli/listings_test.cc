@@ -196,11 +196,30 @@ TEST_F(ListingsTest, TenantsAreATableOfOneSubtree) {
   EXPECT_EQ(
       outcome.out,
       "TENANT    GUARANTEE    LIMIT     USED  OPENED  BURST  AVAILABLE  PEAK  "
-      "CLEAN  PRIORITY  WEIGHT  SESSIONS  RATES\n"
+      "CLEAN  PRIORITY  WEIGHT  SESSIONS  RATES  ALERTS\n"
       "root/a          0 B  4.0 GiB  1.0 GiB     0 B    0 B    3.0 GiB   0 B  "
-      "  0 B         0       0         0  -\n"
+      "  0 B         0       0         0  -      -\n"
       "root/a/x        0 B  4.0 GiB  1.0 GiB     0 B    0 B    3.0 GiB   0 B  "
-      "  0 B         0       0         0  -\n");
+      "  0 B         0       0         0  -      -\n");
+}
+
+TEST_F(ListingsTest, TenantsSayWhichAlertsAreRaisedAndWhatTheyMeasure) {
+  v1::TenantInfo& tenant = *daemon_.replies().tenants.mutable_tenants(1);
+  const auto add = [&tenant](const char* name, uint64_t value, bool is_raised) {
+    v1::AlertInfo& alert = *tenant.add_alerts();
+    alert.set_name(name);
+    alert.set_value(value);
+    alert.set_raised(is_raised);
+  };
+  add("used", 3ull << 30, true);
+  add("growth", 1ull << 30, false);
+  add("refusals", 120, true);
+  add("waiting", 45, true);
+  EXPECT_THAT(Run({"tenants", "--tenant", "root/a"}).out,
+              HasSubstr("  used 3.0 GiB, refusals 120, waiting 45s\n"));
+  const auto reply = FromJson<v1::ListTenantsResponse>(
+      Run({"tenants", "--tenant", "root/a", "--json"}).out);
+  EXPECT_EQ(reply.tenants(0).alerts_size(), 4);
 }
 
 TEST_F(ListingsTest, TenantsAsJsonAreFilteredAlike) {

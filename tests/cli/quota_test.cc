@@ -43,10 +43,11 @@ TEST_F(QuotaTest, GetPrintsTheTenantsRow) {
   EXPECT_EQ(
       outcome.out,
       "TENANT  GUARANTEE    LIMIT     USED  OPENED    BURST  AVAILABLE  PEAK  "
-      "CLEAN  PRIORITY  WEIGHT  SESSIONS  RATES\n"
+      "CLEAN  PRIORITY  WEIGHT  SESSIONS  RATES                           "
+      "     ALERTS\n"
       "root/a    2.0 GiB  4.0 GiB  1.0 GiB     0 B  1.0 MiB        0 B   0 B  "
       "  0 B        -5       2         0  10 leases/s (20 at once), "
-      "1.0 GiB/s\n");
+      "1.0 GiB/s  -\n");
   EXPECT_EQ(daemon_.requests().get_quota.tenant(), "root/a");
 }
 

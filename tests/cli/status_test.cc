@@ -49,6 +49,7 @@ TEST_F(StatusTest, ShowsThePoolByStateInHumanUnits) {
             "slabs    granule 2.0 MiB, kinds HOST_FD\n"
             "use      4 sessions, 0 leases, 0 objects, 0 waiting\n"
             "refused  5 by quota, 0 by a full pool, 0 by a rate\n"
+            "alerts   none raised\n"
             "ghosts   0 B\n"
             "ledger   adds up to the capacity\n"
             "\n"
@@ -78,7 +79,10 @@ TEST_F(StatusTest, JsonIsTheReplyWithItsDefaultsAndProtoNames) {
 TEST_F(StatusTest, ABreachAndAStoppingDaemonStandOut) {
   daemon_.replies().status.set_conservation_holds(false);
   daemon_.replies().status.set_serving(false);
+  daemon_.replies().status.set_alerts_raised(2);
   const Outcome outcome = Run({"status"});
+  EXPECT_THAT(outcome.out,
+              HasSubstr("alerts   2 RAISED; vrampool tenants says which\n"));
   EXPECT_THAT(outcome.out, HasSubstr("DOES NOT ADD UP"));
   EXPECT_THAT(outcome.out, HasSubstr("NOT SERVING"));
 }

@@ -29,6 +29,14 @@ class WatchCommandTest : public CliTest {
     event.set_dropped(3);
     event.set_object_id((uint64_t{2} << 24) | 41);
     daemon_.replies().events.push_back(event);
+    event.Clear();
+    event.set_kind(v1::Event::KIND_ALERT_RAISED);
+    event.set_number(11);
+    event.set_time_unix_ns(1'700'000'002'000'000'000);
+    event.set_tenant("root/a");
+    event.set_alert("used");
+    event.set_text("uses much");
+    daemon_.replies().events.push_back(event);
   }
 
   FakeDaemon daemon_;
@@ -41,7 +49,9 @@ TEST_F(WatchCommandTest, PrintsALineForEachEventUntilTheDaemonStops) {
             "2023-11-14T22:13:20.123Z lease-refused tenant=root/a session=5 "
             "pid=100 size=64.0 MiB reason=QUOTA_EXCEEDED \"it is\\x0afull\"\n"
             "(3 events were missed)\n"
-            "2023-11-14T22:13:21.000Z object-ended object=41.2\n");
+            "2023-11-14T22:13:21.000Z object-ended object=41.2\n"
+            "2023-11-14T22:13:22.000Z alert-raised tenant=root/a alert=used "
+            "\"uses much\"\n");
   EXPECT_EQ(outcome.err, "watching\nthe daemon has stopped\n");
 }
 
@@ -50,7 +60,11 @@ TEST_F(WatchCommandTest, JsonIsOneObjectOnEachLine) {
   const size_t end = outcome.out.find('\n');
   ASSERT_NE(end, std::string::npos);
   EXPECT_EQ(FromJson<v1::Event>(outcome.out.substr(0, end)).number(), 4u);
-  EXPECT_EQ(FromJson<v1::Event>(outcome.out.substr(end + 1)).number(), 9u);
+  const size_t last = outcome.out.rfind('\n', outcome.out.size() - 2);
+  EXPECT_EQ(
+      FromJson<v1::Event>(outcome.out.substr(end + 1, last - end)).number(),
+      9u);
+  EXPECT_EQ(FromJson<v1::Event>(outcome.out.substr(last + 1)).alert(), "used");
 }
 
 TEST_F(WatchCommandTest, EndsAfterTheEventsThatWereAskedFor) {

@@ -2,6 +2,7 @@
 // fake daemon.
 
 #include <atomic>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -283,6 +284,26 @@ TEST_F(ClientGrantTest, ThreadsThatGrowDoNotTakeItsSlab) {
   }
   is_over = true;
   for (std::thread& other : others) other.join();
+}
+
+TEST_F(ClientGrantTest, InDebugModeItIsWatchedAndLeftAllTheSame) {
+  Settings settings = daemon_.MakeSettings();
+  settings.debug.is_on = true;
+  auto client = Client::Open(std::move(settings), daemon_.Channels());
+  ASSERT_TRUE(client.ok()) << client.status().message();
+  client_ = *std::move(client);
+  for (const uint64_t bytes : {2 * kMiB, 2 * kMiB - 1, uint64_t{1}}) {
+    const uint64_t before = Returned();
+    char* const p = Allocate(bytes, true);
+    ASSERT_NE(p, nullptr);
+    std::memset(p, 1, bytes);
+    auto shared = Share(p, bytes);
+    ASSERT_TRUE(shared.ok()) << shared.status().message();
+    ASSERT_TRUE(client_->Free(p, bytes).ok());
+    EXPECT_EQ(client_->Free(p, bytes).code(), VRAMPOOL_INVALID_ARGUMENT);
+    client_->Close(*std::move(shared));
+    EXPECT_TRUE(AwaitReturned(before + 1));
+  }
 }
 
 TEST_F(ClientGrantTest, AnotherTenantsObjectIsOpenedByACallEachTime) {

@@ -265,11 +265,17 @@ TEST_F(ClientMemoryTest, BlocksOfObjectsOfADaemonThatIsGoneAreGivenBack) {
     objects.push_back(*std::move(shared));
   }
   EXPECT_TRUE(client->Free(blocks[0], kMiB).ok());
+  const Token token = objects[0]->token;
+  uint64_t ends = 0;
+  EXPECT_EQ(client->AwaitEnds(0, 0, ends).code(), VRAMPOOL_TIMEOUT);
   const std::weak_ptr<Session> before = client->session();
   daemon_.reset();
   StartDaemon(2);
   ASSERT_TRUE(client->Allocate(Ask(4 * kMiB)).ok());
   EXPECT_EQ(blocks[0][kMiB - 1], 7);  // As long as somebody holds it.
+  EXPECT_TRUE(client->AwaitEnds(1, 0, ends).ok());
+  EXPECT_EQ(ends, 2u);
+  EXPECT_EQ(client->SharedStatus(token).code(), VRAMPOOL_STALE);
   for (auto& object : objects) client->Close(std::move(object));
   EXPECT_TRUE(client->Free(blocks[1], kMiB).ok());
   EXPECT_TRUE(client->Trim().ok());

@@ -1,6 +1,7 @@
 // Sharing and opening, against a fake daemon.
 
 #include <cstring>
+#include <thread>
 
 #include "client/allocator/client.h"
 #include "gmock/gmock.h"
@@ -108,6 +109,34 @@ TEST_F(ClientObjectTest, SharedBlockIsReusedOnlyWhenTheObjectHasEnded) {
   daemon_.SendReclaim();
   EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.empty(); }));
   EXPECT_THAT(daemon_.RecordStates(), ElementsAre(BlockState::kFree));
+}
+
+TEST_F(ClientObjectTest, WhoSharesLearnsWhenAnObjectHasEnded) {
+  std::unique_ptr<HeldObject> object = Share();
+  const Token token = object->token;
+  uint64_t ends = 7;
+  EXPECT_EQ(client_->AwaitEnds(0, 0, ends).code(), VRAMPOOL_TIMEOUT);
+  EXPECT_EQ(ends, 0u);
+  const uint64_t before = Calls();
+  EXPECT_TRUE(client_->SharedStatus(token).ok());
+  client_->Close(std::move(object));
+  EXPECT_TRUE(client_->SharedStatus(token).ok());  // Others may have it.
+  daemon_.SendObjectEnded(token.object);
+  EXPECT_TRUE(client_->AwaitEnds(0, 60'000, ends).ok());
+  EXPECT_EQ(ends, 1u);
+  EXPECT_EQ(client_->SharedStatus(token).code(), VRAMPOOL_NOT_FOUND);
+  EXPECT_EQ(client_->SharedStatus(ForeignToken()).code(), VRAMPOOL_NOT_FOUND);
+  EXPECT_EQ(client_->AwaitEnds(1, 1, ends).code(), VRAMPOOL_TIMEOUT);
+  EXPECT_LE(Calls(), before + 1);  // The close.
+}
+
+TEST_F(ClientObjectTest, WhoWaitsForEndsIsWokenAtTheExit) {
+  uint64_t ends = 0;
+  Status status;
+  std::thread waiter([&] { status = client_->AwaitEnds(0, 3'600'000, ends); });
+  client_->Retire();
+  waiter.join();
+  EXPECT_EQ(status.code(), VRAMPOOL_UNAVAILABLE);
 }
 
 TEST_F(ClientObjectTest, OwnTokenOpensWithoutAnRpc) {

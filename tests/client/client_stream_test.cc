@@ -434,30 +434,6 @@ TEST_F(ClientStreamTest, AStreamThatCapturesUnannouncedIsRecordedWithCare) {
   EXPECT_EQ(client->ReadUsage().totals.live_blocks, 0u);
 }
 
-TEST_F(ClientStreamTest, AnObjectKeepsABlockThatAnotherStreamHasDoneWith) {
-  Settings settings = daemon_.MakeSettings();
-  settings.idle_ms = 1;
-  auto opened = Client::Open(settings, daemon_.Channels(), streams_);
-  ASSERT_TRUE(opened.ok());
-  const auto client = *std::move(opened);
-  void* const p = Take(*client, kMiB, s_);
-  ASSERT_TRUE(client->RecordStream(p, t_).ok());
-  Client::ShareRequest share;
-  share.buffers = {{p, kMiB}};
-  auto object = client->Share(share);
-  ASSERT_TRUE(object.ok()) << object.status().message();
-  const ObjectId id = (*object)->token.object;
-  const auto work = streams_->Enqueue(t_);
-  ASSERT_TRUE(client->Free(p, kMiB, s_).ok());
-  streams_->FinishUpTo(work);
-  streams_->FinishAll();
-  ASSERT_TRUE(client->Trim().ok());
-  EXPECT_EQ(daemon_.ledger().leases.size(), 1u);
-  client->Close(*std::move(object));
-  daemon_.SendObjectEnded(id);
-  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.empty(); }));
-}
-
 TEST_F(ClientStreamTest, ManyThreadsOnManyStreamsKeepEveryRule) {
   const auto client = Open();
   LimitTo(16 * kMiB);

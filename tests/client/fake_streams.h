@@ -56,7 +56,7 @@ class FakeStreams final : public StreamEvents {
   void FailRecording(bool is_failing);
   // Runs in the next RecordAll(), before anything is recorded.
   void OnRecordAll(std::function<void()> hook);
-  // Runs in the next Identify(), before it looks.
+  // Runs in the next Identify(), before it answers.
   void OnIdentify(std::function<void()> hook);
   uint64_t misuses() const;
   uint64_t records() const;

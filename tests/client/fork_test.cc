@@ -42,13 +42,18 @@ int UseEverything(vrampool_client* client) {
   return 0;
 }
 
-TEST(ForkTest, ChildGetsAnErrorAndTheParentGoesOn) {
+class ForkTest : public ::testing::TestWithParam<const char*> {};
+
+// In debug mode, too: then freed blocks, closed handles and all they are told
+// by are the parent's.
+TEST_P(ForkTest, ChildGetsAnErrorAndTheParentGoesOn) {
   TemporaryDirectory directory;
   FakeDaemon daemon(directory.path());
   const Settings settings = daemon.MakeSettings();
   vrampool_options options;
   vrampool_options_init(&options);
   options.directory = settings.directory.c_str();
+  options.debug = GetParam();
   Result<vrampool_client*> client = OpenClient(&options, daemon.Channels());
   ASSERT_TRUE(client.ok()) << client.status().message();
   void* const p = vrampool_client_allocate(*client, 100, nullptr);
@@ -62,6 +67,30 @@ TEST(ForkTest, ChildGetsAnErrorAndTheParentGoesOn) {
   EXPECT_EQ(vrampool_last_status(), VRAMPOOL_OK);
   EXPECT_TRUE((*client)->client->session()->is_live());
   vrampool_client_close(*client);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, ForkTest,
+                         ::testing::Values("0", "1", "protect"));
+
+int UseWhatWasClosed(vrampool_client* client) {
+  vrampool_client_deallocate(client, client, 100, nullptr);
+  return vrampool_last_status() == VRAMPOOL_FORKED ? 0 : 1;
+}
+
+// The lock of what is remembered may be held by a thread that is not there.
+TEST(ForkDebugTest, ChildHearsOfAClosedHandleThatItIsAChild) {
+  TemporaryDirectory directory;
+  FakeDaemon daemon(directory.path());
+  const Settings settings = daemon.MakeSettings();
+  vrampool_options options;
+  vrampool_options_init(&options);
+  options.directory = settings.directory.c_str();
+  options.debug = "1";
+  Result<vrampool_client*> client = OpenClient(&options, daemon.Channels());
+  ASSERT_TRUE(client.ok()) << client.status().message();
+  vrampool_client_close(*client);
+  EXPECT_EQ(RunChild(UseWhatWasClosed, *client), 0);
+  EXPECT_EQ(vrampool_trim(*client), VRAMPOOL_INVALID_ARGUMENT);
 }
 
 }  // namespace

@@ -233,7 +233,12 @@ TEST_P(MemoryWantTest, AFreedBlockIsFreedOrStillTheApplications) {
     if (Starve(
             served, GetParam(),
             [&] {
-              EXPECT_TRUE(client.FreeSlowly(p, kLargeBytes, t_, true).ok());
+              EXPECT_TRUE(client
+                              .FreeSlowly({.p = p,
+                                           .bytes = kLargeBytes,
+                                           .stream = t_,
+                                           .is_careful = true})
+                              .ok());
             },
             has_more)) {
       ++thrown;
@@ -251,7 +256,10 @@ TEST_P(MemoryWantTest, AFreedBlockThatOthersUseIsFreedOrStillTheApplications) {
     if (Starve(
             served, GetParam(),
             [&] {
-              EXPECT_TRUE(client.FreeSlowly(p, kLargeBytes, s_, false).ok());
+              EXPECT_TRUE(
+                  client
+                      .FreeSlowly({.p = p, .bytes = kLargeBytes, .stream = s_})
+                      .ok());
             },
             has_more)) {
       EXPECT_EQ(client.ReadUsage().totals.live_blocks, 1u) << served;

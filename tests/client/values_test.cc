@@ -75,7 +75,8 @@ class SettingsTest : public ::testing::Test {
     for (const char* name :
          {"VRAMPOOL_DIR", "VRAMPOOL_DEVICE", "VRAMPOOL_NAME", "VRAMPOOL_TAG",
           "VRAMPOOL_FRAMEWORK", "VRAMPOOL_SLAB_SIZE", "VRAMPOOL_WAIT_MS",
-          "VRAMPOOL_IDLE_MS", "VRAMPOOL_RESERVE", "VRAMPOOL_LEASE_AHEAD"}) {
+          "VRAMPOOL_IDLE_MS", "VRAMPOOL_RESERVE", "VRAMPOOL_LEASE_AHEAD",
+          "VRAMPOOL_DEBUG", "VRAMPOOL_DEBUG_QUARANTINE"}) {
       ::unsetenv(name);
     }
   }
@@ -106,6 +107,34 @@ TEST_F(SettingsTest, DefaultsThenEnvironmentThenOptions) {
   options.lease_ahead = 1;
   EXPECT_EQ(ResolveSettings(&options)->reserve, Bytes(4096));
   EXPECT_TRUE(ResolveSettings(&options)->leases_ahead);
+}
+
+TEST_F(SettingsTest, TheDebugModeIsChosenByWords) {
+  EXPECT_FALSE(ResolveSettings(nullptr)->debug.is_on);
+  ::setenv("VRAMPOOL_DEBUG", "0", 1);
+  EXPECT_FALSE(ResolveSettings(nullptr)->debug.is_on);
+  ::setenv("VRAMPOOL_DEBUG", "1", 1);
+  EXPECT_TRUE(ResolveSettings(nullptr)->debug.is_on);
+  EXPECT_FALSE(ResolveSettings(nullptr)->debug.aborts);
+  EXPECT_EQ(ResolveSettings(nullptr)->debug.quarantine, MiB(64));
+  ::setenv("VRAMPOOL_DEBUG", "protect,abort", 1);
+  ::setenv("VRAMPOOL_DEBUG_QUARANTINE", "1GiB", 1);
+  EXPECT_TRUE(ResolveSettings(nullptr)->debug.is_on);
+  EXPECT_TRUE(ResolveSettings(nullptr)->debug.aborts);
+  EXPECT_TRUE(ResolveSettings(nullptr)->debug.protects);
+  EXPECT_EQ(ResolveSettings(nullptr)->debug.quarantine, GiB(1));
+  vrampool_options options;
+  vrampool_options_init(&options);
+  options.debug = "0";
+  options.debug_quarantine_bytes = 4096;
+  EXPECT_FALSE(ResolveSettings(&options)->debug.is_on);
+  EXPECT_EQ(ResolveSettings(&options)->debug.quarantine, Bytes(4096));
+  for (const char* const nonsense : {"yes", "1,0", "abort;protect", ",1"}) {
+    options.debug = nonsense;
+    EXPECT_THAT(ResolveSettings(&options).status().message(),
+                ::testing::HasSubstr("VRAMPOOL_DEBUG"))
+        << nonsense;
+  }
 }
 
 // A program that was built against an older header.

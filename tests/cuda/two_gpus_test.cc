@@ -9,6 +9,7 @@
 #include "base/cuda/driver.h"
 #include "gtest/gtest.h"
 #include "tests/cuda/gpu.h"
+#include "vrampool/ref.h"
 #include "vrampool/vrampool.hpp"
 
 namespace vrampool::testing {
@@ -65,6 +66,20 @@ TEST_F(TwoGpusTest, TheClientOfAnIndexIsThatGpusDaemons) {
   EXPECT_NE(ClientOf(0), ClientOf(1));
   EXPECT_EQ(ClientOf(1), vrampool_device_client(1));
   EXPECT_EQ(vrampool_device_client(2), nullptr);
+  EXPECT_EQ(vrampool_last_status(), VRAMPOOL_NOT_FOUND);
+}
+
+TEST_F(TwoGpusTest, AReferenceToAnIndexsClientLeavesItOpen) {
+  vrampool_ref* const client = vrampool_ref_device_client(1);
+  ASSERT_NE(client, nullptr) << vrampool_last_error_message();
+  void* const p = vrampool_client_allocate(ClientOf(1), kBytes, nullptr);
+  vrampool_ref* const block = vrampool_ref_block(client, p, kBytes, nullptr);
+  ASSERT_NE(block, nullptr) << vrampool_last_error_message();
+  vrampool_ref_release(client);
+  EXPECT_EQ(LiveBytes(1), kBytes);
+  vrampool_ref_release(block);
+  EXPECT_EQ(LiveBytes(1), 0u);
+  EXPECT_EQ(vrampool_ref_device_client(2), nullptr);
   EXPECT_EQ(vrampool_last_status(), VRAMPOOL_NOT_FOUND);
 }
 

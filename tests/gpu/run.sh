@@ -7,8 +7,9 @@
 # they are named, compare (tests/bench/compare.sh with PyTorch's allocator and
 # logs of two programs, ten minutes), views (the Python package with PyTorch),
 # frameworks (the same with PyTorch, JAX, CuPy and Numba, which all have to be
-# there), rmm (RMM's Python, which the folder brings, with PyTorch, CuPy and Numba)
-# and two_gpus, which needs two GPUs.
+# there), rmm (RMM's Python, which the folder brings, with PyTorch, CuPy and Numba),
+# exchange (tests/bench/exchange.sh with PyTorch, CuPy and Numba) and two_gpus, which
+# needs two GPUs.
 # Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default
 # build/gpu-bundle) and, for the steps torch, kill, handoff, figures and two_gpus,
 # Python with PyTorch and pytest. Nothing else may use the GPU meanwhile. Logs and
@@ -63,7 +64,7 @@ run_views() {
 }
 # Every test, though one of them has failed.
 run_frameworks() {
-  local kind test status=0 python
+  local kind test whole status=0 python
   python=$(command -v python3)
   printf "%s $python\n" torch jax cupy numba >"$OUT/frameworks"
   export VRAMPOOL_TEST_DEVICE=cuda:0
@@ -75,6 +76,10 @@ run_frameworks() {
     done
     VRAMPOOL_KIND=$kind python3 -B tests/python/matrix_test.py \
       "${served[@]}" "$OUT/frameworks" MatrixTest || status=1
+    for whole in 0 1; do
+      VRAMPOOL_KIND=$kind VRAMPOOL_TEST_WHOLE=$whole python3 -B \
+        tests/python/torch_segments_test.py "${served[@]}" || status=1
+    done
     VRAMPOOL_KIND=$kind python3 -B tests/python/docs_test.py \
       "${served[@]}" <(grep -e cupy -e numba "$OUT/frameworks") || status=1
   done
@@ -123,6 +128,15 @@ run_compare() {
     --out "$OUT/compare.json" --log "$made/training.csv" --log "$made/tables.csv"
   cp "$made"/*.csv "$OUT"  # To be replayed elsewhere.
   rm -r "$made"
+}
+run_exchange() {
+  VRAMPOOL_FRAMEWORKS=$OUT/exchange_frameworks
+  export VRAMPOOL_FRAMEWORKS
+  printf "%s $(command -v python3)\n" torch cupy numba >"$VRAMPOOL_FRAMEWORKS"
+  tests/bench/exchange.sh --gpu --rounds "${ROUNDS:-3}" \
+    --out "$OUT/exchange.json"
+  python3 -B tests/bench/exchange_chart.py "$OUT/exchange.json" \
+    "$OUT/exchange.svg"
 }
 pytest_of() {
   PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -x -p no:cacheprovider \

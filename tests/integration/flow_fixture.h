@@ -23,10 +23,12 @@ class FlowTest : public ::testing::TestWithParam<Served> {
             {.served = GetParam(), .pool_size = pool_size, .config = config}));
   }
   // Its idle slabs stay until it is asked for them.
-  std::unique_ptr<ClientProcess> StartClient(const std::string& wait_ms = "0") {
+  std::unique_ptr<ClientProcess> StartClient(
+      const std::string& wait_ms = "0", const std::string& debug_mode = "0") {
     auto client = ClientProcess::Start(
-        *daemon_, {"VRAMPOOL_SLAB_SIZE=2MiB", "VRAMPOOL_IDLE_MS=3600000",
-                   "VRAMPOOL_WAIT_MS=" + wait_ms});
+        *daemon_,
+        {"VRAMPOOL_SLAB_SIZE=2MiB", "VRAMPOOL_IDLE_MS=3600000",
+         "VRAMPOOL_WAIT_MS=" + wait_ms, "VRAMPOOL_DEBUG=" + debug_mode});
     EXPECT_THAT(client, IsOk());
     return client.ok() ? *std::move(client) : nullptr;
   }

@@ -156,14 +156,20 @@ reclaim_patience_ms: {BUSY}
         bursts[1].await_end()
         self.assertTrue(bursts[0].is_running())
         self.assertTrue(within.is_running())
-        causes = [report.end_cause for report in
-                  self.operator.call("ListLeaks").reports
-                  if not report.session_live]
+        # Reports are written when the memory has gone its way.
+        self.eventually(self.causes, "no report")
+        causes = self.causes()
         self.assertEqual(len(causes), 1)
         self.assertRegex(causes[0], "evicted: .*root/batch.*root/red")
         self.assertIn("session evicted", self.served.broker.log())
         self.tell(f"{kind}: 12 MiB by force after {took_ms:.1f} ms, of which "
                   f"{BUSY} are patience")
+
+    def causes(self):
+        """Why sessions that left something have ended."""
+        return [report.end_cause for report in
+                self.operator.call("ListLeaks").reports
+                if not report.session_live]
 
 
 class LineTest(ShareCase):

@@ -102,8 +102,9 @@ torch.cuda.memory.change_current_allocator(rmm_torch_allocator)
 tensor = torch.ones(1000, device="cuda")
 assert client.describe(tensor.data_ptr()).address == tensor.data_ptr()
 assert float(tensor.sum()) == 1000
-shared = client.share(tensor, stream=torch.cuda.current_stream())
-del tensor
+view = cupy.asarray(tensor)  # PyTorch's own may be cut out of something.
+shared = client.share(view, stream=torch.cuda.current_stream())
+del tensor, view
 copy = rmm.DeviceBuffer(size=4000)
 copy.copy_from_device(client.open(shared.token, wait=60)[0])
 ones = torch.ones(1000).numpy().tobytes()

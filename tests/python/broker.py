@@ -39,6 +39,7 @@ class Broker:
             f'{key}: "{each}"\n' for key, value in config.items()
             for each in (value if isinstance(value, list) else [value])))
         notify = self.directory / "notify"
+        notify.unlink(missing_ok=True)
         with (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready,
               open(self.directory / "log", "wb") as log):
             ready.bind(str(notify))
@@ -67,6 +68,14 @@ class Broker:
     def stop(self):
         """Asks it to stop; the block's end waits for that."""
         self._process.send_signal(signal.SIGTERM)
+
+    def restart(self):
+        """Ends it, and starts it anew on the same device and folder."""
+        self.stop()
+        status = self._process.wait(PATIENCE_SECONDS)
+        if status != 0:
+            raise RuntimeError(f"vrampoold ended with {status}:\n{self.log()}")
+        self.__enter__()
 
     def log(self):
         return (self.directory / "log").read_text(errors="replace")

@@ -9,18 +9,22 @@ import concurrent.futures
 import ctypes
 import gc
 import sys
+import time
+import types
+import weakref
 
 import case
 import fake_gpu
 
 import numpy
 import vrampool
+from vrampool import _client, _pins, _torch_segments
 
 
 class GpuTest(fake_gpu.FakeGpuCase):
     def test_in_processes_of_their_own(self):
         """A process is of one fake device to its end: one for each kind."""
-        self.run_checks(__file__, 17)
+        self.run_checks(__file__, 18)
 
 
 class OwnStream:
@@ -32,6 +36,60 @@ class OwnStream:
 
     def __del__(self):
         self._streams.driver.cuStreamDestroy_v2(ctypes.c_void_p(self.ptr))
+
+
+class CutOut:
+    """What PyTorch cut out of a segment, as far as sharing asks: a tensor and
+    its storage in one."""
+
+    device = types.SimpleNamespace(type="cuda", index=0)
+
+    def __init__(self, address, size):
+        self._address, self._size = address, size
+
+    def untyped_storage(self):
+        return self
+
+    def data_ptr(self):
+        return self._address
+
+    def nbytes(self):
+        return self._size
+
+
+def check_what_an_allocator_cut_is_kept_until_the_gpu_is_done(test, client,
+                                                              streams):
+    _torch_segments.lead(("cuda", 0), lambda: _client.device_client(0))
+    hooks = vrampool._library.get().c
+    hooks.vrampool_torch_malloc.restype = ctypes.c_void_p
+    hooks.vrampool_torch_malloc.argtypes = [
+        ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p]
+    hooks.vrampool_torch_free.argtypes = [
+        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p]
+    size = 2 << 20
+    segment = hooks.vrampool_torch_malloc(size, 0, None)
+    test.assertIsNone(_torch_segments.find(CutOut(segment + 4096, size)))
+    test.assertIsNone(_torch_segments.find(CutOut(4096, 10)))
+    cut = CutOut(segment + 4096, 1000)
+    kept = weakref.ref(cut)
+    token = _torch_segments.share(_torch_segments.find(cut), "a message", cut)
+    del cut
+    consumer = streams.new()
+    opened = client.open(token, stream=consumer)
+    client.unlink("a message")
+    test.assertEqual((len(opened), opened[0].nbytes), (1, 1000))
+    gate = streams.hold_up(consumer)
+    opened.close(consumer)
+    del opened
+    gc.collect()
+    test.assertEqual(len(_pins.pinned()), 1)
+    streams.open(gate)
+    deadline = time.monotonic() + case.PATIENCE_SECONDS
+    while kept() is not None:  # The pins' own thread lets go.
+        test.assertLess(time.monotonic(), deadline, "it stays pinned")
+        time.sleep(0.001)
+    hooks.vrampool_torch_free(segment, size, 0, None)
+    test.assertEqual(_client.device_client(0).usage().live_blocks, 0)
 
 
 # The driver ends the process that uses a stream which was destroyed.

@@ -70,6 +70,8 @@ class ToldClient {
 
   std::string Allocate(Words& words);
   std::string Free(Words& words);
+  std::string FreeAs(Words& words);
+  std::string Poke(Words& words);
   std::string FillLater(Words& words);
   std::string Check(Words& words);
   enum Contents { kComplete, kPending, kOrdered, kSealed };
@@ -119,6 +121,8 @@ std::string ToldClient::Do(const std::string& command) {
       {"allocate", [&](Words& words) { return Allocate(words); }},
       {"free", [&](Words& words) { return Waiting(Free(words)); }},
       {"free_later", [&](Words& words) { return Free(words); }},
+      {"free_as", [&](Words& words) { return Waiting(FreeAs(words)); }},
+      {"poke", [&](Words& words) { return Poke(words); }},
       {"fill", [&](Words& words) { return Waiting(FillLater(words)); }},
       {"fill_later", [&](Words& words) { return FillLater(words); }},
       {"check", [&](Words& words) { return Check(words); }},
@@ -173,6 +177,27 @@ std::string ToldClient::Free(Words& words) {
   client_.Deallocate(memory_[name].data, memory_[name].size, work_->stream());
   memory_.erase(name);
   return Told(Status::Last());
+}
+
+// A free that may be wrong: so many bytes into the memory, of such a size. The
+// name goes on.
+std::string ToldClient::FreeAs(Words& words) {
+  std::string name;
+  std::size_t offset = 0;
+  std::size_t size = 0;
+  words >> name >> offset >> size;
+  client_.Deallocate(static_cast<char*>(memory_[name].data) + offset, size,
+                     work_->stream());
+  return Told(Status::Last());
+}
+
+// Writes a byte, perhaps where it should not; memory of the host only.
+std::string ToldClient::Poke(Words& words) {
+  std::string name;
+  std::size_t offset = 0;
+  words >> name >> offset;
+  static_cast<volatile char*>(memory_[name].data)[offset] = 1;
+  return "OK";
 }
 
 std::string ToldClient::FillLater(Words& words) {

@@ -248,6 +248,32 @@ VRAMPOOL_API vrampool_status vrampool_object_close(vrampool_object* object,
 VRAMPOOL_API vrampool_status vrampool_unlink(vrampool_client* client,
                                              const char* name);
 
+/* Ends of objects, for who keeps something as long as others use an object: the
+ * inside of a block that an allocator of its own cuts up, say. Neither call
+ * takes an RPC.
+ *
+ * Waits up to `wait_ms` until `*ends` is more than `seen`: how often it
+ * happened so far that an object which `client` shared ended, or was lost with
+ * a session. It is also set on TIMEOUT.
+ *   TIMEOUT      not yet
+ *   UNAVAILABLE  the process is exiting */
+VRAMPOOL_API vrampool_status vrampool_await_ends(vrampool_client* client,
+                                                 uint64_t seen,
+                                                 uint64_t wait_ms,
+                                                 uint64_t* ends);
+
+/* What has become of an object that `client` shared.
+ *   OK                it lives
+ *   NOT_FOUND         it has ended: nobody holds it, and the work of the GPU
+ *                     that their closes waited for is done. (Also of one that
+ *                     this client has never shared.)
+ *   STALE             its session has ended, with the daemon or the connection
+ *                     to it. Nobody can open it, but nobody can tell any more
+ *                     whether those who have it go on using it
+ *   INVALID_ARGUMENT  not a token at all */
+VRAMPOOL_API vrampool_status vrampool_shared_status(vrampool_client* client,
+                                                    const char* token);
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif

@@ -39,6 +39,9 @@ VRAMPOOL_API vrampool_ref* vrampool_ref_object(vrampool_ref* client,
 
 /* A reference to the process-wide client, which stays open. */
 VRAMPOOL_API vrampool_ref* vrampool_ref_default_client(void);
+/* The same of that of the GPU which this process's CUDA calls `device`
+ * (vrampool_device_client). */
+VRAMPOOL_API vrampool_ref* vrampool_ref_device_client(int device);
 
 /* One reference more, and one less. Null is ignored. */
 VRAMPOOL_API void vrampool_ref_retain(vrampool_ref* ref);

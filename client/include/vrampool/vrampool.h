@@ -98,10 +98,17 @@ typedef struct vrampool_options {
                              client gives up what of it is unused. Opening
                              fails when it cannot be had. A daemon that comes
                              back after a restart is not asked for it. 0 */
-  int lease_ahead; /* VRAMPOOL_LEASE_AHEAD ("0", "1"): 1, a client that grows
-                      for small blocks has its next slab leased in the
-                      background before it needs it; it goes back like every
-                      unused slab. 1, and 0 where slab_bytes is given */
+  int lease_ahead;   /* VRAMPOOL_LEASE_AHEAD ("0", "1"): 1, a client that grows
+                        for small blocks has its next slab leased in the
+                        background before it needs it; it goes back like every
+                        unused slab. 1, and 0 where slab_bytes is given */
+  const char* debug; /* VRAMPOOL_DEBUG ("0", "1", "abort", "protect", or
+                        "protect,abort"): looks for misuse of memory, and
+                        tells of it on stderr (docs/leaks.md); slower. 0 */
+  uint64_t debug_quarantine_bytes; /* VRAMPOOL_DEBUG_QUARANTINE ("64MiB"): with
+                                      it, a freed block is not reused before so
+                                      much was freed after it, unless memory
+                                      would run out. 64 MiB */
 } vrampool_options;
 
 /* Sets `*options` to "everything from the environment". */
@@ -203,6 +210,17 @@ VRAMPOOL_API vrampool_status vrampool_record_stream(vrampool_client* client,
  * null. */
 VRAMPOOL_API vrampool_status vrampool_set_tag(const char* tag);
 VRAMPOOL_API const char* vrampool_tag(void);
+
+/* Where the calls that this thread makes from now on come from, in the
+ * program's own words, like "train.py:12 (step)", at most 159 bytes of them;
+ * null: no words. What the debug mode tells then names it and no address: for
+ * languages whose code has none. Costs a copy. */
+VRAMPOOL_API void vrampool_debug_place(const char* place);
+
+/* Writes to stderr what the debug mode knows of the memory at `p`, in all
+ * clients of the process: the block, and where it was allocated and freed. To
+ * be called from a debugger, too. */
+VRAMPOOL_API void vrampool_debug_describe(const void* p);
 
 /* Returns every slab without blocks to the daemon, now. Never waits for the
  * GPU: slabs that its work may still touch go back by themselves when that is

@@ -397,6 +397,17 @@ class Client {
   Status Unlink(const char* name) {
     return Status(::vrampool_unlink(client_, name));
   }
+  // How many objects that this client shared have ended, once more than `seen`
+  // have.
+  Result<std::uint64_t> AwaitEnds(std::uint64_t seen, std::uint64_t wait_ms) {
+    std::uint64_t ends = 0;
+    const Status status(::vrampool_await_ends(client_, seen, wait_ms, &ends));
+    if (!status.ok()) return status;
+    return ends;
+  }
+  Status SharedStatus(const char* token) {
+    return Status(::vrampool_shared_status(client_, token));
+  }
 
  private:
   enum class Ownership { kOwned, kBorrowed };

@@ -32,7 +32,8 @@ class Options(Structure):
         ("framework", c_char_p), ("slab_bytes", c_uint64),
         ("wait_ms", c_int64), ("idle_ms", c_int64), ("kind", c_int),
         ("detect_captures", c_int), ("reserve_bytes", c_uint64),
-        ("lease_ahead", c_int)]
+        ("lease_ahead", c_int), ("debug", c_char_p),
+        ("debug_quarantine_bytes", c_uint64)]
 
 
 class Info(Structure):
@@ -133,6 +134,8 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
         (c_void_p, _CLIENT, c_size_t, _STREAM),
     "vrampool_set_tag": (c_int, c_char_p),
     "vrampool_tag": (c_char_p,),
+    "vrampool_debug_place": (None, c_char_p),
+    "vrampool_debug_describe": (None, c_void_p),
     "vrampool_record_stream": (c_int, _CLIENT, c_void_p, _STREAM),
     "vrampool_trim": (c_int, _CLIENT),
     "vrampool_quiesce": (c_int, _CLIENT),
@@ -172,8 +175,12 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_object_owner": (c_char_p, _OBJECT),
     "vrampool_object_close": (c_int, _OBJECT, _STREAM),
     "vrampool_unlink": (c_int, _CLIENT, c_char_p),
+    "vrampool_await_ends":
+        (c_int, _CLIENT, c_uint64, c_uint64, POINTER(c_uint64)),
+    "vrampool_shared_status": (c_int, _CLIENT, c_char_p),
     "vrampool_ref_client": (_REF, _CLIENT),
     "vrampool_ref_default_client": (_REF,),
+    "vrampool_ref_device_client": (_REF, c_int),
     "vrampool_ref_block": (_REF, _REF, c_void_p, c_size_t, _STREAM),
     "vrampool_ref_object": (_REF, _REF, _OBJECT, _STREAM),
     "vrampool_ref_retain": (None, _REF),

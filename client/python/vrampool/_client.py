@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import (Any, Callable, Iterator, NamedTuple, Optional, Sequence,
                     Set, Tuple, Type)
 
-from . import (_abi, _blocks, _cuda, _library, _objects, _table, _table_layout,
-               errors)
+from . import (_abi, _blocks, _cuda, _debug, _library, _objects, _table,
+               _table_layout, errors)
 from ._ref import Session
 from ._reservation import Reservation
 from ._table import Table
@@ -354,21 +354,24 @@ def connect(directory: Optional[str] = None, device: Optional[str] = None, *,
             name: Optional[str] = None, tag: Optional[str] = None,
             framework: Optional[str] = None, slab_bytes: int = 0,
             wait: Optional[float] = None, idle: Optional[float] = None,
-            kind: Optional[_abi.Kind] = None) -> Client:
+            kind: Optional[_abi.Kind] = None,
+            debug: Optional[str] = None) -> Client:
     """Attaches to a daemon. What is left out is taken from the environment
     (VRAMPOOL_DIR, VRAMPOOL_DEVICE, ...: see vrampool_options in vrampool.h).
 
     `wait`: how many seconds an allocation may wait for room, or for a daemon
     that restarts. `idle`: after how many seconds a slab without blocks goes
-    back."""
+    back. `debug`: "1" looks for misuse of memory (docs/leaks.md)."""
     library = _library.get()
     options = _abi.Options()
     library.options_init_sized(options, ctypes.sizeof(options))
     for field, value in (("directory", directory), ("device", device),
                          ("name", name), ("tag", tag),
-                         ("framework", framework)):
+                         ("framework", framework), ("debug", debug)):
         if value is not None:
             setattr(options, field, str(value).encode())
+    if debug is not None and _debug.is_wanted(debug):
+        library.place_calls()
     options.slab_bytes = slab_bytes
     if wait is not None:
         options.wait_ms = _milliseconds(wait)
@@ -402,6 +405,17 @@ def default_client() -> Client:
     library = _library.get()
     handle = library.default_client()
     pointer = library.ref_default_client() if handle else None
+    if not pointer:
+        raise library.failure()
+    return Client(Session.take(library, pointer, handle))
+
+
+def device_client(ordinal: int) -> Client:
+    """The process-wide client of the GPU that this process's CUDA calls so,
+    from which hooks of allocators draw."""
+    library = _library.get()
+    handle = library.device_client(ordinal)
+    pointer = library.ref_device_client(ordinal) if handle else None
     if not pointer:
         raise library.failure()
     return Client(Session.take(library, pointer, handle))

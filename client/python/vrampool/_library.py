@@ -7,7 +7,7 @@ import os
 import threading
 from typing import Any, Optional
 
-from . import _abi, errors
+from . import _abi, _debug, errors
 
 NAME = "libvrampool.so.0"
 
@@ -40,12 +40,24 @@ class Library:
         self.memory.malloc.argtypes = [ctypes.c_size_t]
         self.memory.free.restype = None
         self.memory.free.argtypes = [ctypes.c_void_p]
+        self._is_placing = False
+        if _debug.is_wanted(os.environ.get("VRAMPOOL_DEBUG", "")):
+            self.place_calls()
         python = ctypes.pythonapi
         self.capsule_use(address_of(python.PyCapsule_IsValid),
                          address_of(python.PyCapsule_GetPointer))
 
     def __getattr__(self, name: str) -> Any:  # For type checkers.
         raise AttributeError(name)
+
+    def place_calls(self) -> None:
+        """From now on the library hears which line a call comes from."""
+        if self._is_placing:
+            return
+        self._is_placing = True
+        for name in _debug.CALLS:
+            setattr(self, name, _debug.placed(getattr(self, name),
+                                              self.debug_place))
 
     def check(self, status: int) -> None:
         """Raises what the last call of this thread left, unless it is OK."""

@@ -99,6 +99,18 @@ class Object:
         return (self[index] for index in range(self._count))
 
     def __getitem__(self, index: int) -> Tensor:
+        buffer = self._bytes(index)
+        library = self._session.library
+        raw = _abi.TensorLayout()
+        status = library.object_tensor(self._handle, index % self._count, raw)
+        if status == errors.NotFound.status:  # No layout.
+            return buffer
+        library.check(status)
+        return Tensor(self._session, buffer._held(),
+                      self._layout(buffer.address, raw), self._stream)
+
+    def _bytes(self, index: int) -> Buffer:
+        """A part without its layout, which may take a call to the daemon."""
         ref = self._held()
         if not -self._count <= index < self._count:
             raise IndexError(f"the object has {self._count} buffers")
@@ -106,15 +118,9 @@ class Object:
         library = self._session.library
         start = library.object_data(self._handle, index) or 0
         size = int(library.object_size(self._handle, index))
-        raw = _abi.TensorLayout()
-        status = library.object_tensor(self._handle, index, raw)
-        if status == errors.NotFound.status:  # No layout.
-            return Buffer(self._session, ref, _dlpack.Layout(
-                start, BYTE, (size,), (1,), self._session.facts.device,
-                self._readonly), self._stream)
-        library.check(status)
-        return Tensor(self._session, ref, self._layout(start, raw),
-                      self._stream)
+        return Buffer(self._session, ref, _dlpack.Layout(
+            start, BYTE, (size,), (1,), self._session.facts.device,
+            self._readonly), self._stream)
 
     def _layout(self, start: int, raw: _abi.TensorLayout) -> _dlpack.Layout:
         shape = tuple(raw.shape[i] for i in range(raw.ndim))
@@ -180,7 +186,7 @@ def token_of(session: Session, handle: int) -> str:
     return text.value.decode()
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
     """A buffer to share, and the layout in it."""
 
     start: int
@@ -212,6 +218,14 @@ def share(session: Session, what: Sequence[Any], name: Optional[str],
     if any(piece.layout is not None for piece in pieces):
         pieces = [piece._replace(layout=view._layout)
                   for piece, view in zip(pieces, views)]
+    made = share_pieces(session, pieces, name, metadata, manner)
+    del views
+    return made
+
+
+def share_pieces(session: Session, pieces: List[Piece], name: Optional[str],
+                 metadata: bytes, manner: Manner) -> Object:
+    """The same of memory of which the caller knows that it stays."""
     options, kept = _share_options(pieces, name, metadata)
     options.pending, options.sealed = int(manner.pending), int(manner.sealed)
     options.ordered = int(manner.stream is not None)
@@ -228,22 +242,22 @@ def share(session: Session, what: Sequence[Any], name: Optional[str],
     handle = ctypes.c_void_p()
     session.library.check(session.library.share(
         session.handle, buffers, len(pieces), options, ctypes.byref(handle)))
-    del kept, views
+    del kept
     return Object(session, handle.value or 0, False, None)
 
 
-def _piece_of(session: Session, view: Tensor) -> _Piece:
+def _piece_of(session: Session, view: Tensor) -> Piece:
     if view._session.handle != session.handle:
         raise errors.InvalidArgument(
             "the memory is another client's: share it with that one")
     low, high = view._extent()
     # One without bytes has a layout to say so: a piece has at least one.
     is_bytes = isinstance(view, Buffer) and view.nbytes > 0
-    return _Piece(low, view.nbytes if is_bytes else high - low,
+    return Piece(low, view.nbytes if is_bytes else high - low,
                   None if is_bytes else view._layout)
 
 
-def _share_options(pieces: List[_Piece], name: Optional[str],
+def _share_options(pieces: List[Piece], name: Optional[str],
                    metadata: bytes) -> Tuple[_abi.ShareOptions, List[Any]]:
     """The options, and what they point to."""
     options = _abi.ShareOptions()
@@ -264,7 +278,7 @@ def _share_options(pieces: List[_Piece], name: Optional[str],
     return options, kept
 
 
-def _fill(raw: _abi.TensorLayout, piece: _Piece) -> List[Any]:
+def _fill(raw: _abi.TensorLayout, piece: Piece) -> List[Any]:
     layout = piece.layout
     assert layout is not None
     ndim = len(layout.shape)
@@ -308,8 +322,10 @@ def _find_view(layout: _dlpack.Layout) -> Optional[Tensor]:
 
 def _view_to_share(session: Session, what: Any) -> Tensor:
     """As `view_of`; of a block that code in C++ allocated, too. That view keeps
-    the session and not the block, which is for its owner to keep meanwhile."""
-    if isinstance(what, Tensor):
+    the session and not the block, which is for its owner to keep meanwhile.
+    PyTorch's tensors are not such: its allocator cuts blocks up, and would use
+    the place again."""
+    if isinstance(what, Tensor) or callable(getattr(what, "data_ptr", None)):
         return view_of(what)
     layout = layout_of(what)
     low, high = extent_of(layout.address, layout)

@@ -9,7 +9,8 @@ from typing import Any, Dict, Optional, Type
 
 import torch
 
-from . import _library, errors
+from . import _library, _torch_segments, errors
+from ._client import device_client
 
 _lock = threading.RLock()
 _routes: Dict[int, "_Route"] = {}  # By the device's number.
@@ -60,6 +61,7 @@ def enable(device: Any = None, *, whole_process: bool = False) -> Enabled:
             if not library.device_client(ordinal):
                 raise library.failure()
             _routes[ordinal] = _Route(ordinal, library)
+            _note_drawn(ordinal)
         _routes[ordinal].depth += 1
         return Enabled(ordinal)
 
@@ -130,6 +132,13 @@ def _take_the_process(library: _library.Library) -> None:
             library.c.vrampool_torch_record_stream))
     torch.cuda.memory.change_current_allocator(chosen)
     _whole = chosen
+    for ordinal in range(torch.cuda.device_count()):
+        _note_drawn(ordinal)
+
+
+def _note_drawn(ordinal: int) -> None:
+    """Tensors there may be in memory of the pool from now on."""
+    _torch_segments.lead(("cuda", ordinal), lambda: device_client(ordinal))
 
 
 def _pluggable(library: _library.Library, malloc: str) -> Any:

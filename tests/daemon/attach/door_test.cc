@@ -49,7 +49,10 @@ class DoorTest : public DoorFixture {
  protected:
   void CountTicks(absl::Duration tick) {
     door_options_.tick = tick;
-    door_options_.on_tick = [this] { ticks_.Count(); };
+    door_options_.on_tick = [this] {
+      ticks_.Count();
+      return absl::InfiniteDuration();
+    };
   }
   TickCounter ticks_;
 };
@@ -70,6 +73,16 @@ TEST_F(DoorTest, ABrokerConnectionGoesToTheSinkWithItsIdentity) {
 
 TEST_F(DoorTest, TicksComeWithoutAnybodyConnecting) {
   CountTicks(absl::Milliseconds(5));
+  StartDoor();
+  EXPECT_TRUE(ticks_.Await(3));
+}
+
+TEST_F(DoorTest, ATickComesSoonerIfTheLastOneSaysSo) {
+  door_options_.tick = absl::Hours(1);
+  door_options_.on_tick = [this] {
+    ticks_.Count();
+    return -absl::InfiniteDuration();
+  };
   StartDoor();
   EXPECT_TRUE(ticks_.Await(3));
 }

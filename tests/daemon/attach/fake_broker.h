@@ -101,7 +101,7 @@ class FakeBroker final : public Broker {
       const LiveSettings&, std::string_view) override {
     return NotHere();
   }
-  std::vector<Eviction> Tick() override { return {}; }
+  TickReport Tick() override { return {}; }
   absl::StatusOr<ReservationGrant> Reserve(SessionId,
                                            const ReserveRequest&) override {
     return NotHere();

@@ -24,9 +24,11 @@ TEST_F(EvictionTest, TheVictimIsToldThenKilledAndItsReportSaysWhy) {
   auto waiting = InBackground(
       [&] { return broker_->Lease(owner.id, Request(MiB(4)), Late()); });
   AwaitWaiting(1);
-  EXPECT_THAT(broker_->Tick(), SizeIs(0));
-  clock_.Advance(absl::Seconds(5));
-  const std::vector<Eviction> evictions = broker_->Tick();
+  EXPECT_THAT(broker_->Tick().evictions, SizeIs(0));
+  const absl::Time next = broker_->Tick().next;
+  EXPECT_EQ(next, clock_.Now() + absl::Seconds(5));
+  clock_.Advance(next - clock_.Now());
+  const std::vector<Eviction> evictions = broker_->Tick().evictions;
   ASSERT_THAT(evictions, SizeIs(1));
   EXPECT_EQ(evictions[0].victim.id, burst.id);
   EXPECT_EQ(evictions[0].victim.tenant, "root/burst");
@@ -59,7 +61,7 @@ TEST_F(EvictionTest, WhoCannotBeKilledIsCondemned) {
       [&] { return broker_->Lease(owner.id, Request(MiB(4)), Late()); });
   AwaitWaiting(1);
   clock_.Advance(absl::Seconds(5));
-  const std::vector<Eviction> evictions = broker_->Tick();
+  const std::vector<Eviction> evictions = broker_->Tick().evictions;
   ASSERT_THAT(evictions, SizeIs(1));
   EXPECT_FALSE(evictions[0].is_killed);
   EXPECT_THAT(Lease(burst, MiB(2)), IsRefused(Reason::kSessionEnded));

@@ -89,6 +89,19 @@ TEST_F(ConfigTest, PoolIsRoundedDownToTheGranule) {
   EXPECT_EQ(MustValidate("pool_size: \"5MiB\"").core.capacity, MiB(4));
 }
 
+TEST_F(ConfigTest, WhereDescriptorsAreFewTheGranuleIsLarger) {
+  ASSERT_THAT(source_.ReadText("pool_size: \"60MiB\" preallocate: true "
+                               "preallocate_slab: \"2MiB\"",
+                               "v.conf"),
+              IsOk());
+  const absl::StatusOr<Config> config = ValidateConfig(source_, device_, 16);
+  ASSERT_THAT(config, IsOk());
+  EXPECT_EQ(config->core.granule, MiB(8));
+  EXPECT_EQ(config->core.capacity, MiB(56));
+  EXPECT_EQ(config->preallocate_slab, MiB(8));
+  EXPECT_EQ(config->descriptors, 16u);
+}
+
 TEST_F(ConfigTest, PoolBelowOneGranuleIsRefused) {
   EXPECT_THAT(ProblemsOf("pool_size: \"1MiB\""),
               HasSubstr("v.conf:1: pool_size: 1.0 MiB is less than one slab"));

@@ -42,7 +42,8 @@ class FixedKeysTest : public ::testing::Test {
 
 TEST_F(FixedKeysTest, WhatIsLiveMayChange) {
   EXPECT_THAT(Change("",
-                     "tenants { path: \"root/a\" limit: \"4MiB\" }\n"
+                     "tenants { path: \"root/a\" limit: \"4MiB\" "
+                     "alert_used: \"50%\" }\n"
                      "policy { uids: 7 tenant: \"root/a\" }\n"
                      "default_tenant: \"root/b\" default_limit: \"8MiB\"\n"
                      "admin_uids: 7 log_level: \"debug\" audit_log: \"log\"\n"

@@ -174,5 +174,56 @@ TEST_F(ArbiterReclaimTest, WhyASessionWasEvictedSurvivesARestart) {
               ::testing::HasSubstr("evicted: "));
 }
 
+TEST_F(ArbiterReclaimTest, WhenItsPatienceEndsIsKnown) {
+  const absl::Time begin = world().now;
+  const auto next = [this] { return arbiter().NextTick(world().now); };
+  // Who came now would be due then.
+  EXPECT_EQ(next(), begin + absl::Seconds(5));
+  Lease(c_, Slabs(6));
+  Advance(absl::Seconds(1));
+  Wait(b_, Slabs(4));
+  Advance(absl::Seconds(4));
+  EXPECT_EQ(next(), begin + absl::Seconds(6));
+  Advance(absl::Seconds(1) - absl::Nanoseconds(1));
+  Tick();
+  EXPECT_EQ(Evicted(), Victims());
+  Advance(absl::Nanoseconds(1));
+  Tick();
+  EXPECT_EQ(Evicted(), Victims{c_});
+  // The next one is looked for when the first has had its time.
+  EXPECT_EQ(next(), begin + absl::Seconds(11));
+}
+
+TEST_F(ArbiterReclaimTest, AVictimHasTimeToEndHoweverLittlePatienceThereIs) {
+  CoreSettings settings = Lent();
+  settings.reclaim_patience = absl::Milliseconds(50);
+  Start(settings);
+  b_ = Attach("root/b");
+  c_ = Attach("root/c");
+  const SessionId other = Attach("root/c");
+  Lease(c_, Slabs(3));
+  Lease(other, Slabs(3));
+  Wait(b_, Slabs(3));
+  Advance(absl::Milliseconds(50));
+  Tick();
+  ASSERT_EQ(Evicted(), Victims{other});
+  Advance(absl::Milliseconds(999));
+  Tick();
+  EXPECT_EQ(Evicted(), Victims{other});
+  Advance(absl::Milliseconds(1));
+  Tick();
+  EXPECT_EQ(Evicted(), (Victims{other, c_}));
+}
+
+TEST_F(ArbiterReclaimTest, TheEndOfAReservationIsKnown) {
+  ASSERT_THAT(TryReserve(b_, Slabs(1), absl::Seconds(2)), IsOk());
+  const absl::Time end = world().now + absl::Seconds(2);
+  EXPECT_EQ(arbiter().NextTick(world().now), end);
+  Advance(absl::Seconds(2));
+  Tick();
+  EXPECT_TRUE(Used("root/b").is_zero());
+  EXPECT_GT(arbiter().NextTick(world().now), end);
+}
+
 }  // namespace
 }  // namespace vrampool::testing

@@ -29,6 +29,13 @@ class SnapshotTest : public ArbiterTest {
     Wait(Attach("root/b"), Slabs(1));
     Wait(Attach("root/b"), Slabs(8));
   }
+  TenantView TenantOf(std::string_view path) {
+    for (const TenantView& tenant : Look().tenants) {
+      if (tenant.path == path) return tenant;
+    }
+    ADD_FAILURE() << "there is no " << path;
+    return {};
+  }
 };
 
 TEST_F(SnapshotTest, TheSumOfAllStatesIsThePool) {
@@ -113,6 +120,53 @@ TEST(StateNameTest, EveryStateHasANameOfItsOwn) {
   EXPECT_FALSE(names.contains("unknown"));
   EXPECT_STREQ(SessionStateName(SessionState::kCondemned), "condemned");
   EXPECT_STREQ(ObjectPhaseName(ObjectPhase::kBroken), "broken");
+}
+
+TEST_F(SnapshotTest, WhatLingersRefusedAndWaitsCountsForTheTenantsAbove) {
+  const absl::Time begin = world().now;
+  const SessionId deep = Attach("root/a/deep");
+  SetLimit("root/a/deep", Slabs(2));
+  Lease(deep, Slabs(2));
+  EXPECT_FALSE(TryLease(deep, Slabs(1)).ok());
+  EXPECT_FALSE(TryReserve(deep, Slabs(1), absl::Seconds(1)).ok());
+  Advance(absl::Seconds(5));
+  const TicketId first = Wait(deep, Slabs(1));
+  Advance(absl::Seconds(5));
+  Wait(deep, Slabs(2));
+  for (const char* const path : {"root", "root/a", "root/a/deep"}) {
+    const TenantView tenant = TenantOf(path);
+    EXPECT_EQ(tenant.refusals, 2u) << path;
+    EXPECT_EQ(tenant.waiting_since, begin + absl::Seconds(5)) << path;
+  }
+  // Who waited in vain is refused.
+  ASSERT_TRUE(Cancel(first));
+  EXPECT_EQ(TenantOf("root/a").refusals, 3u);
+  EXPECT_EQ(TenantOf("root/a").waiting_since, begin + absl::Seconds(10));
+  CloseSocket(deep);
+  DestroyedAll();
+  EXPECT_EQ(TenantOf("root/a/deep").lingering, Slabs(2));
+  EXPECT_EQ(TenantOf("root").lingering, Slabs(2));
+  EXPECT_EQ(TenantOf("root").waiting_since, absl::InfiniteFuture());
+  Attach("root/b");
+  EXPECT_TRUE(TenantOf("root/b").lingering.is_zero());
+  EXPECT_EQ(TenantOf("root/b").refusals, 0u);
+}
+
+TEST_F(SnapshotTest, OneOfTheTenantsAloneSaysTheSameOfThem) {
+  Populate();
+  const Snapshot whole = Look();
+  const Snapshot part =
+      arbiter().TakeSnapshot(world().now, SnapshotScope::kTenants);
+  ASSERT_EQ(part.tenants.size(), whole.tenants.size());
+  for (size_t i = 0; i < whole.tenants.size(); ++i) {
+    EXPECT_EQ(part.tenants[i].path, whole.tenants[i].path);
+    EXPECT_EQ(part.tenants[i].used, whole.tenants[i].used);
+    EXPECT_EQ(part.tenants[i].lingering, whole.tenants[i].lingering);
+    EXPECT_EQ(part.tenants[i].waiting_since, whole.tenants[i].waiting_since);
+  }
+  EXPECT_EQ(part.waiting, whole.waiting);
+  EXPECT_EQ(part.pool.free, whole.pool.free);
+  EXPECT_TRUE(part.sessions.empty() && part.slabs.empty());
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "daemon/observe/logged_broker.h"
 
+#include <algorithm>
 #include <string>
 
 #include "daemon/core/refusal.h"
@@ -246,6 +247,38 @@ TEST_F(LoggedBrokerTest, WhoIsTurnedAwayIsALineAndTold) {
   EXPECT_EQ(told.uid, 66u);
 }
 
+TEST_F(LoggedBrokerTest, WhoIsTurnedAwayAgainAndAgainIsTwoLines) {
+  PeerIdentity peer;
+  peer.uid = 66;
+  const absl::Status why = Refuse(Reason::kNoPolicy, "no rule");
+  fake_.on_attach = [](const PeerIdentity&, const Labels&, std::string_view) {
+    return absl::StatusOr<Admission>(Refuse(Reason::kLimitReached, "many"));
+  };
+  const auto flood = [&] {
+    for (int i = 0; i < 1000; ++i) broker_.NoteTurnedAway(peer, why);
+    for (int i = 0; i < 1000; ++i) {
+      EXPECT_FALSE(broker_.Attach(peer, {}, "root/a", nullptr).ok());
+    }
+    broker_.Tick();
+  };
+  const std::string lines = LinesOf(flood);
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 1);
+  EXPECT_EQ(Told().refusal, why);
+  EXPECT_FALSE(watcher_->Next(absl::ZeroDuration()).has_value());
+  clock_.Advance(absl::Minutes(1));
+  EXPECT_THAT(LinesOf([&] { broker_.Tick(); }),
+              HasSubstr("event=\"more processes turned away\" uid=66 "
+                        "count=1999\n"));
+  const Event told = Told();
+  EXPECT_EQ(told.kind, EventKind::kSessionRefused);
+  EXPECT_EQ(told.uid, 66u);
+  EXPECT_EQ(told.text, "1999 more of uid 66 were turned away");
+  // Metrics count them all.
+  const auto figures = telemetry_.figures();
+  EXPECT_EQ(figures.refusals.at({Operation::kAttach, "NO_POLICY"}), 1000u);
+  EXPECT_EQ(figures.refusals.at({Operation::kAttach, "LIMIT_REACHED"}), 1000u);
+}
+
 TEST_F(LoggedBrokerTest, EvictionIsALineAndTold) {
   Attach();
   Told();
@@ -257,8 +290,8 @@ TEST_F(LoggedBrokerTest, EvictionIsALineAndTold) {
   eviction.beneficiary = SessionId{6};
   eviction.why = "it held what root/b was promised";
   eviction.is_killed = true;
-  fake_.SetEvictions({eviction});
-  EXPECT_THAT(LinesOf([&] { EXPECT_EQ(broker_.Tick().size(), 1u); }),
+  fake_.SetTickReport({.evictions = {eviction}, .alerts = {}});
+  EXPECT_THAT(LinesOf([&] { EXPECT_EQ(broker_.Tick().evictions.size(), 1u); }),
               AllOf(HasSubstr("event=\"session evicted\" session=5"),
                     HasSubstr("for_session=6"), HasSubstr("killed=yes")));
   const Event told = Told();
@@ -268,6 +301,29 @@ TEST_F(LoggedBrokerTest, EvictionIsALineAndTold) {
   EXPECT_EQ(told.pid, 100);
   EXPECT_EQ(told.bytes, GiB(3));
   EXPECT_EQ(told.text, "evicted: it held what root/b was promised");
+}
+
+TEST_F(LoggedBrokerTest, AlertsAreLinesAndToldWhenTheyComeAndGo) {
+  AlertChange change{.tenant = "root/a",
+                     .alert = {.kind = AlertKind::kUsed,
+                               .is_raised = true,
+                               .value = 90,
+                               .threshold = 80},
+                     .text = "uses much"};
+  fake_.SetTickReport({.evictions = {}, .alerts = {change}});
+  EXPECT_THAT(LinesOf([&] { broker_.Tick(); }),
+              HasSubstr("level=warning event=\"alert raised\" tenant=root/a "
+                        "alert=used value=90 threshold=80 why=\"uses much\""));
+  const Event raised = Told();
+  EXPECT_EQ(raised.kind, EventKind::kAlertRaised);
+  EXPECT_EQ(raised.tenant, "root/a");
+  EXPECT_EQ(raised.alert, "used");
+  EXPECT_EQ(raised.text, "uses much");
+  change.alert.is_raised = false;
+  fake_.SetTickReport({.evictions = {}, .alerts = {change}});
+  EXPECT_THAT(LinesOf([&] { broker_.Tick(); }),
+              HasSubstr("level=info event=\"alert ended\" tenant=root/a"));
+  EXPECT_EQ(Told().kind, EventKind::kAlertEnded);
 }
 
 }  // namespace

@@ -124,6 +124,24 @@ TEST_F(MetricsTest, TenantsHaveTheirSessionsBlocksAndGoWhenTheyGo) {
   EXPECT_THAT(Text(), Not(HasSubstr("root/a")));
 }
 
+TEST_F(MetricsTest, AlertsAreToldOfWhatTheConfigurationAsksFor) {
+  snapshot_.tenants[1].alerts = {
+      {.kind = AlertKind::kUsed, .is_raised = true, .value = 9, .threshold = 8},
+      {.kind = AlertKind::kLeaks, .value = 0, .threshold = 1}};
+  snapshot_.tenants[1].lingering = MiB(2);
+  broker_.SetSnapshot(snapshot_);
+  const std::string text = Text();
+  EXPECT_THAT(text, HasSubstr("vrampool_tenant_alert{tenant=\"root/a\","
+                              "alert=\"used\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("vrampool_tenant_alert{tenant=\"root/a\","
+                              "alert=\"leaks\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("vrampool_tenant_lingering_bytes{"
+                              "tenant=\"root/a\"} 2097152\n"));
+  snapshot_.tenants[1].alerts.clear();
+  broker_.SetSnapshot(snapshot_);
+  EXPECT_THAT(Text(), Not(HasSubstr("vrampool_tenant_alert{")));
+}
+
 TEST_F(MetricsTest, TheNumberOfTenantsIsBoundedAndToldOf) {
   snapshot_.tenants.resize(kTenantsInMetrics + 7, snapshot_.tenants.back());
   broker_.SetSnapshot(snapshot_);

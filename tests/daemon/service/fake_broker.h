@@ -128,9 +128,9 @@ class FakeBroker final : public Broker {
       const LiveSettings& settings, std::string_view by) override {
     return on_reconfigure(settings, by);
   }
-  std::vector<Eviction> Tick() override {
+  TickReport Tick() override {
     const MutexLock lock(mu_);
-    return std::exchange(evictions_, {});
+    return std::exchange(tick_report_, {});
   }
   absl::StatusOr<ReservationGrant> Reserve(
       SessionId session, const ReserveRequest& request) override {
@@ -179,9 +179,9 @@ class FakeBroker final : public Broker {
     snapshot_ = std::move(snapshot);
   }
   // What the next Tick() has done.
-  void SetEvictions(std::vector<Eviction> evictions) {
+  void SetTickReport(TickReport report) {
     const MutexLock lock(mu_);
-    evictions_ = std::move(evictions);
+    tick_report_ = std::move(report);
   }
   void SetLeaks(LeakAnswer leaks) {
     const MutexLock lock(mu_);
@@ -239,7 +239,7 @@ class FakeBroker final : public Broker {
                             .kinds = {HandleKind::kHostFd}};
   Mutex mu_;
   Snapshot snapshot_ VRAMPOOL_GUARDED_BY(mu_);
-  std::vector<Eviction> evictions_ VRAMPOOL_GUARDED_BY(mu_);
+  TickReport tick_report_ VRAMPOOL_GUARDED_BY(mu_);
   LeakAnswer leaks_ VRAMPOOL_GUARDED_BY(mu_);
   LeakQuery last_leak_query_ VRAMPOOL_GUARDED_BY(mu_);
   absl::Status health_ VRAMPOOL_GUARDED_BY(mu_);

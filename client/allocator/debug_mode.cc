@@ -1,0 +1,120 @@
+#include "client/allocator/debug_mode.h"
+
+#include <unistd.h>
+
+#include <exception>
+#include <utility>
+
+#include "client/allocator/debug_place.h"
+#include "client/allocator/host_canary.h"
+#include "client/session/call_site.h"
+
+namespace vrampool::client {
+namespace {
+
+CanaryPlace PlaceOf(const Block& block) {
+  return {.address = block.address,
+          .bytes = block.asked_bytes.load(std::memory_order_relaxed),
+          .extent = block.extent};
+}
+
+}  // namespace
+
+DebugCall DebugMode::CallFrom(uint64_t call_site, uint64_t stream) {
+  DebugCall call;
+  call.call_site = OutsideCaller(call_site);
+  call.place = DebugPlace();
+  call.thread = static_cast<uint64_t>(::gettid());
+  call.stream = stream;
+  return call;
+}
+
+void DebugMode::NoteAllocated(const Allocation& block) noexcept {
+  if (memory_ == Memory::kOfHost) {
+    HostCanary::FillRedZone({.address = block.address,
+                             .bytes = block.bytes,
+                             .extent = block.extent});
+  }
+  try {
+    DebugRecord record;
+    record.address = block.address;
+    record.bytes = block.bytes;
+    record.extent = block.extent;
+    record.tag = block.tag;
+    record.allocated = CallFrom(block.call_site, block.stream);
+    book_.NoteAllocated(std::move(record));
+  } catch (const std::exception&) {  // Reports will say less.
+  }
+}
+
+void DebugMode::GuardFreed(Block& block, const DebugCall& call) noexcept {
+  if (memory_ != Memory::kOfHost) return;
+  const CanaryPlace place = PlaceOf(block);
+  if (const auto damage = HostCanary::CheckRedZone(place)) {
+    TellDamage(DebugFinding::Kind::kWrittenBehind, block, damage->first,
+               damage->count, &call);
+    HostCanary::FillRedZone(place);  // Told once.
+  }
+  HostCanary::FillFreed(place);
+  block.debug |= kFilled;
+  if (settings_.protects && HostCanary::Protect(place)) {
+    block.debug |= kProtected;
+  }
+}
+
+bool DebugMode::Unguard(const Block& block) const noexcept {
+  if (memory_ != Memory::kOfHost) return true;
+  const CanaryPlace place = PlaceOf(block);
+  if ((block.debug & kProtected) != 0 && !HostCanary::Unprotect(place)) {
+    return false;
+  }
+  if (const auto damage = HostCanary::CheckRedZone(place)) {
+    TellDamage(DebugFinding::Kind::kWrittenBehind, block, damage->first,
+               damage->count, nullptr);
+  }
+  if ((block.debug & kFilled) == 0) return true;
+  if (const auto damage = HostCanary::CheckFreed(place)) {
+    TellDamage(DebugFinding::Kind::kWrittenAfter, block, damage->first,
+               damage->count, nullptr);
+  }
+  return true;
+}
+
+void DebugMode::TellDamage(DebugFinding::Kind kind, const Block& block,
+                           uint64_t first_bad, uint64_t bad_bytes,
+                           const DebugCall* call) const noexcept {
+  DebugFinding finding;
+  finding.kind = kind;
+  finding.pointer = block.address;
+  finding.first_bad = first_bad;
+  finding.bad_bytes = bad_bytes;
+  try {
+    finding.block = book_.Find(block.address);
+    if (call != nullptr) finding.call = *call;
+  } catch (const std::exception&) {
+  }
+  if (!finding.block) {  // Its place is known in any case.
+    finding.block.emplace();
+    finding.block->address = block.address;
+    finding.block->bytes = block.asked_bytes.load();
+    finding.block->extent = block.extent;
+  }
+  Tell(finding, after_report());
+}
+
+Status DebugMode::Refuse(const DebugFinding& finding) const {
+  Tell(finding, after_report());
+  return {VRAMPOOL_INVALID_ARGUMENT, SentenceOf(finding)};
+}
+
+Status DebugMode::RefuseFree(uint64_t pointer, uint64_t bytes,
+                             DebugCall call) const {
+  return Refuse(book_.ExplainFree(pointer, bytes, std::move(call)));
+}
+
+Status DebugMode::RefuseUse(uint64_t pointer, std::string doing,
+                            DebugCall call) const {
+  return Refuse(book_.ExplainUse(pointer, std::move(doing), std::move(call)));
+}
+
+}  // namespace vrampool::client

@@ -1,0 +1,47 @@
+"""Tells the library which line of Python its calls come from, in debug mode.
+
+A call site of Python's is an address in libffi, the same for all. So, with
+VRAMPOOL_DEBUG or `connect(debug=...)`, calls about memory are made between two
+of vrampool_debug_place(): what frameworks do in between in C is not taken for
+that line. Without the debug mode nothing is wrapped.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Callable
+
+CALLS = (
+    "client_allocate", "client_allocate_aligned", "client_deallocate",
+    "client_close", "record_stream", "share", "open", "open_on", "open_name",
+    "open_name_on", "object_close", "ref_block", "ref_object", "ref_release")
+_MOST = 110  # Of a path: the library keeps 159 bytes of all.
+
+
+def is_wanted(mode: str) -> bool:
+    """Of what VRAMPOOL_DEBUG is set to."""
+    return mode not in ("", "0")
+
+
+def placed(function: Callable[..., Any],
+           place: Callable[[Any], None]) -> Callable[..., Any]:
+    """The same function, with its caller's line told to the library."""
+    # Also after the end of this module, while the interpreter ends.
+    frame_of, most = sys._getframe, _MOST
+
+    def call(*arguments: Any) -> Any:
+        frame = frame_of(1)
+        while frame is not None and (frame.f_globals.get("__name__") or
+                                     "").split(".")[0] == "vrampool":
+            frame = frame.f_back  # type: ignore[assignment]
+        if frame is None:
+            return function(*arguments)
+        code = frame.f_code
+        text = f"{code.co_filename[-most:]}:{frame.f_lineno} ({code.co_name})"
+        place(text.encode(errors="replace"))
+        try:
+            return function(*arguments)
+        finally:
+            place(None)
+
+    return call

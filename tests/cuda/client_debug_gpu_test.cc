@@ -1,0 +1,113 @@
+// The debug mode on memory of GPUs, through the hooks that frameworks call.
+// Beside a daemon for each of two GPUs.
+
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/cuda/gpu.h"
+#include "vrampool/vrampool.hpp"
+
+namespace vrampool::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+
+constexpr uint64_t kBytes = uint64_t{1} << 20;
+
+class ClientDebugGpuTest : public ::testing::Test {
+ protected:
+  // Before the process-wide clients are opened.
+  static void SetUpTestSuite() {
+    ::setenv("VRAMPOOL_DEBUG", "1", 1);
+    ::setenv("VRAMPOOL_TAG", "batch", 1);
+  }
+  void SetUp() override {
+    for (const int device : {0, 1}) {
+      ASSERT_NE(vrampool_device_client(device), nullptr)
+          << vrampool_last_error_message();
+    }
+    gpu_.MakeCurrent();
+  }
+  static std::string Told(const std::function<void()>& act) {
+    ::testing::internal::CaptureStderr();
+    act();
+    return ::testing::internal::GetCapturedStderr();
+  }
+  static void* Take(int device, cuda::Stream stream) {
+    void* const p = vrampool_torch_malloc(kBytes, device, stream);
+    EXPECT_NE(p, nullptr) << vrampool_last_error_message();
+    return p;
+  }
+
+  const Gpu gpu_{0};
+};
+
+TEST_F(ClientDebugGpuTest, ADoubleFreeNamesAllCallsByTheirFile) {
+  const TestStream stream(gpu_);
+  unsigned long long id = 0;
+  gpu_.Expect(gpu_.api().StreamGetId(stream.get(), &id), "asking who it is");
+  void* const p = Take(0, stream.get());
+  vrampool_torch_free(p, kBytes, 0, stream.get());
+  ASSERT_EQ(vrampool_last_status(), VRAMPOOL_OK);
+  const std::string told =
+      Told([&] { vrampool_torch_free(p, kBytes, 0, stream.get()); });
+  EXPECT_EQ(vrampool_last_status(), VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_THAT(told,
+              AllOf(HasSubstr("double free of the block of 1048576 bytes"),
+                    HasSubstr("(tag batch)"),
+                    ContainsRegex("this call     client_debug_gpu_test.0x"),
+                    ContainsRegex("freed first   client_debug_gpu_test.0x"),
+                    ContainsRegex("allocated at  client_debug_gpu_test.0x")));
+  char text[32];
+  std::snprintf(text, sizeof(text), "stream 0x%llx\n", id);
+  EXPECT_THAT(told, HasSubstr(text));
+}
+
+TEST_F(ClientDebugGpuTest, AFreeOfAnotherGpusBlockIsTold) {
+  void* const p = Take(1, nullptr);
+  EXPECT_THAT(Told([&] { vrampool_torch_free(p, kBytes, 0, nullptr); }),
+              AllOf(HasSubstr("free through the wrong client"),
+                    HasSubstr("block of 1048576 bytes")));
+  EXPECT_EQ(vrampool_last_status(), VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_EQ(Told([&] { vrampool_torch_free(p, kBytes, 1, nullptr); }), "");
+  EXPECT_EQ(vrampool_last_status(), VRAMPOOL_OK);
+}
+
+// The hook does not know which GPU's client the block is of.
+TEST_F(ClientDebugGpuTest, AStreamIsRecordedForWhoeverHasTheBlock) {
+  for (const int device : {0, 1}) {
+    void* const p = Take(device, nullptr);
+    EXPECT_EQ(Told([&] { vrampool_torch_record_stream(p, nullptr); }), "");
+    EXPECT_EQ(vrampool_last_status(), VRAMPOOL_OK)
+        << vrampool_last_error_message();
+    vrampool_torch_free(p, kBytes, device, nullptr);
+    EXPECT_EQ(vrampool_last_status(), VRAMPOOL_OK);
+    EXPECT_THAT(Told([&] { vrampool_torch_record_stream(p, nullptr); }),
+                HasSubstr("record_stream of freed memory"));
+    EXPECT_EQ(vrampool_last_status(), VRAMPOOL_INVALID_ARGUMENT);
+  }
+}
+
+// Memory that only the GPU can use is neither filled nor looked at.
+TEST_F(ClientDebugGpuTest, ContentsAreTheApplicationsAlone) {
+  const TestStream stream(gpu_);
+  void* const p = Take(0, stream.get());
+  const Words words = WordsAt(p, kBytes);
+  EXPECT_EQ(Told([&] {
+              gpu_.Fill(stream.get(), words, 7);
+              EXPECT_EQ(gpu_.CountMismatches(stream.get(), words, 7), 0u);
+              vrampool_torch_free(p, kBytes, 0, stream.get());
+              EXPECT_EQ(vrampool_quiesce(vrampool_device_client(0)),
+                        VRAMPOOL_OK);
+            }),
+            "");
+}
+
+}  // namespace
+}  // namespace vrampool::testing
