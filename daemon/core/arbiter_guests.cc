@@ -48,20 +48,25 @@ bool Arbiter::MayOpen(const Session& session, const Object& object) const {
 }
 
 absl::Status Arbiter::MapAll(Session& session, const Object& object) {
-  std::vector<Slab*> mapped;
+  std::vector<std::pair<Slab*, bool>> mapped;
   for (const SlabId id : object.slabs) {
     Slab& slab = *pool_.Find(id);
     if (slab.mappers.contains(session.id)) continue;
     const absl::Status fits = ledger_.CanOpen(slab.pledge, slab.charge.tenant(),
                                               session.tenant, slab.size);
     if (!fits.ok()) {
-      for (Slab* const before : mapped) Unmap(session, *before);
+      // As if it had never been tried.
+      for (const auto& [before, had_guests] : mapped) {
+        Unmap(session, *before);
+        before->had_guests = had_guests;
+      }
       return fits;
     }
-    slab.had_guests = slab.had_guests || session.tenant != object.tenant;
+    const bool had_guests = slab.had_guests;
+    slab.had_guests = had_guests || session.tenant != object.tenant;
     Map(session, slab);
     Reckon(slab);
-    mapped.push_back(&slab);
+    mapped.emplace_back(&slab, had_guests);
   }
   return absl::OkStatus();
 }

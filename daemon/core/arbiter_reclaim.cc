@@ -43,12 +43,17 @@ void Arbiter::AskForMemory(const Ticket& ticket, absl::Time now,
   }
 }
 
-// What comes back when the session ends: also what it opened of an owner that
-// has let go, if nobody else maps that.
+// What comes back when the session ends: not what carries objects that others
+// have open, but what it opened itself of an owner that has let go, if nobody
+// else maps that.
 Bytes Arbiter::FreedWith(const Session& session) const {
   Bytes freed = ChargedTo(session);
   for (const SlabId id : session.mapped) {
     const Slab& slab = *pool_.slabs().at(id);
+    if (slab.session == session.id && slab.objects > 0 &&
+        slab.mappers.size() > 1) {
+      freed -= slab.size;
+    }
     const bool is_passed_on =
         slab.tenant != session.tenant && slab.charge.tenant() == session.tenant;
     if (is_passed_on && slab.mappers.size() == 1) freed += slab.size;

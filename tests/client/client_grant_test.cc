@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client/fake_daemon.h"
+#include "tests/client/fake_streams.h"
 
 namespace vrampool::client {
 namespace {
@@ -212,26 +214,6 @@ TEST_F(ClientGrantTest, AnObjectOfTwoSlabsIsLeftWithBoth) {
   EXPECT_TRUE(AwaitReturned(2));
 }
 
-TEST_F(ClientGrantTest, InDebugModeItIsWatchedAndLeftAllTheSame) {
-  Settings settings = daemon_.MakeSettings();
-  settings.debug.is_on = true;
-  auto client = Client::Open(std::move(settings), daemon_.Channels());
-  ASSERT_TRUE(client.ok()) << client.status().message();
-  client_ = *std::move(client);
-  for (const uint64_t bytes : {2 * kMiB, 2 * kMiB - 1, uint64_t{1}}) {
-    const uint64_t before = Returned();
-    char* const p = Allocate(bytes, true);
-    ASSERT_NE(p, nullptr);
-    std::memset(p, 1, bytes);
-    auto shared = Share(p, bytes);
-    ASSERT_TRUE(shared.ok()) << shared.status().message();
-    ASSERT_TRUE(client_->Free(p, bytes).ok());
-    EXPECT_EQ(client_->Free(p, bytes).code(), VRAMPOOL_INVALID_ARGUMENT);
-    client_->Close(*std::move(shared));
-    EXPECT_TRUE(AwaitReturned(before + 1));
-  }
-}
-
 TEST_F(ClientGrantTest, WhatLiesIdleMakesRoomForWhatIsOpened) {
   const ObjectId object = MakeObjectId(12, 3);
   daemon_.Change([&](auto& ledger) {
@@ -304,6 +286,26 @@ TEST_F(ClientGrantTest, ThreadsThatGrowDoNotTakeItsSlab) {
   for (std::thread& other : others) other.join();
 }
 
+TEST_F(ClientGrantTest, InDebugModeItIsWatchedAndLeftAllTheSame) {
+  Settings settings = daemon_.MakeSettings();
+  settings.debug.is_on = true;
+  auto client = Client::Open(std::move(settings), daemon_.Channels());
+  ASSERT_TRUE(client.ok()) << client.status().message();
+  client_ = *std::move(client);
+  for (const uint64_t bytes : {2 * kMiB, 2 * kMiB - 1, uint64_t{1}}) {
+    const uint64_t before = Returned();
+    char* const p = Allocate(bytes, true);
+    ASSERT_NE(p, nullptr);
+    std::memset(p, 1, bytes);
+    auto shared = Share(p, bytes);
+    ASSERT_TRUE(shared.ok()) << shared.status().message();
+    ASSERT_TRUE(client_->Free(p, bytes).ok());
+    EXPECT_EQ(client_->Free(p, bytes).code(), VRAMPOOL_INVALID_ARGUMENT);
+    client_->Close(*std::move(shared));
+    EXPECT_TRUE(AwaitReturned(before + 1));
+  }
+}
+
 TEST_F(ClientGrantTest, AnotherTenantsObjectIsOpenedByACallEachTime) {
   const ObjectId object = MakeObjectId(12, 3);
   daemon_.Change([&](auto& ledger) {
@@ -329,6 +331,38 @@ TEST_F(ClientGrantTest, AnotherTenantsObjectIsOpenedByACallEachTime) {
   EXPECT_EQ(daemon_.ledger().holds[static_cast<uint64_t>(object)], 0u);
   ASSERT_TRUE(client_->Trim().ok());
   EXPECT_THAT(daemon_.ledger().unmapped, ElementsAre(900u));
+}
+
+TEST(ClientGrantOrderTest, WhatIsClosedWhileItIsFreedIsReleasedOnce) {
+  TemporaryDirectory directory;
+  FakeDaemon daemon(directory.path());
+  const auto streams = std::make_shared<FakeStreams>();
+  const cudaStream_t s = streams->Make();
+  const cudaStream_t t = streams->Make();
+  auto opened = Client::Open(daemon.MakeSettings(), daemon.Channels(), streams);
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  const auto client = *std::move(opened);
+  BlockRequest request;
+  request.bytes = kMiB;
+  request.stream = s;
+  request.is_dedicated = true;
+  const Result<void*> p = client->Allocate(request);
+  ASSERT_TRUE(p.ok()) << p.status().message();
+  ASSERT_TRUE(client->RecordStream(*p, t).ok());
+  Client::ShareRequest share;
+  share.buffers = {{*p, kMiB}};
+  auto object = client->Share(share);
+  ASSERT_TRUE(object.ok()) << object.status().message();
+  const auto work = streams->Enqueue(t);
+  // Another thread, in the middle of the free.
+  streams->OnIdentify([&] { client->Close(*std::move(object)); });
+  ASSERT_TRUE(client->Free(*p, kMiB, s).ok());
+  EXPECT_EQ(client->ReadUsage().totals.live_blocks, 0u);
+  ASSERT_TRUE(client->Trim().ok());
+  EXPECT_EQ(daemon.ledger().leases.size(), 1u);  // t works there.
+  streams->FinishUpTo(work);
+  streams->FinishAll();
+  EXPECT_TRUE(daemon.Await([](auto& l) { return l.leases.empty(); }));
 }
 
 }  // namespace

@@ -434,31 +434,6 @@ TEST_F(ClientStreamTest, AStreamThatCapturesUnannouncedIsRecordedWithCare) {
   EXPECT_EQ(client->ReadUsage().totals.live_blocks, 0u);
 }
 
-TEST_F(ClientStreamTest, WhatIsClosedWhileItIsFreedIsReleasedOnce) {
-  const auto client = Open();
-  BlockRequest request;
-  request.bytes = kMiB;
-  request.stream = s_;
-  request.is_dedicated = true;
-  const Result<void*> p = client->Allocate(request);
-  ASSERT_TRUE(p.ok()) << p.status().message();
-  ASSERT_TRUE(client->RecordStream(*p, t_).ok());
-  Client::ShareRequest share;
-  share.buffers = {{*p, kMiB}};
-  auto object = client->Share(share);
-  ASSERT_TRUE(object.ok()) << object.status().message();
-  const auto work = streams_->Enqueue(t_);
-  // Another thread, in the middle of the free.
-  streams_->OnIdentify([&] { client->Close(*std::move(object)); });
-  ASSERT_TRUE(client->Free(*p, kMiB, s_).ok());
-  EXPECT_EQ(client->ReadUsage().totals.live_blocks, 0u);
-  ASSERT_TRUE(client->Trim().ok());
-  EXPECT_EQ(daemon_.ledger().leases.size(), 1u);  // t_ works there.
-  streams_->FinishUpTo(work);
-  streams_->FinishAll();
-  EXPECT_TRUE(daemon_.Await([](auto& l) { return l.leases.empty(); }));
-}
-
 TEST_F(ClientStreamTest, ManyThreadsOnManyStreamsKeepEveryRule) {
   const auto client = Open();
   LimitTo(16 * kMiB);

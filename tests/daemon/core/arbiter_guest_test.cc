@@ -137,6 +137,20 @@ TEST_F(ArbiterGuestTest, AnObjectOfSeveralSlabsIsOpenedWholeOrNotAtAll) {
   EXPECT_EQ(Opened("root/b"), Slabs(4));
 }
 
+TEST_F(ArbiterGuestTest, ARefusedOpenLeavesNoTrace) {
+  SetLimit("root/b", Slabs(3));
+  const LeaseGrant more = Lease(a_, Slabs(2));
+  ShareRequest request = Buffer(lease_.slab.id);
+  request.buffers.push_back(Buffer(more.slab.id).buffers.front());
+  request.grants = {"root/b"};
+  VRAMPOOL_ASSERT_OK_AND_ASSIGN(const ShareGrant share, TryShare(a_, request));
+  ASSERT_THAT(Open(b_, share), IsRefused(Reason::kQuotaExceeded));
+  ASSERT_THAT(Close(a_, share.object), IsOk());
+  // No guest has seen it: it is as good as before.
+  Park(a_, lease_);
+  EXPECT_EQ(Lease(a_, Slabs(2)).slab.id, lease_.slab.id);
+}
+
 TEST_F(ArbiterGuestTest, WhenTheOwnerDiesTheGuestPays) {
   const ShareGrant share = ShareWith("root/b", a_, lease_);
   ASSERT_THAT(Open(b_, share), IsOk());
@@ -381,6 +395,27 @@ TEST_F(ArbiterGuestTest, NoGuestIsEvictedForWhatAnotherHasOpenToo) {
   Advance(absl::Minutes(1));
   Tick();
   EXPECT_TRUE(world().evicted.empty());
+}
+
+TEST_F(ArbiterGuestTest, NoOwnerIsEvictedForWhatAGuestHasOpen) {
+  ASSERT_THAT(TrySetQuota("root/a", {.evict = true}), IsOk());
+  ASSERT_THAT(TrySetQuota("root/b", {.guarantee = Slabs(7)}), IsOk());
+  const ShareGrant share = ShareWith("root/c", a_, lease_);
+  const SessionId c = Attach("root/c");
+  ASSERT_THAT(Open(c, share), IsOk());
+  const TicketId ticket = Wait(b_, Slabs(7));
+  Advance(absl::Minutes(1));
+  Tick();
+  EXPECT_TRUE(world().evicted.empty());  // In vain: the guest would pay.
+  ASSERT_THAT(Close(c, share.object), IsOk());
+  EXPECT_EQ(Unmap(c, {lease_.slab.id}), 0u);
+  Tick();
+  ASSERT_EQ(world().evicted.size(), 1u);
+  EXPECT_EQ(world().evicted[0].victim, a_);
+  Die(a_);
+  DestroyedAll();
+  CreatedAll();
+  EXPECT_THAT(OutcomeOf(ticket), IsOk());
 }
 
 TEST_F(ArbiterGuestTest, WhoPaysSurvivesARestart) {

@@ -129,6 +129,7 @@ TEST_F(MetricsTest, AlertsAreToldOfWhatTheConfigurationAsksFor) {
       {.kind = AlertKind::kUsed, .is_raised = true, .value = 9, .threshold = 8},
       {.kind = AlertKind::kLeaks, .value = 0, .threshold = 1}};
   snapshot_.tenants[1].lingering = MiB(2);
+  snapshot_.tenants[1].opened = MiB(4);
   broker_.SetSnapshot(snapshot_);
   const std::string text = Text();
   EXPECT_THAT(text, HasSubstr("vrampool_tenant_alert{tenant=\"root/a\","
@@ -137,6 +138,8 @@ TEST_F(MetricsTest, AlertsAreToldOfWhatTheConfigurationAsksFor) {
                               "alert=\"leaks\"} 0\n"));
   EXPECT_THAT(text, HasSubstr("vrampool_tenant_lingering_bytes{"
                               "tenant=\"root/a\"} 2097152\n"));
+  EXPECT_THAT(text, HasSubstr("vrampool_tenant_opened_bytes{"
+                              "tenant=\"root/a\"} 4194304\n"));
   snapshot_.tenants[1].alerts.clear();
   broker_.SetSnapshot(snapshot_);
   EXPECT_THAT(Text(), Not(HasSubstr("vrampool_tenant_alert{")));
