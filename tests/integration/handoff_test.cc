@@ -26,6 +26,8 @@ constexpr int kRounds = 10000;
 constexpr int kWarmUp = kRounds / 4;
 // If each round left behind the smallest piece that the heap has.
 constexpr int64_t kGrowthKib = kRounds * 32 / 1024;
+// gRPC's threads that wait for calls come and go, a few at a time.
+constexpr int64_t kIdlePollers = 4;
 // As many as are in use at a time, which differs from round to round.
 constexpr int64_t kMostEvents = 16;
 // Else it also grows with the number of threads that happen to be quick.
@@ -114,7 +116,7 @@ class Handoff : public FlowTest {
   void ExpectNoGrowth(const std::string& who, const Figures& before,
                       const Figures& after) {
     EXPECT_LE(after.descriptors, before.descriptors) << who;
-    EXPECT_LE(after.threads, before.threads) << who;
+    EXPECT_LE(after.threads, before.threads + kIdlePollers) << who;
     EXPECT_LE(after.events, kMostEvents) << who;
     std::cout << who << ": " << before.heap_kib << " KiB, then "
               << after.heap_kib << " KiB\n";

@@ -165,9 +165,6 @@ TEST_F(ObjectTest, AHoldInAManifestKeepsTheObjectUntilItIsReleased) {
   opener_.WriteHold(17, id);
   ASSERT_THAT(broker_->Close(producer_.id, id), IsOk());
   EXPECT_EQ(opener_.SlotOf(id), Word(id, ObjectState::kWatched));
-  EXPECT_THAT(
-      broker_->Return(producer_.id, grant_.lease, ReturnMode::kUnmapped),
-      IsRefused(Reason::kLeaseInUse));
   // A report that is not true changes nothing.
   broker_->HoldReleased(opener_.id, id);
   EXPECT_EQ(opener_.SlotOf(id), Word(id, ObjectState::kWatched));
@@ -177,6 +174,24 @@ TEST_F(ObjectTest, AHoldInAManifestKeepsTheObjectUntilItIsReleased) {
   EXPECT_THAT(
       broker_->Return(producer_.id, grant_.lease, ReturnMode::kUnmapped),
       IsOk());
+}
+
+TEST_F(ObjectTest, AHoldInAManifestKeepsTheObjectWhenItsProducerHasLeft) {
+  MapInOpener();
+  const ShareGrant object = Share(producer_, grant_);
+  const ObjectId id = object.object;
+  opener_.WriteHold(17, id);
+  EXPECT_THAT(
+      broker_->Return(producer_.id, grant_.lease, ReturnMode::kUnmapped),
+      IsRefused(Reason::kLeaseInUse));  // It holds the object itself.
+  ASSERT_THAT(broker_->Close(producer_.id, id), IsOk());
+  ASSERT_THAT(
+      broker_->Return(producer_.id, grant_.lease, ReturnMode::kUnmapped),
+      IsOk());
+  EXPECT_EQ(opener_.SlotOf(id), Word(id, ObjectState::kWatched));
+  opener_.WriteHold(17, ObjectId{});
+  broker_->HoldReleased(opener_.id, id);
+  EXPECT_EQ(shm::SlotGeneration(opener_.SlotOf(id)), ObjectGeneration(id) + 1);
 }
 
 TEST_F(ObjectTest, AHoldByCallMakesAWatchedObjectLiveAgain) {
