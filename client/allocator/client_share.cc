@@ -208,10 +208,11 @@ void Client::LetGoIn(SlabKey key) {
 }
 
 bool Client::IsGivenUp(const std::vector<Block*>& blocks) {
-  return std::all_of(blocks.begin(), blocks.end(), [this](Block* block) {
+  for (const Block* const block : blocks) {
     const Slab& slab = slabs_.Get(block->slab);
-    return slab.is_dedicated && slab.pins == 0 && !block->is_live();
-  });
+    if (!slab.is_dedicated || slab.pins > 0 || block->is_live()) return false;
+  }
+  return true;
 }
 
 void Client::LetGoOfProduced(SlabKey key) {
