@@ -25,7 +25,7 @@ constexpr int kRounds = 10000;
 // Before those, caches fill.
 constexpr int kWarmUp = kRounds / 4;
 // If each round left behind the smallest piece that the heap has.
-constexpr int64_t kGrowthKib = kRounds * 32 / 1024;
+[[maybe_unused]] constexpr int64_t kGrowthKib = kRounds * 32 / 1024;
 // gRPC's threads that wait for calls come and go, a few at a time.
 constexpr int64_t kIdlePollers = 4;
 // As many as are in use at a time, which differs from round to round.
