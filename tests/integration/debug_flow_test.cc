@@ -155,7 +155,7 @@ TEST_P(DebugHostFlow, AWriteToAProtectedPageEndsTheProcess) {
   ASSERT_TRUE(client->Do("allocate a 100000").ok());
   ASSERT_TRUE(client->Do("free_as a 0 100000").ok());
   EXPECT_EQ(client->Do("poke a 50000").status, "GONE");
-  EXPECT_EQ(client->Quit(), -1);
+  EXPECT_NE(client->Quit(), 0);  // A sanitizer catches the signal.
 }
 
 }  // namespace
