@@ -326,6 +326,9 @@ class Client final : private LinkEvents {
   void Maintain();
   void MaintainOnce();
   void OpenReclaim() VRAMPOOL_EXCLUDES(mu_);
+  // When all that was idle has been given back: unless the GPU has not done
+  // with something.
+  void EndReclaim() VRAMPOOL_REQUIRES(mu_);
   // False: the thread is to end.
   bool AwaitWork();
   std::optional<TimePoint> NextDue() VRAMPOOL_REQUIRES(mu_);

@@ -55,7 +55,7 @@ std::optional<Client::TimePoint> Client::NextDue() {
   if (const auto oldest = slabs_.OldestIdle(); oldest && current_->is_live()) {
     due = *oldest + milliseconds(settings_.idle_ms);
   }
-  if (slabs_.HasSettling()) {
+  if (slabs_.HasSettling() || reclaim_until_) {
     const TimePoint next = settled_at_ + kSettlePeriod;
     due = due ? std::min(*due, next) : next;
   }
@@ -113,12 +113,7 @@ void Client::MaintainOnce() {
     idle = TakeIdle(is_all        ? SlabSet::Which::kAll
                     : is_growing_ ? SlabSet::Which::kLeased
                                   : SlabSet::Which::kDue);
-    // What the GPU has not done with goes back when it has: asked every
-    // kSettlePeriod.
-    if (!slabs_.HasSettling() ||
-        (reclaim_until_ && steady_clock::now() > *reclaim_until_)) {
-      reclaim_until_.reset();
-    }
+    EndReclaim();
     is_growing_ = false;
     forgotten = TakeForgottenSessions();
   }
@@ -134,6 +129,13 @@ void Client::OpenReclaim() {
   is_reclaim_wanted_ = false;
   reclaim_until_ = steady_clock::now() + kTrimLimit;
   (void)DrainCaches(ThreadCaches::Which::kAll);
+}
+
+void Client::EndReclaim() {
+  if (!slabs_.HasSettling() ||
+      (reclaim_until_ && steady_clock::now() > *reclaim_until_)) {
+    reclaim_until_.reset();
+  }
 }
 
 SlabSet::Departures Client::TakeIdle(SlabSet::Which which) {
@@ -294,6 +296,7 @@ Status Client::Trim() {
   {
     MutexLock lock(mu_);
     idle = TakeIdle(SlabSet::Which::kAll);
+    EndReclaim();
   }
   GiveBack(std::move(idle));
   MutexLock lock(mu_);
@@ -316,6 +319,7 @@ Status Client::Quiesce() {
     VRAMPOOL_RETURN_IF_ERROR(AwaitLeft(lock));
     unused = slabs_.TakeUnused();
     NoteLeaving(unused);
+    EndReclaim();
   }
   GiveBack(std::move(unused));
   MutexLock lock(mu_);

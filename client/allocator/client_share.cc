@@ -230,6 +230,8 @@ void Client::LetGoOfProduced(SlabKey key) {
     }
     for (Block* const block : blocks) slabs_.RemoveObject(block);
     produced_.erase(one);
+    ++ends_;
+    changed_.NotifyAll();
   }
 }
 
@@ -277,7 +279,8 @@ Status Client::SharedStatus(const Token& token) {
             "have it may go on using it, so keep its memory as it is"};
   }
   return {VRAMPOOL_NOT_FOUND,
-          "the object has ended, or this client did not share it"};
+          "the object has ended, or this client did not share it, or has given "
+          "back its memory"};
 }
 
 Status Client::Unlink(const std::string& name) {

@@ -6,10 +6,9 @@
 //   allocation  cuts HostCanary::kRedZone bytes more, fills them, and writes
 //               the block into the book
 //   free        is explained from the book if it is wrong; else looks at the
-//   red
-//               zone, fills the block, and puts it into quarantine. Its stream
-//               and number are those of the call: leaving the quarantine later
-//               changes nothing about who may have the memory when
+//               red zone, fills the block, and puts it into quarantine. Its
+//               stream and number are those of the call: leaving the quarantine
+//               later changes nothing about who may have the memory when
 //   leaving     looks at the pattern and the red zone; then the memory is free
 //
 // Blocks that objects share or that other streams use are not filled: others

@@ -139,6 +139,19 @@ LiveOfTenants ReadLive(const Snapshot& snapshot, Broker& broker) {
   return live;
 }
 
+void AddAlerts(absl::Span<const TenantView> tenants, Families& families) {
+  MetricFamily& alerts = families.Add(
+      MetricType::Gauge, "vrampool_tenant_alert",
+      "1 if the alert, which the configuration asks for, is raised.");
+  for (const TenantView& tenant : tenants) {
+    for (const AlertView& alert : tenant.alerts) {
+      Families::Put(
+          alerts, Number(alert.is_raised),
+          {{"tenant", tenant.path}, {"alert", AlertName(alert.kind)}});
+    }
+  }
+}
+
 void AddTenants(const Snapshot& snapshot, Broker& broker, Families& families) {
   LiveOfTenants live = ReadLive(snapshot, broker);
   struct Column {
@@ -189,17 +202,7 @@ void AddTenants(const Snapshot& snapshot, Broker& broker, Families& families) {
                     {{"tenant", tenant.path}});
     }
   }
-  MetricFamily& alerts = families.Add(
-      MetricType::Gauge, "vrampool_tenant_alert",
-      "1 if the alert, which the configuration asks for, is raised.");
-  for (size_t i = 0; i < told; ++i) {
-    const TenantView& tenant = snapshot.tenants[i];
-    for (const AlertView& alert : tenant.alerts) {
-      Families::Put(
-          alerts, Number(alert.is_raised),
-          {{"tenant", tenant.path}, {"alert", AlertName(alert.kind)}});
-    }
-  }
+  AddAlerts(absl::MakeConstSpan(snapshot.tenants).first(told), families);
   families.Gauge("vrampool_tenants_untold",
                  "Tenants left out of the metrics because there are too many.",
                  uint64_t{snapshot.tenants.size() - told});

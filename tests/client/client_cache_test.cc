@@ -260,6 +260,34 @@ TEST_F(ClientCacheTest, WhatIsAskedBackGoesWhenTheGpuHasDoneWithIt) {
       daemon_.Await([](auto& ledger) { return ledger.leases.empty(); }));
 }
 
+TEST_F(ClientCacheTest, WhatFallsIdleAfterAReclaimStays) {
+  auto settings = daemon_.MakeSettings();
+  settings.idle_ms = 3600000;
+  const auto client = *Client::Open(settings, daemon_.Channels(), streams_);
+  WarmUp(*client, s_);
+  void* p = Take(*client, 3 * kMiB, s_);
+  (void)streams_->Enqueue(s_);
+  EXPECT_TRUE(client->Free(p, 3 * kMiB, s_).ok());
+  ASSERT_GT(client->ReadUsage().cached_bytes, 0u);
+  daemon_.SendReclaim();
+  while (client->ReadUsage().cached_bytes > 0) std::this_thread::yield();
+  streams_->FinishAll();
+  ASSERT_TRUE(client->Quiesce().ok());
+  ASSERT_TRUE(daemon_.ledger().leases.empty());
+  // The maintenance thread asks for the end of the work on `t_` while the other
+  // slab is idle.
+  p = Take(*client, 80 * kMiB, s_);
+  void* const q = Take(*client, 80 * kMiB, t_);
+  ASSERT_EQ(daemon_.ledger().leases.size(), 2u);
+  (void)streams_->Enqueue(t_);
+  EXPECT_TRUE(client->Free(q, 80 * kMiB, t_).ok());
+  EXPECT_TRUE(client->Free(p, 80 * kMiB, s_).ok());
+  const uint64_t before = streams_->questions();
+  while (streams_->questions() < before + 5) std::this_thread::yield();
+  EXPECT_EQ(daemon_.ledger().leases.size(), 2u);
+  streams_->FinishAll();
+}
+
 TEST_F(ClientCacheTest, AThreadsCacheIsEmptiedAfterItsEnd) {
   const auto client = Open(false);
   std::thread thread([&] {

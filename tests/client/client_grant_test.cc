@@ -146,6 +146,23 @@ TEST_F(ClientGrantTest, FreedAndThenClosedItIsLeftToOthers) {
   EXPECT_EQ(client_->ReadUsage().totals.live_blocks, 0u);
 }
 
+TEST_F(ClientGrantTest, WhatIsLeftToOthersHasEndedHere) {
+  char* const p = Allocate(kMiB, true);
+  auto shared = Share(p, kMiB);
+  ASSERT_TRUE(shared.ok());
+  const Token token = (*shared)->token;
+  uint64_t ends = 0;
+  std::thread waiter(
+      [&] { EXPECT_TRUE(client_->AwaitEnds(0, 3'600'000, ends).ok()); });
+  EXPECT_TRUE(client_->SharedStatus(token).ok());
+  client_->Close(*std::move(shared));
+  EXPECT_TRUE(client_->SharedStatus(token).ok());
+  EXPECT_TRUE(client_->Free(p, kMiB).ok());
+  waiter.join();
+  EXPECT_EQ(ends, 1u);
+  EXPECT_EQ(client_->SharedStatus(token).code(), VRAMPOOL_NOT_FOUND);
+}
+
 TEST_F(ClientGrantTest, ClosedAndThenFreedItIsLeftToOthers) {
   char* const p = Allocate(kMiB, true);
   auto shared = Share(p, kMiB);

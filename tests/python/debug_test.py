@@ -66,6 +66,32 @@ block.close()
             rf"  this call     {self.line(3)}, thread \d+, stream 0x0\n"
             rf"  allocated at  {self.line(1)}, thread \d+, stream 0x0\n\Z")
 
+    def test_a_dedicated_block_names_both_lines(self):
+        done = self.run_program("""\
+block = client.allocate(1000, dedicated=True)
+ctypes.memset(block.address + 1000, 1, 3)
+block.close()
+""")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(
+            done.stderr,
+            r"\Avrampool: write past the end of the block of 1000 bytes"
+            rf"(?s:.*)  this call     {self.line(3)}(?s:.*)"
+            rf"  allocated at  {self.line(1)}, thread")
+
+    def test_the_token_of_an_object_that_has_ended_names_the_line(self):
+        done = self.run_program("""\
+shared = client.share(client.empty(10))
+token = shared.token
+shared.close()
+try:
+    client.open(token, wait=0)
+except Exception as error:
+    print(type(error).__name__)
+""")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stderr, rf"  this call     {self.line(5)}")
+
     def test_a_write_after_the_free_names_both_lines(self):
         done = self.run_program("""\
 tensor = client.empty(100)

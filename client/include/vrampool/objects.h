@@ -266,7 +266,9 @@ VRAMPOOL_API vrampool_status vrampool_await_ends(vrampool_client* client,
  *   OK                it lives
  *   NOT_FOUND         it has ended: nobody holds it, and the work of the GPU
  *                     that their closes waited for is done. (Also of one that
- *                     this client has never shared.)
+ *                     this client has never shared; and of one whose dedicated
+ *                     blocks it has freed: whoever has that one goes on with
+ *                     it, and there is no memory here to keep.)
  *   STALE             its session has ended, with the daemon or the connection
  *                     to it. Nobody can open it, but nobody can tell any more
  *                     whether those who have it go on using it

@@ -12,9 +12,9 @@ import sys
 from typing import Any, Callable
 
 CALLS = (
-    "client_allocate", "client_allocate_aligned", "client_deallocate",
-    "client_close", "record_stream", "share", "open", "open_on", "open_name",
-    "open_name_on", "object_close", "ref_block", "ref_object", "ref_release")
+    "client_allocate", "client_allocate_aligned", "client_allocate_dedicated",
+    "client_deallocate", "client_close", "record_stream", "share", "open_with",
+    "object_close", "ref_block", "ref_object", "ref_release")
 _MOST = 110  # Of a path: the library keeps 159 bytes of all.
 
 

@@ -254,7 +254,7 @@ def _piece_of(session: Session, view: Tensor) -> Piece:
     # One without bytes has a layout to say so: a piece has at least one.
     is_bytes = isinstance(view, Buffer) and view.nbytes > 0
     return Piece(low, view.nbytes if is_bytes else high - low,
-                  None if is_bytes else view._layout)
+                 None if is_bytes else view._layout)
 
 
 def _share_options(pieces: List[Piece], name: Optional[str],
