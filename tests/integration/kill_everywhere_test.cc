@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "client/allocator/coarse_clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/integration/stepped_sizes.h"
@@ -47,6 +48,7 @@ const Listed kStepped{kSteppedBytes, kSteppedTag};
 struct Life {
   uint64_t session = 0;
   uint32_t pid = 0;
+  int64_t begin_unix_ns = 0;  // By the clock that records go by.
   Stepper::Walk walk;
 };
 
@@ -87,6 +89,8 @@ class KillEverywhere : public ::testing::TestWithParam<Served> {
 absl::StatusOr<Life> KillEverywhere::LiveAndDie(const std::string& operation,
                                                 const std::string& token,
                                                 uint64_t steps) {
+  Life life;
+  life.begin_unix_ns = client::CoarseUnixNs();
   VRAMPOOL_ASSIGN_OR_RETURN(
       const auto child,
       ChildProcess::Start({.words = {VRAMPOOL_STEPPED_CLIENT, operation, token},
@@ -101,7 +105,6 @@ absl::StatusOr<Life> KillEverywhere::LiveAndDie(const std::string& operation,
   VRAMPOOL_RETURN_IF_ERROR(stepper.AwaitExec());
   VRAMPOOL_RETURN_IF_ERROR(stepper.RunToTrap());
   VRAMPOOL_ASSIGN_OR_RETURN(const std::string line, child->ReadLine());
-  Life life;
   SectionMarks marks;
   if (std::sscanf(line.c_str(), "ready %" SCNu64 " %" SCNu64 " %" SCNu64,
                   &marks.enter, &marks.leave, &life.session) != 3) {
@@ -144,7 +147,7 @@ std::vector<Listed> KillEverywhere::BlocksOf(const v1::LeakReport& report,
     EXPECT_TRUE(places.insert({block.slab_id(), block.offset_bytes()}).second);
     EXPECT_EQ(block.stream(), 0u);        // Of the legacy stream, too.
     EXPECT_EQ(block.thread(), life.pid);  // Its main thread.
-    EXPECT_GE(block.allocated_unix_ns(), report.session().attached_unix_ns());
+    EXPECT_GE(block.allocated_unix_ns(), life.begin_unix_ns);
     EXPECT_LE(block.allocated_unix_ns(), report.ended_unix_ns());
     listed.push_back({block.size_bytes(), block.tag()});
     bytes += block.size_bytes();
