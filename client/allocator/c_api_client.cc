@@ -1,6 +1,7 @@
 // The C interface: clients, memory, the default client.
 
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "client/allocator/default_clients.h"
 #include "client/allocator/handles.h"
 #include "client/allocator/last_error.h"
+#include "client/allocator/stack_choice.h"
 #include "client/allocator/thread_head.h"
 #include "client/session/struct_prefix.h"
 #include "vrampool/reserve.h"
@@ -263,6 +265,35 @@ void* vrampool_client_allocate_dedicated(vrampool_client* client, size_t bytes,
   vrampool::client::BlockRequest request =
       vrampool::client::RequestOf(bytes, stream, __builtin_return_address(0));
   request.is_dedicated = true;
+  return vrampool::client::AllocateFrom(vrampool::client::Checked(client),
+                                        request);
+}
+
+void vrampool_frames_add(vrampool_frames* to, const char* frame) {
+  if (to == nullptr || frame == nullptr || *frame == '\0') return;
+  Guarded([&]() -> Status {
+    to->stack->frames.push_back({.address = 0, .text = frame});
+    return {};
+  });
+}
+
+void* vrampool_client_allocate_from(vrampool_client* client, size_t bytes,
+                                    size_t alignment, int dedicated,
+                                    cudaStream_t stream,
+                                    vrampool_frames_fn frames) {
+  const void* const caller = __builtin_return_address(0);
+  vrampool::client::BlockRequest request =
+      vrampool::client::RequestOf(bytes, stream, caller);
+  constexpr size_t kQuantum = vrampool::client::BlockAllocator::kQuantum;
+  if (dedicated == 0 && std::has_single_bit(alignment) &&
+      alignment <= kQuantum) {
+    const Client::QuickBlock tried = TryAllocate(client, bytes, stream, caller);
+    if (tried.block != nullptr) return tried.block;
+    request.asked_key = tried.asked;
+  }
+  if (dedicated == 0) request.alignment = alignment;
+  request.is_dedicated = dedicated != 0;
+  request.frames = frames;
   return vrampool::client::AllocateFrom(vrampool::client::Checked(client),
                                         request);
 }

@@ -212,6 +212,7 @@ class Client final : private LinkEvents {
   void LearnStream(const StreamUse& use);
   void NoteStream(StreamKey key);
   bool IsForCaches(const StreamUse& use) const;
+  void* TryAllocateNoted(const BlockRequest& request);  // With request.stack.
   std::string_view TagOf(const BlockRequest& request) const;
 
   // Growth (client_growth.cc).

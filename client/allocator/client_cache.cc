@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client/allocator/client.h"
+#include "client/allocator/coarse_clock.h"
 #include "client/allocator/thread_head.h"
 
 namespace vrampool::client {
@@ -56,13 +57,37 @@ Client::QuickBlock Client::TryAllocate(uint64_t bytes, cudaStream_t stream,
   const ThreadHead& head = thread_head;
   if (head.client != serial_ || bytes == 0) return {};
   if (is_slow_.load(std::memory_order_acquire)) return {};
+  StackSampler& sampler = head.cache->sampler();
+  if (sampler.IsDue(bytes)) [[unlikely]]
+    return {};
   const StreamKey key = QuickKey(stream);
   if (key == kUnknownStream) return {};
-  return {.block = head.cache->Allocate({.bytes = bytes,
-                                         .stream = key,
-                                         .call_site = call_site,
-                                         .tag_version = head.tag_version}),
-          .asked = key};
+  void* const block = head.cache->Allocate({.bytes = bytes,
+                                            .stream = key,
+                                            .call_site = call_site,
+                                            .tag_version = head.tag_version});
+  if (block != nullptr) sampler.Pass(bytes);
+  return {.block = block, .asked = key};
+}
+
+// Cached blocks are of the session in use now: when that changes, the caches
+// are emptied first.
+void* Client::TryAllocateNoted(const BlockRequest& request) {
+  const ThreadHead& head = thread_head;
+  if (head.client != serial_ || !IsForCaches(request.use) ||
+      request.is_dedicated || request.alignment > BlockAllocator::kQuantum ||
+      request.tag_version != head.tag_version) {
+    return nullptr;
+  }
+  uint64_t site = 0;
+  {
+    MutexLock lock(mu_);
+    site = current_->manifest().NoteStack(*request.stack);
+  }
+  return head.cache->Allocate({.bytes = request.bytes,
+                               .stream = request.use.key,
+                               .call_site = site,
+                               .tag_version = head.tag_version});
 }
 
 Client::QuickFree Client::TryFree(void* p, uint64_t bytes,
@@ -200,6 +225,7 @@ bool Client::JoinThread() {
   }
   head.client = serial_;
   head.cache = entries.back().cache.get();
+  head.cache->sampler().Begin(settings_.stacks, CoarseUnixNs());
   return true;
 }
 

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
 #include "client/allocator/host_canary.h"
+#include "client/allocator/stack_choice.h"
 #include "client/allocator/thread_head.h"
 
 namespace vrampool::client {
@@ -96,7 +97,13 @@ Result<void*> Client::AllocateSlowly(BlockRequest request) {
       request.use,
       Identify(request.stream, request.is_careful, request.asked_key));
   if (request.use.is_spoilt) return SpoiltCapture();
-  Result<void*> p = AllocateOrGrow(request);
+  StackSampler* const sampler =
+      thread_head.client == serial_ ? &thread_head.cache->sampler() : nullptr;
+  const std::optional<CallStack> stack =
+      StackToRecord(request, sampler, settings_.stacks);
+  if (stack) request.stack = &*stack;
+  void* const noted = stack ? TryAllocateNoted(request) : nullptr;
+  Result<void*> p = noted != nullptr ? noted : AllocateOrGrow(request);
   if (p.ok()) {
     if (debug_ != nullptr) NoteAllocated(request, *p);
     RecordIfDue(request.use, request.stream);

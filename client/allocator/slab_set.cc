@@ -117,14 +117,17 @@ Result<Block*> SlabSet::Enter(const OrderedBlocks::Cut& cut,
   ManifestWriter& manifest = slab.session->manifest();
   const uint64_t base = reinterpret_cast<uint64_t>(slab.mapping.base());
   const auto note = [&]() -> Result<ManifestWriter::RecordIndex> {
-    return manifest.Record({.slab = slab.id,
-                            .offset_bytes = block->address - base,
-                            .size_bytes = request.bytes,
-                            .stream = request.use.id,
-                            .allocated_unix_ns = CoarseUnixNs(),
-                            .call_site = request.call_site,
-                            .tag = manifest.InternTag(request.tag),
-                            .thread = ThreadId()});
+    return manifest.Record(
+        {.slab = slab.id,
+         .offset_bytes = block->address - base,
+         .size_bytes = request.bytes,
+         .stream = request.use.id,
+         .allocated_unix_ns = CoarseUnixNs(),
+         .call_site = request.stack == nullptr
+                          ? request.call_site
+                          : manifest.NoteStack(*request.stack),
+         .tag = manifest.InternTag(request.tag),
+         .thread = ThreadId()});
   };
   const auto undo = [&] {
     ordered_.PutBack(cut);

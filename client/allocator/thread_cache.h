@@ -14,7 +14,7 @@
 // the ordinary, it says so and the caller goes the slow way, under the client's
 // lock. Others, under the client's lock, seize the lock (ThreadCaches).
 //
-// Threads: Allocate() to HasTag() on the owner's thread; live_bytes(),
+// Threads: Allocate() to sampler() on the owner's thread; live_bytes(),
 // live_blocks() and cached_bytes() on any; the rest while the lock is seized.
 
 #ifndef VRAMPOOL_CLIENT_ALLOCATOR_THREAD_CACHE_H_
@@ -29,6 +29,7 @@
 
 #include "client/allocator/biased_lock.h"
 #include "client/allocator/block_table.h"
+#include "client/allocator/stack_sampler.h"
 #include "client/allocator/stream_cache.h"
 #include "client/session/manifest_cell.h"
 
@@ -77,6 +78,9 @@ class ThreadCache {
   // What is recorded with allocations under that version of the thread's tag.
   void SetTag(uint64_t version, uint32_t tag);
   bool HasTag(uint64_t version);
+
+  // Of the owner's allocations from the client, for its thread.
+  StackSampler& sampler() { return sampler_; }
 
   // Of what went through Allocate() and Free(), so perhaps negative.
   int64_t live_bytes() const {
@@ -144,6 +148,7 @@ class ThreadCache {
   uint32_t tag_ = 0;
   uint64_t tag_version_ = kNoTag;
   ManifestCell cell_;
+  StackSampler sampler_;
   std::array<StreamCache*, kQuick> quick_{};
   std::vector<std::unique_ptr<StreamCache>> streams_;
   std::atomic<int64_t> live_bytes_{0};

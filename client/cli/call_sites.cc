@@ -29,6 +29,21 @@ std::string Sites::Text(uint64_t address) const {
                       absl::Hex(address - module->bias()));
 }
 
+std::vector<std::string> Sites::Lines(const v1::StackGroup& stack) const {
+  std::vector<std::string> lines;
+  for (int i = 0; i < stack.frames_size(); ++i) {
+    const v1::StackFrame& frame = stack.frames(i);
+    const bool is_interpreter = i == 0 && frame.text().empty() &&
+                                stack.frames_size() > 1 &&
+                                !stack.frames(1).text().empty();
+    if (is_interpreter) continue;
+    const std::string text =
+        frame.text().empty() ? Text(frame.address()) : frame.text();
+    lines.push_back(text.empty() ? "?" : text);
+  }
+  return lines;
+}
+
 Sites SitesOf(const v1::LeakReport& report, const Options& options) {
   Sites sites(report.modules());
   if (!options.is_symbolized) return sites;
@@ -39,6 +54,9 @@ Sites SitesOf(const v1::LeakReport& report, const Options& options) {
   };
   for (const v1::BlockGroup& group : report.groups()) add(group.call_site());
   for (const v1::BlockInfo& block : report.blocks()) add(block.call_site());
+  for (const v1::StackGroup& stack : report.stacks()) {
+    for (const v1::StackFrame& frame : stack.frames()) add(frame.address());
+  }
   for (const auto& [module, of_module] : addresses) {
     std::map<uint64_t, std::string> names = Symbolize(
         *module, report.session().process(), report.session_live(), of_module);

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "client/cli/options.h"
 #include "google/protobuf/repeated_field.h"
@@ -34,6 +35,10 @@ class Sites {
   // anything that the client wrote.
   std::string Text(uint64_t address) const;
 
+  // A line for each frame of the stack, the innermost first. Where frames have
+  // words, the address of the call is left out: it is the interpreter's.
+  std::vector<std::string> Lines(const v1::StackGroup& stack) const;
+
   // What Text() says of the address from now on.
   void Name(uint64_t address, std::string name) {
     names_[address] = std::move(name);
@@ -44,8 +49,8 @@ class Sites {
   std::map<uint64_t, std::string> names_;
 };
 
-// Those of the report; with names, if the options say so. `report` must outlive
-// them.
+// Those of the report, of its stacks, too; with names, if the options say so.
+// `report` must outlive them.
 Sites SitesOf(const v1::LeakReport& report, const Options& options);
 
 }  // namespace vrampool::cli

@@ -153,12 +153,18 @@ void AddLeaks(CLI::App* app, CommandLine* line, Raw* raw) {
       ->type_name("N")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  sub->add_option("--stacks", options->max_stacks,
+                  "Stacks shown of each process, what most bytes were "
+                  "allocated from first; 0: none")
+      ->type_name("N")
+      ->check(CLI::Range(0, 500))
+      ->capture_default_str();
   sub->add_flag("--symbolize", options->is_symbolized,
-                "Name call sites by function and line, where addr2line (of "
-                "binutils) knows them");
+                "Name call sites and stacks by function and line, where "
+                "addr2line (of binutils) knows them");
   sub->add_option("--flamegraph", options->flame_graph,
                   "Write a picture of all blocks by tenant, session, tag and "
-                  "call site, as SVG, in place of the lists")
+                  "call site or stack, as SVG, in place of the lists")
       ->type_name("FILE");
   sub->add_option("--memory-viz", options->memory_viz,
                   "Write live sessions' slabs and blocks for PyTorch's page "

@@ -152,16 +152,65 @@ class Drawing {
   std::string body_;
 };
 
+// A part of the blocks of a group.
+struct Share {
+  uint64_t blocks = 0;
+  Bytes bytes;
+  std::vector<std::string> path;  // Below the tag.
+};
+
+uint64_t PartOf(uint64_t whole, double part) {
+  return std::min(whole,
+                  static_cast<uint64_t>(static_cast<double>(whole) * part));
+}
+
+// The group's blocks by the stacks that were recorded of some of them.
+std::vector<Share> SharesOf(const v1::BlockGroup& group,
+                            const v1::LeakReport& report, const Sites& sites) {
+  std::vector<const v1::StackGroup*> stacks;
+  double estimated = 0;
+  for (const v1::StackGroup& stack : report.stacks()) {
+    if (stack.tag() != group.tag() || stack.frames().empty() ||
+        stack.frames(0).address() != group.call_site()) {
+      continue;
+    }
+    stacks.push_back(&stack);
+    estimated += static_cast<double>(stack.estimated_bytes());
+  }
+  std::vector<Share> shares;
+  uint64_t blocks = group.blocks();
+  uint64_t bytes = group.bytes();
+  for (const v1::StackGroup* const stack : stacks) {
+    std::vector<std::string> lines = sites.Lines(*stack);
+    std::reverse(lines.begin(), lines.end());
+    shares.push_back(
+        {.blocks = blocks, .bytes = Bytes(bytes), .path = std::move(lines)});
+    if (stack == stacks.back()) break;  // Has what is left.
+    const double part = static_cast<double>(stack->estimated_bytes()) /
+                        std::max(estimated, 1.0);
+    shares.back().blocks = std::min(blocks, PartOf(group.blocks(), part));
+    shares.back().bytes = Bytes(std::min(bytes, PartOf(group.bytes(), part)));
+    blocks -= shares.back().blocks;
+    bytes -= shares.back().bytes.count();
+  }
+  if (shares.empty()) {
+    shares.push_back({.blocks = blocks, .bytes = Bytes(bytes), .path = {}});
+    if (group.call_site() != 0) {
+      shares.back().path.push_back(sites.Text(group.call_site()));
+    }
+  }
+  return shares;
+}
+
 void AddReport(const v1::LeakReport& report, const Sites& sites, Node& root) {
   const v1::SessionInfo& session = report.session();
-  const auto add = [&](const v1::BlockGroup& group,
+  const auto add = [&](uint64_t blocks, Bytes bytes,
                        const std::vector<std::string>& path) {
-    const Bytes bytes(group.bytes());
     Node* at = &root;
-    at->Count(group.blocks(), bytes);
+    at->Count(blocks, bytes);
     for (size_t i = 0; i < path.size(); ++i) {
       at = &at->Child(path[i]);
-      at->Count(group.blocks(), bytes);
+      at->Count(blocks, bytes);
       if (i == 1) at->title = SessionText(session);
     }
   };
@@ -170,16 +219,17 @@ void AddReport(const v1::LeakReport& report, const Sites& sites, Node& root) {
       session.name().empty() ? "" : absl::StrCat(" ", session.name()),
       report.session_live() ? "" : absl::StrCat(", ", report.end_cause()));
   for (const v1::BlockGroup& group : report.groups()) {
-    std::vector<std::string> path = {
-        session.tenant(), owner,
-        group.tag().empty() ? "(no tag)" : group.tag()};
-    if (group.call_site() != 0) {
-      path.push_back(sites.Text(group.call_site()));
+    for (const Share& share : SharesOf(group, report, sites)) {
+      std::vector<std::string> path = {
+          session.tenant(), owner,
+          group.tag().empty() ? "(no tag)" : group.tag()};
+      path.insert(path.end(), share.path.begin(), share.path.end());
+      add(share.blocks, share.bytes, path);
     }
-    add(group, path);
   }
   if (report.has_ungrouped()) {
-    add(report.ungrouped(), {session.tenant(), owner, "(other)"});
+    add(report.ungrouped().blocks(), Bytes(report.ungrouped().bytes()),
+        {session.tenant(), owner, "(other)"});
   }
 }
 

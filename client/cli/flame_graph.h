@@ -1,7 +1,9 @@
 // flame_graph.h - who holds how many bytes, as a picture.
 //
 // A flame graph of leak reports: tenant, session, tag, call site from top to
-// bottom, each as wide as its bytes. One SVG file that stands alone: no script,
+// bottom, each as wide as its bytes. Where stacks were recorded, a call site's
+// blocks are shared out among those that lead to it, as their estimates are,
+// with the outermost frame on top. One SVG file that stands alone: no script,
 // nothing fetched; what a rectangle is shows when the mouse rests on it. All
 // texts of clients are escaped.
 

@@ -14,6 +14,7 @@
 #include "client/cli/memory_viz.h"
 #include "client/cli/object_table.h"
 #include "client/cli/session_text.h"
+#include "client/cli/stack_list.h"
 #include "client/cli/text.h"
 
 namespace vrampool::cli {
@@ -175,6 +176,7 @@ void PrintAll(const v1::ListLeaksResponse& reply, const Context& context) {
     const Sites sites = SitesOf(leak, context.options);
     PrintGroups(leak, sites, context);
     PrintBlocks(leak, sites, context);
+    PrintStacks(leak, sites, context);
   }
   PrintGrowth(reply, context);
   PrintLingering(reply, context);

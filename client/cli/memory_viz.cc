@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -20,7 +22,7 @@ constexpr uint64_t kFirstAddress = 2 << 20;
 struct Placed {
   const v1::BlockInfo* block;
   const v1::SessionInfo* session;
-  std::string site;  // Empty: not recorded.
+  std::shared_ptr<const std::vector<std::string>> frames;
 };
 
 struct Segment {
@@ -63,7 +65,41 @@ Writer::Writer(const v1::FullSnapshot& snapshot, const Options& options) {
   for (auto& [id, segment] : segments_) DropOverlaps(segment);
 }
 
+// What is said of where blocks come from: made once for those that have it in
+// common.
+class FrameLists {
+ public:
+  FrameLists(const v1::LeakReport& report, const Sites& sites)
+      : report_(report), sites_(sites) {}
+
+  std::shared_ptr<const std::vector<std::string>> Of(
+      const v1::BlockInfo& block) {
+    const auto stack = static_cast<int>(
+        block.stack() <= static_cast<uint32_t>(report_.stacks_size())
+            ? block.stack()
+            : 0);
+    auto& list = lists_[{stack, stack == 0 ? block.call_site() : 0}];
+    if (list != nullptr) return list;
+    std::vector<std::string> frames;
+    if (stack > 0) {
+      frames = sites_.Lines(report_.stacks(stack - 1));
+    } else if (block.call_site() != 0) {
+      frames.push_back(sites_.Text(block.call_site()));
+    }
+    list = std::make_shared<const std::vector<std::string>>(std::move(frames));
+    return list;
+  }
+
+ private:
+  const v1::LeakReport& report_;
+  const Sites& sites_;
+  std::map<std::pair<int, uint64_t>,
+           std::shared_ptr<const std::vector<std::string>>>
+      lists_;
+};
+
 void Writer::Place(const v1::LeakReport& report, const Sites& sites) {
+  FrameLists frames(report, sites);
   for (const v1::BlockInfo& block : report.blocks()) {
     const auto found = segments_.find(block.slab_id());
     const uint64_t size =
@@ -75,7 +111,7 @@ void Writer::Place(const v1::LeakReport& report, const Sites& sites) {
         block.size_bytes() <= size - block.offset_bytes();
     if (is_in_it) {
       found->second.blocks.push_back(
-          {&block, &report.session(), sites.Text(block.call_site())});
+          {&block, &report.session(), frames.Of(block)});
     } else {
       ++left_out_;
     }
@@ -111,8 +147,8 @@ void Writer::WriteFrames(const Placed& placed) {
     out_.EndDict();
   };
   out_.BeginList();
-  if (!placed.site.empty()) {
-    frame("call site", Printable(placed.site));
+  for (const std::string& line : *placed.frames) {
+    frame("code", Printable(line));
   }
   frame("tag", Printable(placed.block->tag()));
   frame("tenant", Printable(placed.session->tenant()));

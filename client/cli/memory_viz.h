@@ -4,7 +4,7 @@
 // pytorch.org/memory_viz takes by drag and drop: a segment for each slab of a
 // live session, cut into its blocks and the free pieces between them, and an
 // `alloc` event for each block, in the order of time. Where PyTorch has frames
-// of Python, ours say call site, tag and session.
+// of Python, ours say the call site or the stack, tag and session.
 //
 // Addresses are made up: slabs one after the other, since processes have their
 // own. Blocks that do not lie in a slab of their session, or overlap (a client

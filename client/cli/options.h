@@ -44,11 +44,12 @@ struct Options {
   uint64_t session = 0;                  // 0: all.
   absl::Duration min_age;                // Zero: all.
   uint32_t max_blocks = 20;              // Of each leak report.
+  uint32_t max_stacks = 5;               // Likewise.
   std::string quota_tenant;              // quota get and set.
   QuotaChange quota_change;              // quota set.
   std::vector<std::string> event_kinds;  // watch; empty: all.
   uint64_t event_count = 0;              // watch; 0: without end.
-  bool is_symbolized = false;            // leaks: name call sites by addr2line.
+  bool is_symbolized = false;            // leaks: name code by addr2line.
   std::string flame_graph;               // leaks; a file to write; empty: none.
   std::string memory_viz;                // Likewise.
   std::string file;                 // snapshot save; the earlier one of a diff.

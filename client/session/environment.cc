@@ -3,13 +3,16 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cstddef>
 #include <cstdlib>
+#include <optional>
 #include <string_view>
 
 #include "base/status_macros.h"
 #include "client/session/control_channel.h"
+#include "client/session/leak_check.h"
 #include "client/session/struct_prefix.h"
 
 namespace vrampool::client {
@@ -125,6 +128,34 @@ Status ChooseDebug(const char* option, DebugSettings& target) {
   return {};
 }
 
+// "off", "all", or about how many bytes there are to one stack. A leak check is
+// for tests, and better the same each time.
+Status ChooseStacks(const char* option, StackSettings& target) {
+  constexpr uint64_t kLeast = 1024;
+  std::string text;
+  Choose(option, "VRAMPOOL_STACKS", text);
+  if (text.empty()) {
+    if (IsLeakCheckWanted()) target.mode = StackSettings::Mode::kAll;
+    return {};
+  }
+  if (text == "off" || text == "all") {
+    target.mode =
+        text == "off" ? StackSettings::Mode::kOff : StackSettings::Mode::kAll;
+    return {};
+  }
+  const std::optional<Bytes> interval = ParseBytes(text);
+  if (!interval || interval->count() < kLeast || *interval > kMaxReserve) {
+    return {VRAMPOOL_INVALID_ARGUMENT,
+            "\"" + text +
+                "\" says not of which allocations to record the stack "
+                "(VRAMPOOL_STACKS); choose off, all, or a number of bytes from "
+                "1KiB up, of which one is looked at: \"4MiB\""};
+  }
+  target.log2_interval =
+      static_cast<unsigned>(std::bit_width(interval->count()) - 1);
+  return {};
+}
+
 Status CopyGiven(const vrampool_options& options, vrampool_options& given) {
   constexpr size_t kFirstVersion = offsetof(vrampool_options, kind);
   if (TakePrefix(options, kFirstVersion, given)) return {};
@@ -167,6 +198,7 @@ Result<Settings> ResolveSettings(const vrampool_options* options) {
                                         "VRAMPOOL_DETECT_CAPTURES",
                                         settings.detects_captures));
   VRAMPOOL_RETURN_IF_ERROR(ChooseDebug(given.debug, settings.debug));
+  VRAMPOOL_RETURN_IF_ERROR(ChooseStacks(given.stacks, settings.stacks));
   VRAMPOOL_RETURN_IF_ERROR(
       ChooseSize(given.debug_quarantine_bytes, "VRAMPOOL_DEBUG_QUARANTINE",
                  "a quarantine", kMaxReserve, settings.debug.quarantine));

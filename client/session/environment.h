@@ -28,6 +28,14 @@ struct DebugSettings {
   Bytes quarantine = MiB(64);
 };
 
+// Of which allocations the whole stack is recorded (allocator/stack_sampler.h).
+struct StackSettings {
+  enum class Mode { kOff, kSampled, kAll };
+  Mode mode = Mode::kSampled;
+  unsigned log2_interval = 22;  // Of bytes.
+  bool operator==(const StackSettings&) const = default;
+};
+
 struct Settings {
   std::string directory = "/run/vrampool";
   std::string device;  // Empty: the directory's only one.
@@ -42,6 +50,7 @@ struct Settings {
   // Every call asks whether its stream is capturing.
   bool detects_captures = false;
   DebugSettings debug;
+  StackSettings stacks;
   HandleKind kind = HandleKind::kNone;  // kNone: the daemon's default.
 };
 

@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/mutex.h"
 #include "client/session/call_site.h"
+#include "client/session/call_stack.h"
 #include "client/session/fork_guard.h"
 #include "client/session/manifest_writer.h"
 
@@ -22,10 +23,12 @@ namespace vrampool::client {
 namespace {
 
 constexpr size_t kGroupsShown = 50;
+constexpr size_t kFramesShown = 16;
 
 struct Sum {
   uint64_t blocks = 0;
   Bytes bytes;
+  std::vector<CallStack::Frame> stack;  // Of one of them, if it was recorded.
 };
 using Leaks = std::map<std::pair<std::string, uint64_t>, Sum>;
 
@@ -42,15 +45,16 @@ Registry& TheRegistry() {
   return registry;
 }
 
-bool IsWanted() {
-  const char* const value = std::getenv("VRAMPOOL_LEAK_CHECK");
-  return value != nullptr && std::strcmp(value, "1") == 0;
-}
-
 void AddLive(const ManifestWriter& manifest, Leaks& leaks) {
   manifest.ForEachLive(
       [&](const shm::BlockRecord& record, const std::string& tag) {
-        Sum& sum = leaks[{tag, record.call_site}];
+        std::vector<CallStack::Frame> frames =
+            manifest.stacks().FramesOf(record.call_site);
+        const uint64_t site = frames.empty() ? 0 : frames.front().address;
+        Sum& sum = leaks[{tag, site}];
+        if (sum.stack.empty() && frames.size() > 1) {
+          sum.stack = std::move(frames);
+        }
         ++sum.blocks;
         sum.bytes = SaturatingAdd(sum.bytes, Bytes(record.size_bytes));
       });
@@ -76,6 +80,12 @@ void Print(const Leaks& leaks) {
             std::to_string(sum.blocks) + " blocks, tag " +
             (key.first.empty() ? "-" : key.first) + ", from " +
             CallSiteText(key.second) + "\n";
+    for (size_t j = 1; j < std::min(sum.stack.size(), kFramesShown); ++j) {
+      const CallStack::Frame& frame = sum.stack[j];
+      text += "      called from " +
+              (frame.text.empty() ? CallSiteText(frame.address) : frame.text) +
+              "\n";
+    }
   }
   if (sorted.size() > kGroupsShown) {
     text += "  and from " + std::to_string(sorted.size() - kGroupsShown) +
@@ -86,7 +96,7 @@ void Print(const Leaks& leaks) {
 
 // Runs when the process exits, after what it registered itself.
 __attribute__((destructor)) void ReportAtExit() {
-  if (!IsWanted()) return;
+  if (!IsLeakCheckWanted()) return;
   Registry& registry = TheRegistry();
   Leaks leaks;
   {
@@ -105,8 +115,13 @@ __attribute__((destructor)) void ReportAtExit() {
 
 }  // namespace
 
+bool IsLeakCheckWanted() {
+  const char* const value = std::getenv("VRAMPOOL_LEAK_CHECK");
+  return value != nullptr && std::strcmp(value, "1") == 0;
+}
+
 LeakCheck::LeakCheck(const ManifestWriter& manifest)
-    : manifest_(IsWanted() ? &manifest : nullptr) {
+    : manifest_(IsLeakCheckWanted() ? &manifest : nullptr) {
   if (manifest_ == nullptr) return;
   Registry& registry = TheRegistry();
   const MutexLock lock(registry.mu);

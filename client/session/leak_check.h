@@ -22,6 +22,9 @@ class ManifestWriter;
 // As LeakSanitizer's.
 inline constexpr int kLeakExitCode = 23;
 
+// VRAMPOOL_LEAK_CHECK=1.
+bool IsLeakCheckWanted();
+
 // Has the blocks of one session looked at, at its own end or at that of the
 // process.
 class LeakCheck {

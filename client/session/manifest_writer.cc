@@ -45,6 +45,10 @@ Result<uint64_t> CheckedCapacity(const shm::ManifestHeader& header,
       layout.holds_offset != header.holds_offset ||
       layout.modules_offset != header.modules_offset ||
       header.module_capacity != shm::kModuleCapacity ||
+      layout.frames_offset != header.frames_offset ||
+      header.frame_capacity != shm::kFrameCapacity ||
+      layout.stacks_offset != header.stacks_offset ||
+      header.stack_capacity != shm::kStackCapacity ||
       layout.records_offset != header.records_offset ||
       header.tag_capacity != shm::kTagCapacity ||
       header.hold_capacity != shm::kHoldCapacity ||
@@ -83,7 +87,11 @@ ManifestWriter::ManifestWriter(SharedRegion region, uint64_t record_capacity)
     : region_(std::move(region)),
       records_offset_(shm::LayoutFor(record_capacity).records_offset),
       // An index has 32 bits.
-      record_capacity_(std::min<uint64_t>(record_capacity, 0xffffffff)) {
+      record_capacity_(std::min<uint64_t>(record_capacity, 0xffffffff)),
+      stacks_({.frames = &At<shm::FrameText>(region_,
+                                             shm::LayoutFor(0).frames_offset),
+               .stacks =
+                   &At<shm::Stack>(region_, shm::LayoutFor(0).stacks_offset)}) {
   for (size_t cell = kSharedCell; --cell > kOwnCell;) {
     free_cells_.push_back(&counters(cell));
   }

@@ -25,6 +25,7 @@
 #include "client/session/manifest_cell.h"
 #include "client/session/module_table.h"
 #include "client/session/shared_region.h"
+#include "client/session/stack_table.h"
 #include "client/session/status.h"
 #include "proto/shm/manifest.h"
 
@@ -75,6 +76,10 @@ class ManifestWriter {
   // one when there is no more room for tags.
   uint32_t InternTag(std::string_view tag);
 
+  // What to put into BlockNote::call_site for a stack.
+  uint64_t NoteStack(const CallStack& stack) { return stacks_.Note(stack); }
+  const StackTable& stacks() const { return stacks_; }
+
   // A free place for a hold, or nothing when all are in use. The place is the
   // caller's until FreeHold(); writing and clearing it is the business of
   // object_holds.h.
@@ -115,6 +120,7 @@ class ManifestWriter {
   uint32_t holds_used_ = 0;
   std::vector<HoldIndex> free_holds_;
   std::map<std::string, uint32_t, std::less<>> tags_;
+  StackTable stacks_;
   std::vector<shm::Counters*> free_cells_;
 };
 

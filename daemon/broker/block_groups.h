@@ -29,6 +29,10 @@ struct BlockRecordView {
   std::string tag;
   uint64_t call_site = 0;
   uint32_t thread = 0;
+  // Its stack, if that was recorded: one more than the number that the manifest
+  // has it by; later, one more than its place in LeakReport::stacks. 0: none.
+  uint32_t stack = 0;
+  unsigned log2_interval = 0;  // How it was chosen: proto/shm/manifest.h.
 };
 
 struct BlockGroup {

@@ -153,9 +153,6 @@ class BrokerImpl final : public Broker, private HoldOracle {
   std::shared_ptr<SessionLink> LinkOf(SessionId session) VRAMPOOL_EXCLUDES(mu_);
   std::shared_ptr<Manifest> ManifestOf(SessionId session)
       VRAMPOOL_EXCLUDES(mu_);
-  LeakReport MakeReport(const SessionView& session, const Manifest& manifest,
-                        absl::Time allocated_before, size_t max_blocks,
-                        size_t max_groups) const;
   void TakeSample() VRAMPOOL_EXCLUDES(mu_);
   // Of the arbiter, with what only the broker knows.
   Snapshot SnapshotOf(SnapshotScope scope) VRAMPOOL_REQUIRES(mu_);

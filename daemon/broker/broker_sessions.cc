@@ -6,64 +6,18 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "daemon/broker/broker_impl.h"
+#include "daemon/broker/leak_report.h"
 
 namespace vrampool {
 namespace {
 
-constexpr size_t kGroupsOfAReport = 1000;
-constexpr size_t kModulesOfAReport = 128;
+constexpr size_t kBlocksOfAnObituary = 1000;  // The most that are asked for.
+constexpr size_t kStacksOfAnObituary = 50;
 // Of one answer, whatever the query says and however many sessions there are:
 // each of them some 13 MiB.
 constexpr size_t kBlocksOfAnAnswer = 100000;
 constexpr size_t kGroupsOfAnAnswer = 100000;
-
-// Of `modules`, those that call sites of the report lie in, those of the
-// largest groups first; of several that have been at one address, the last.
-std::vector<ModuleView> UsedModules(const LeakReport& report,
-                                    std::vector<ModuleView> modules) {
-  std::vector<bool> is_used(modules.size(), false);
-  size_t count = 0;
-  const auto use = [&](uint64_t address) {
-    if (address == 0 || count == kModulesOfAReport) return;
-    for (size_t i = modules.size(); i-- > 0;) {
-      if (address < modules[i].begin || address >= modules[i].end) continue;
-      if (!is_used[i]) ++count;
-      is_used[i] = true;
-      return;
-    }
-  };
-  for (const BlockGroup& group : report.groups) use(group.call_site);
-  for (const BlockRecordView& block : report.blocks) use(block.call_site);
-  std::vector<ModuleView> used;
-  for (size_t i = 0; i < modules.size(); ++i) {
-    if (is_used[i]) used.push_back(std::move(modules[i]));
-  }
-  return used;
-}
-
-// The report with at most so many blocks and groups. In the book it has more.
-LeakReport Shortened(const LeakReport& whole, size_t blocks, size_t groups) {
-  LeakReport report;
-  report.session = whole.session;
-  report.ended_at = whole.ended_at;
-  report.end_cause = whole.end_cause;
-  report.blocks_total = whole.blocks_total;
-  report.bytes_total = whole.bytes_total;
-  report.leased = whole.leased;
-  report.manifest_fault = whole.manifest_fault;
-  report.modules = whole.modules;
-  report.ungrouped = whole.ungrouped;
-  blocks = std::min(blocks, whole.blocks.size());
-  report.blocks.assign(whole.blocks.begin(),
-                       whole.blocks.begin() + static_cast<ptrdiff_t>(blocks));
-  groups = std::min(groups, whole.groups.size());
-  report.groups.assign(whole.groups.begin(),
-                       whole.groups.begin() + static_cast<ptrdiff_t>(groups));
-  for (size_t i = groups; i < whole.groups.size(); ++i) {
-    AddTo(report.ungrouped, whole.groups[i]);
-  }
-  return report;
-}
+constexpr size_t kStacksOfAnAnswer = 2000;
 
 }  // namespace
 
@@ -204,54 +158,13 @@ void BrokerImpl::HoldReleased(SessionId session, ObjectId object) {
   Dispatch(std::move(effects));
 }
 
-LeakReport BrokerImpl::MakeReport(const SessionView& session,
-                                  const Manifest& manifest,
-                                  absl::Time allocated_before,
-                                  size_t max_blocks, size_t max_groups) const {
-  LeakReport report;
-  report.session = session;
-  report.leased = session.charged;
-  const int64_t before_ns = absl::ToUnixNanos(allocated_before);
-  const auto is_larger = [](const BlockRecordView& a,
-                            const BlockRecordView& b) {
-    return a.size > b.size;
-  };
-  // A heap of the largest blocks so far, the smallest of them on top.
-  std::vector<BlockRecordView>& largest = report.blocks;
-  BlockGroups groups(std::min(max_groups, kGroupsOfAReport));
-  const auto keep = [&](const BlockRecordView& block) {
-    if (largest.size() == max_blocks) {
-      if (max_blocks == 0 || block.size <= largest.front().size) return;
-      std::pop_heap(largest.begin(), largest.end(), is_larger);
-      largest.back() = block;
-    } else {
-      largest.push_back(block);
-    }
-    std::push_heap(largest.begin(), largest.end(), is_larger);
-  };
-  const absl::Status read =
-      manifest.ForEachBlock([&](const BlockRecordView& block) {
-        if (block.allocated_unix_ns > before_ns) return;
-        ++report.blocks_total;
-        report.bytes_total =
-            SaturatingAdd(report.bytes_total, Bytes(block.size));
-        groups.Add(block);
-        keep(block);
-      });
-  std::sort_heap(largest.begin(), largest.end(), is_larger);
-  report.groups = groups.Sorted();
-  report.ungrouped = groups.rest();
-  report.modules = UsedModules(report, manifest.ReadModules());
-  if (!read.ok()) report.manifest_fault = std::string(read.message());
-  return report;
-}
-
 void BrokerImpl::WriteObituary(SessionView session,
                                std::shared_ptr<Manifest> manifest,
                                std::string cause) {
-  constexpr size_t kBlocksKept = 1000;  // The most that a query may ask for.
-  LeakReport report = MakeReport(session, *manifest, absl::InfiniteFuture(),
-                                 kBlocksKept, kGroupsOfAReport);
+  LeakReport report = MakeLeakReport(session, *manifest, absl::InfiniteFuture(),
+                                     {.blocks = kBlocksOfAnObituary,
+                                      .groups = kGroupsOfAReport,
+                                      .stacks = kStacksOfAnObituary});
   // A lease without blocks is what a client keeps in reserve: one that says
   // goodbye may leave it to the end of its session.
   const bool is_closed = manifest->IsClosedInOrder();
@@ -280,11 +193,16 @@ LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
   };
   std::vector<Live> live;
   const absl::Time now = clock_.Now();
-  size_t blocks_left = kBlocksOfAnAnswer;
-  size_t groups_left = kGroupsOfAnAnswer;
+  ReportRoom left{.blocks = kBlocksOfAnAnswer,
+                  .groups = kGroupsOfAnAnswer,
+                  .stacks = kStacksOfAnAnswer};
+  const auto for_one = [&] {
+    return ReportRoom{.blocks = std::min(query.max_blocks, left.blocks),
+                      .groups = left.groups,
+                      .stacks = left.stacks};
+  };
   const auto take = [&](LeakReport report) {
-    blocks_left -= report.blocks.size();
-    groups_left -= report.groups.size();
+    left.Take(report);
     answer.reports.push_back(std::move(report));
   };
   {
@@ -292,8 +210,7 @@ LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
     leak_book_.Expire(now);
     answer.forgotten = leak_book_.forgotten();
     for (const LeakReport& report : leak_book_.reports()) {
-      take(Shortened(report, std::min(query.max_blocks, blocks_left),
-                     groups_left));
+      take(Shortened(report, for_one()));
     }
     for (const auto& [id, companion] : companions_) {
       live.push_back(
@@ -304,8 +221,7 @@ LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
             [](const Live& a, const Live& b) { return a.view.id < b.view.id; });
   for (auto& [view, manifest, growth] : live) {
     LeakReport report =
-        MakeReport(view, *manifest, now - query.min_age,
-                   std::min(query.max_blocks, blocks_left), groups_left);
+        MakeLeakReport(view, *manifest, now - query.min_age, for_one());
     if (report.blocks_total == 0 && report.manifest_fault.empty()) continue;
     report.is_live = true;
     report.ended_at = absl::InfiniteFuture();

@@ -20,6 +20,7 @@
 #include "base/bytes.h"
 #include "daemon/broker/block_groups.h"
 #include "daemon/broker/growth_book.h"
+#include "daemon/broker/stack_groups.h"
 #include "daemon/core/snapshot.h"
 
 namespace vrampool {
@@ -46,7 +47,8 @@ struct LeakReport {
   std::vector<BlockGroup> groups;       // Of all blocks; the largest first.
   BlockGroup ungrouped;                 // Of the groups beyond a bound.
   std::vector<TagGrowth> growth;        // Of a live session.
-  std::vector<ModuleView> modules;      // Those that call sites lie in.
+  std::vector<StackGroup> stacks;       // Those recorded; the largest first.
+  std::vector<ModuleView> modules;      // Those that addresses lie in.
 };
 
 class LeakBook {

@@ -38,12 +38,35 @@ struct RawRecord {
 };
 static_assert(sizeof(RawRecord) == sizeof(shm::BlockRecord));
 
+bool MakesSense(uint64_t site) {
+  return !shm::IsStack(site) ||
+         (shm::StackOf(site) < shm::kStackCapacity &&
+          shm::Log2IntervalOf(site) <= shm::kMaxLog2Interval);
+}
+
 bool MakesSense(const RawRecord& record) {
-  return (record.state == static_cast<uint64_t>(shm::BlockState::kLive) ||
+  return MakesSense(record.call_site) &&
+         (record.state == static_cast<uint64_t>(shm::BlockState::kLive) ||
           record.state == static_cast<uint64_t>(shm::BlockState::kShared)) &&
          record.tag <= shm::kTagCapacity &&
          CheckedAdd(Bytes(record.offset_bytes), Bytes(record.size_bytes))
              .has_value();
+}
+
+template <typename T>
+const T& At(const SharedMemory& memory, uint64_t offset, uint64_t index) {
+  return reinterpret_cast<const T*>(memory.data() + offset)[index];
+}
+
+// Of a Tag or FrameText. Whatever it is, it goes into messages and onto
+// somebody's terminal.
+template <typename Entry>
+std::string TextOf(const Entry& entry) {
+  if (entry.is_set.load(std::memory_order_acquire) != 1) return "";
+  char text[sizeof(entry.text)];
+  std::memcpy(text, entry.text, sizeof(text));
+  return CleanText(std::string_view(text, ::strnlen(text, sizeof(text))),
+                   sizeof(text));
 }
 
 }  // namespace
@@ -66,11 +89,15 @@ absl::StatusOr<std::unique_ptr<Manifest>> Manifest::Create(
   header->tags_offset = layout.tags_offset;
   header->holds_offset = layout.holds_offset;
   header->modules_offset = layout.modules_offset;
+  header->frames_offset = layout.frames_offset;
+  header->stacks_offset = layout.stacks_offset;
   header->records_offset = layout.records_offset;
   header->record_capacity = record_capacity;
   header->tag_capacity = shm::kTagCapacity;
   header->hold_capacity = shm::kHoldCapacity;
   header->module_capacity = shm::kModuleCapacity;
+  header->frame_capacity = shm::kFrameCapacity;
+  header->stack_capacity = shm::kStackCapacity;
   return std::unique_ptr<Manifest>(
       new Manifest(std::move(memory), record_capacity));
 }
@@ -119,15 +146,30 @@ LiveUse Manifest::ReadLiveUse() const {
 
 std::string Manifest::TagText(uint32_t tag) const {
   if (tag == 0 || tag > shm::kTagCapacity) return "";
-  const auto* const tags =
-      reinterpret_cast<const shm::Tag*>(memory_.data() + layout_.tags_offset);
-  const shm::Tag& entry = tags[tag - 1];
-  if (entry.is_set.load(std::memory_order_acquire) != 1) return "";
-  char text[sizeof(entry.text)];
-  std::memcpy(text, entry.text, sizeof(text));
-  // Whatever it is, it goes into messages and onto somebody's terminal.
-  return CleanText(std::string_view(text, ::strnlen(text, sizeof(text))),
-                   sizeof(text));
+  return TextOf(At<shm::Tag>(memory_, layout_.tags_offset, tag - 1));
+}
+
+std::string Manifest::FrameText(uint64_t index) const {
+  if (index >= shm::kFrameCapacity) return "";
+  return TextOf(At<shm::FrameText>(memory_, layout_.frames_offset, index));
+}
+
+std::vector<FrameView> Manifest::ReadStack(uint32_t stack) const {
+  std::vector<FrameView> frames;
+  if (stack == 0 || stack > shm::kStackCapacity) return frames;
+  const auto& place = At<shm::Stack>(memory_, layout_.stacks_offset, stack - 1);
+  if (place.is_set.load(std::memory_order_acquire) != 1) return frames;
+  uint64_t words[shm::kStackFrames];
+  std::memcpy(words, place.frames, sizeof(words));
+  for (const uint64_t word : words) {
+    if (word == 0 && !frames.empty()) break;
+    if ((word & shm::kFrameMark) == 0) {
+      frames.push_back({.address = word});
+    } else {
+      frames.push_back({.text = FrameText(word & ~shm::kFrameMark)});
+    }
+  }
+  return frames;
 }
 
 std::vector<ModuleView> Manifest::ReadModules() const {
@@ -162,6 +204,24 @@ std::vector<ModuleView> Manifest::ReadModules() const {
   return modules;
 }
 
+void Manifest::FillSite(
+    uint64_t site, absl::flat_hash_map<uint32_t, uint64_t>& first_addresses,
+    BlockRecordView& view) const {
+  view.call_site = site;
+  view.stack = 0;
+  view.log2_interval = 0;
+  if (!shm::IsStack(site)) return;
+  const uint32_t stack = shm::StackOf(site) + 1;
+  const auto [address, is_new] = first_addresses.try_emplace(stack);
+  if (is_new) {
+    const std::vector<FrameView> frames = ReadStack(stack);
+    address->second = frames.empty() ? 0 : frames.front().address;
+  }
+  view.call_site = address->second;
+  view.stack = stack;
+  view.log2_interval = shm::Log2IntervalOf(site);
+}
+
 absl::Status Manifest::ForEachBlock(
     const std::function<void(const BlockRecordView&)>& visit) const {
   const uint64_t claimed =
@@ -171,6 +231,7 @@ absl::Status Manifest::ForEachBlock(
   // A tag is read once: a client that changes it meanwhile is not followed.
   absl::flat_hash_map<uint32_t, std::string> tags;
   uint32_t last_tag = 0;
+  absl::flat_hash_map<uint32_t, uint64_t> first_addresses;  // Likewise.
   BlockRecordView view;
   std::vector<RawRecord> batch(std::min(count, kRecordsPerRead));
   for (uint64_t at = 0; at < count;) {
@@ -199,7 +260,7 @@ absl::Status Manifest::ForEachBlock(
         view.tag = text->second;
         last_tag = record.tag;
       }
-      view.call_site = record.call_site;
+      FillSite(record.call_site, first_addresses, view);
       view.thread = record.thread;
       visit(view);
     }

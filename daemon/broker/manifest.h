@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/ids.h"
@@ -20,6 +21,7 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/leak_book.h"
 #include "daemon/broker/shared_memory.h"
+#include "daemon/broker/stack_groups.h"
 #include "proto/shm/manifest.h"
 
 namespace vrampool {
@@ -45,6 +47,10 @@ class Manifest {
   // Which files the client's code addresses lie in, by its word; cleaned.
   std::vector<ModuleView> ReadModules() const;
 
+  // The frames of a stack, by the client's word; cleaned. Empty if there is no
+  // such stack. `stack` as in BlockRecordView.
+  std::vector<FrameView> ReadStack(uint32_t stack) const;
+
   // Calls `visit` for every record that is live and makes sense.
   //   DataLoss  what does not make sense, once everything else was visited; a
   //             client wrote nonsense.
@@ -55,6 +61,11 @@ class Manifest {
   Manifest(SharedMemory memory, uint64_t record_capacity);
   const shm::ManifestHeader& header() const;
   std::string TagText(uint32_t tag) const;
+  std::string FrameText(uint64_t index) const;
+  // What `site` of a record says of a view. A stack is looked at once.
+  void FillSite(uint64_t site,
+                absl::flat_hash_map<uint32_t, uint64_t>& first_addresses,
+                BlockRecordView& view) const;
 
   SharedMemory memory_;  // Mapped up to the records.
   const uint64_t record_capacity_;

@@ -43,6 +43,7 @@ void FillBlock(const BlockRecordView& record, v1::BlockInfo& block) {
   block.set_tag(record.tag);
   block.set_call_site(record.call_site);
   block.set_thread(record.thread);
+  block.set_stack(record.stack);
 }
 
 v1::BlockGroup ToProto(const BlockGroup& group) {
@@ -52,6 +53,21 @@ v1::BlockGroup ToProto(const BlockGroup& group) {
   message.set_blocks(group.blocks);
   message.set_bytes(group.bytes.count());
   message.set_oldest_unix_ns(group.oldest_unix_ns);
+  return message;
+}
+
+v1::StackGroup ToProto(const StackGroup& group) {
+  v1::StackGroup message;
+  message.set_tag(group.tag);
+  for (const FrameView& frame : group.frames) {
+    v1::StackFrame& told = *message.add_frames();
+    told.set_address(frame.address);
+    told.set_text(frame.text);
+  }
+  message.set_sampled_blocks(group.sampled_blocks);
+  message.set_sampled_bytes(group.sampled_bytes.count());
+  message.set_estimated_blocks(group.estimated_blocks);
+  message.set_estimated_bytes(group.estimated_bytes.count());
   return message;
 }
 
@@ -269,6 +285,9 @@ v1::LeakReport ToProto(const LeakReport& report) {
   }
   if (report.ungrouped.blocks > 0) {
     *leak.mutable_ungrouped() = ToProto(report.ungrouped);
+  }
+  for (const StackGroup& group : report.stacks) {
+    *leak.add_stacks() = ToProto(group);
   }
   for (const TagGrowth& growth : report.growth) {
     *leak.add_growth() = ToProto(growth);

@@ -12,6 +12,8 @@
 //   tags_offset         Tag[tag_capacity]                   (client)
 //   holds_offset        atomic<uint64>[hold_capacity]       (client)
 //   modules_offset      Module[module_capacity]             (client)
+//   frames_offset       FrameText[frame_capacity]           (client)
+//   stacks_offset       Stack[stack_capacity]               (client)
 //   records_offset      BlockRecord[record_capacity]        (client)
 //
 // The file is as long as its capacity allows and sparse: the kernel gives it
@@ -38,6 +40,13 @@
 // where, a Module for each. One that was unloaded stays; of several at an
 // address the last counts.
 //
+// Of some allocations (of all, if the client's owner wants it) the whole stack
+// is recorded. A stack is written once, whoever allocates from there again; a
+// record names it in place of the call site, together with how it came to be
+// chosen (SiteOfStack). Frames that are no machine code have words instead of
+// an address. Stacks and words stay as long as the session: when there are as
+// many as have room, records have their call site only.
+//
 // A hold (see object_table.h) is one 64-bit word: an ObjectId, or 0 for none.
 //
 // For the reader every word is hostile: read it once, atomically, into a local,
@@ -55,11 +64,14 @@
 namespace vrampool::shm {
 
 inline constexpr uint64_t kManifestMagic = 0x3154464e414d5056;  // "VPMANFT1"
-inline constexpr uint32_t kManifestVersion = 2;
+inline constexpr uint32_t kManifestVersion = 3;
 inline constexpr size_t kCounterCells = 64;
 inline constexpr uint32_t kTagCapacity = 1024;
 inline constexpr uint32_t kHoldCapacity = 4096;
 inline constexpr uint32_t kModuleCapacity = 1024;
+inline constexpr uint32_t kFrameCapacity = 2048;
+inline constexpr uint32_t kStackCapacity = 2048;
+inline constexpr uint32_t kStackFrames = 31;
 
 struct ManifestHeader {
   uint64_t magic;
@@ -72,6 +84,8 @@ struct ManifestHeader {
   uint64_t tags_offset;
   uint64_t holds_offset;
   uint64_t modules_offset;
+  uint64_t frames_offset;
+  uint64_t stacks_offset;
   uint64_t records_offset;
   uint64_t record_capacity;
   uint32_t tag_capacity;
@@ -83,6 +97,8 @@ struct ManifestHeader {
   std::atomic<uint32_t> tag_high_water;
   uint32_t module_capacity;
   std::atomic<uint32_t> module_high_water;  // (client)
+  uint32_t frame_capacity;
+  uint32_t stack_capacity;
   std::atomic<uint64_t> mapped_bytes;  // Of slabs that the client maps now.
   // 1 once the client ended the session itself: records that are live then are
   // blocks that the application forgot.                            (client)
@@ -117,6 +133,41 @@ struct Module {
 };
 static_assert(sizeof(Module) == 256);
 
+// What a frame that has no address is called: "train.py:12 (step)".
+struct FrameText {
+  std::atomic<uint64_t> is_set;  // 1 once text is complete.
+  char text[184];                // UTF-8, NUL-padded.
+};
+static_assert(sizeof(FrameText) == 192);
+
+// Where an allocation was called from, the innermost frame first: the address
+// that the call returns to, or 0 if that is not known. The first further 0 ends
+// it. A word with kFrameMark is kFrameMark plus an index into the frame texts.
+struct Stack {
+  std::atomic<uint64_t> is_set;  // 1 once the rest is complete.
+  uint64_t frames[kStackFrames];
+};
+static_assert(sizeof(Stack) == 256);
+
+// No code of a process has such addresses.
+inline constexpr uint64_t kFrameMark = uint64_t{1} << 63;
+inline constexpr uint64_t kStackMark = uint64_t{1} << 63;
+inline constexpr unsigned kMaxLog2Interval = 62;
+
+// BlockRecord::call_site of a block whose stack is the one at `stack`. It was
+// chosen because a point lay in its bytes, where points lie 2^log2_interval
+// bytes apart on average, at random; 0: every block is chosen.
+constexpr uint64_t SiteOfStack(uint32_t stack, unsigned log2_interval) {
+  return kStackMark | uint64_t{log2_interval} << 32 | stack;
+}
+constexpr bool IsStack(uint64_t site) { return (site & kStackMark) != 0; }
+constexpr uint32_t StackOf(uint64_t site) {
+  return static_cast<uint32_t>(site);
+}
+constexpr unsigned Log2IntervalOf(uint64_t site) {
+  return static_cast<unsigned>(site >> 32) & 0x7fffffff;
+}
+
 enum class BlockState : uint64_t {
   kFree = 0,
   kLive = 1,
@@ -131,7 +182,8 @@ struct BlockRecord {
   uint64_t stream;      // The driver's id of the stream it was allocated on; 0
                         // for the legacy default stream and on the host.
   int64_t allocated_unix_ns;
-  uint64_t call_site;  // A code address in the client; 0: not recorded.
+  uint64_t call_site;  // A code address in the client, or its stack
+                       // (SiteOfStack); 0: not recorded.
   uint32_t tag;        // Index into the tags + 1; 0: none.
   uint32_t thread;     // Kernel thread id.
 };
@@ -144,6 +196,8 @@ struct ManifestLayout {
   uint64_t tags_offset;
   uint64_t holds_offset;
   uint64_t modules_offset;
+  uint64_t frames_offset;
+  uint64_t stacks_offset;
   uint64_t records_offset;
   uint64_t total_bytes;  // A multiple of 4096.
 };
@@ -157,9 +211,13 @@ constexpr ManifestLayout LayoutFor(uint64_t record_capacity) {
       layout.counters_offset + kCounterCells * sizeof(Counters);
   layout.holds_offset = layout.tags_offset + kTagCapacity * sizeof(Tag);
   layout.modules_offset = layout.holds_offset + kHoldCapacity * 8;
-  const uint64_t modules_end =
+  layout.frames_offset =
       layout.modules_offset + kModuleCapacity * sizeof(Module);
-  layout.records_offset = (modules_end + kPage - 1) / kPage * kPage;
+  layout.stacks_offset =
+      layout.frames_offset + kFrameCapacity * sizeof(FrameText);
+  const uint64_t stacks_end =
+      layout.stacks_offset + kStackCapacity * sizeof(Stack);
+  layout.records_offset = (stacks_end + kPage - 1) / kPage * kPage;
   const uint64_t records_end =
       layout.records_offset + record_capacity * sizeof(BlockRecord);
   layout.total_bytes = (records_end + kPage - 1) / kPage * kPage;

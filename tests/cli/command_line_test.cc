@@ -49,6 +49,7 @@ TEST_F(CommandLineTest, BadValuesAreUsageErrorsThatSayWhatIsExpected) {
   ExpectUsageError({"sessions", "--session", "x"}, "--session");
   ExpectUsageError({"leaks", "--max-blocks", "1001"}, "--max-blocks");
   ExpectUsageError({"leaks", "--max-blocks", "0"}, "--max-blocks");
+  ExpectUsageError({"leaks", "--stacks", "501"}, "--stacks");
 }
 
 TEST_F(CommandLineTest, EveryCommandHasHelpWithExamples) {

@@ -1,5 +1,8 @@
 #include "client/cli/flame_graph.h"
 
+#include <string>
+#include <vector>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -98,6 +101,46 @@ TEST(FlameGraphTest, TheDeadAndWhatIsInNoGroupAreThere) {
   const std::string svg = FlameGraph(leaks, {});
   EXPECT_THAT(svg, HasSubstr("session 7, died"));
   EXPECT_THAT(svg, HasSubstr("(other): 5 B in 5 blocks"));
+}
+
+v1::StackGroup* AddStack(v1::LeakReport* report, const std::string& tag,
+                         std::vector<uint64_t> frames, uint64_t estimate) {
+  v1::StackGroup* const stack = report->add_stacks();
+  stack->set_tag(tag);
+  for (const uint64_t frame : frames) stack->add_frames()->set_address(frame);
+  stack->set_estimated_bytes(estimate);
+  return stack;
+}
+
+TEST(FlameGraphTest, ACallSitesBlocksAreSharedOutAmongItsStacks) {
+  v1::ListLeaksResponse leaks;
+  v1::LeakReport* const report = AddReport(&leaks, 7, "root/a");
+  AddGroup(report, "batch", 0xaa, 4 << 20);
+  AddGroup(report, "other", 0xaa, 1 << 20);
+  // Estimates that are not the sum of what there is, in proportion 3 : 1.
+  AddStack(report, "batch", {0xaa, 0xb1, 0xcc}, 9 << 20);
+  AddStack(report, "batch", {0xaa, 0xb2, 0xcc}, 3 << 20);
+  AddStack(report, "batch", {0xdd}, 100 << 20);  // Of another call site.
+  const std::string svg = FlameGraph(leaks, {});
+  EXPECT_THAT(svg, HasSubstr("<title>0xcc: 4.0 MiB in 2 blocks"));
+  EXPECT_THAT(svg, HasSubstr("<title>0xb1: 3.0 MiB in 1 blocks"));
+  EXPECT_THAT(svg, HasSubstr("<title>0xb2: 1.0 MiB in 1 blocks"));
+  EXPECT_THAT(svg, HasSubstr("<title>0xaa: 3.0 MiB in 1 blocks"));
+  EXPECT_THAT(svg, HasSubstr("<title>0xaa: 1.0 MiB in 2 blocks"));
+  EXPECT_THAT(svg, Not(HasSubstr("0xdd")));
+  // The outermost frame is on top.
+  EXPECT_LT(svg.find("<title>0xcc"), svg.find("<title>0xb1"));
+}
+
+TEST(FlameGraphTest, FramesInWordsStandInPlaceOfTheInterpreter) {
+  v1::ListLeaksResponse leaks;
+  v1::LeakReport* const report = AddReport(&leaks, 7, "root/a");
+  AddGroup(report, "", 0xff1, 4 << 20);
+  v1::StackGroup* const stack = AddStack(report, "", {0xff1}, ~uint64_t{0});
+  stack->add_frames()->set_text("train.py:12 (<step>)");
+  const std::string svg = FlameGraph(leaks, {});
+  EXPECT_THAT(svg, HasSubstr("train.py:12 (&lt;step&gt;): 4.0 MiB"));
+  EXPECT_THAT(svg, Not(HasSubstr("0xff1")));
 }
 
 TEST(FlameGraphTest, NothingIsAnEmptyPicture) {

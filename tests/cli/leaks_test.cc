@@ -175,6 +175,36 @@ TEST_F(LeaksTest, CallSitesAreFilesAndOffsetsWhereModulesAreKnown) {
               HasSubstr("batch  libtrain.so+0x1bcd\n"));
 }
 
+TEST_F(LeaksTest, StacksAreListedWithWhatTheyStandFor) {
+  v1::LeakReport* const dead = daemon_.replies().leaks.mutable_reports(0);
+  v1::StackGroup* stack = dead->add_stacks();
+  stack->set_tag("batch");
+  stack->add_frames()->set_address(0xabcd);
+  stack->add_frames()->set_address(0);
+  stack->set_sampled_blocks(3);
+  stack->set_estimated_blocks(40);
+  stack->set_estimated_bytes(200 << 20);
+  stack = dead->add_stacks();
+  stack->add_frames()->set_address(0xff1);
+  stack->add_frames()->set_text("train.py:12 (\x1b[31mstep)");
+  stack->set_sampled_blocks(2);
+  stack->set_estimated_blocks(2);
+  stack->set_estimated_bytes(5 << 20);
+  EXPECT_THAT(Run({"leaks"}).out,
+              HasSubstr("/bin/demo), where its blocks were allocated:\n"
+                        "  about 200.0 MiB in 40 blocks (3 of them seen), tag "
+                        "batch\n"
+                        "    0xabcd\n"
+                        "    ?\n"
+                        "  5.0 MiB in 2 blocks\n"
+                        "    train.py:12 (\\x1b[31mstep)\n"));
+  EXPECT_THAT(Run({"leaks", "--stacks", "1"}).out,
+              HasSubstr("    ?\n"
+                        "  and from 1 more stacks (--stacks)\n"));
+  EXPECT_THAT(Run({"leaks", "--stacks", "0"}).out,
+              Not(HasSubstr("allocated:")));
+}
+
 TEST_F(LeaksTest, PicturesAreWrittenInPlaceOfTheLists) {
   v1::BlockGroup* const group =
       daemon_.replies().leaks.mutable_reports(0)->add_groups();

@@ -59,6 +59,24 @@ TEST_F(MemoryVizTest, ABlockInAnothersSlabAndBlocksOfTheDeadAreLeftOut) {
   EXPECT_EQ(MakeMemoryViz(snapshot_, {}).left_out, 0u);
 }
 
+TEST_F(MemoryVizTest, FramesAreTheStackOrTheCallSite) {
+  Add(3, 0, 100);
+  Add(3, 100, 100);
+  Add(3, 200, 100);
+  report_->mutable_blocks(0)->set_stack(1);
+  report_->mutable_blocks(1)->set_call_site(0xabcd);
+  report_->mutable_blocks(2)->set_stack(2);  // There is none.
+  v1::StackGroup* const stack = report_->add_stacks();
+  stack->add_frames()->set_address(0xff1);
+  stack->add_frames()->set_text("train.py:12 (step)");
+  stack->add_frames()->set_text("\x1b[31mtrain.py:90");
+  const std::string pickle = MakeMemoryViz(snapshot_, {}).pickle;
+  EXPECT_THAT(pickle, HasSubstr("train.py:12 (step)"));
+  EXPECT_THAT(pickle, HasSubstr("\\x1b[31mtrain.py:90"));
+  EXPECT_THAT(pickle, HasSubstr("0xabcd"));
+  EXPECT_THAT(pickle, ::testing::Not(HasSubstr("0xff1")));
+}
+
 TEST_F(MemoryVizTest, AnEmptySnapshotHasTheKeysThatThePageReads) {
   const std::string pickle = MakeMemoryViz({}, {}).pickle;
   EXPECT_THAT(pickle, HasSubstr("segments"));

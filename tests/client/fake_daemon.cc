@@ -81,11 +81,15 @@ FakeDaemon::FakeDaemon(const std::string& directory, uint64_t epoch,
   manifest_->tags_offset = layout.tags_offset;
   manifest_->holds_offset = layout.holds_offset;
   manifest_->modules_offset = layout.modules_offset;
+  manifest_->frames_offset = layout.frames_offset;
+  manifest_->stacks_offset = layout.stacks_offset;
   manifest_->records_offset = layout.records_offset;
   manifest_->record_capacity = kRecords;
   manifest_->tag_capacity = shm::kTagCapacity;
   manifest_->hold_capacity = shm::kHoldCapacity;
   manifest_->module_capacity = shm::kModuleCapacity;
+  manifest_->frame_capacity = shm::kFrameCapacity;
+  manifest_->stack_capacity = shm::kStackCapacity;
   table_fd_ = MakeSealedFile(shm::TableBytes(kSlots));
   table_ = MapWhole(table_fd_.get(), shm::TableBytes(kSlots));
   auto* const header = reinterpret_cast<shm::TableHeader*>(table_);
@@ -196,6 +200,8 @@ Settings FakeDaemon::MakeSettings() const {
   settings.slab = MiB(4);
   settings.leases_ahead = false;
   settings.idle_ms = 3600 * 1000;  // Only when a test says so.
+  // Nothing leaves the fast path by chance.
+  settings.stacks.mode = StackSettings::Mode::kOff;
   return settings;
 }
 

@@ -76,7 +76,7 @@ class SettingsTest : public ::testing::Test {
          {"VRAMPOOL_DIR", "VRAMPOOL_DEVICE", "VRAMPOOL_NAME", "VRAMPOOL_TAG",
           "VRAMPOOL_FRAMEWORK", "VRAMPOOL_SLAB_SIZE", "VRAMPOOL_WAIT_MS",
           "VRAMPOOL_IDLE_MS", "VRAMPOOL_RESERVE", "VRAMPOOL_LEASE_AHEAD",
-          "VRAMPOOL_DEBUG", "VRAMPOOL_DEBUG_QUARANTINE"}) {
+          "VRAMPOOL_DEBUG", "VRAMPOOL_DEBUG_QUARANTINE", "VRAMPOOL_STACKS"}) {
       ::unsetenv(name);
     }
   }
@@ -133,6 +133,29 @@ TEST_F(SettingsTest, TheDebugModeIsChosenByWords) {
     options.debug = nonsense;
     EXPECT_THAT(ResolveSettings(&options).status().message(),
                 ::testing::HasSubstr("VRAMPOOL_DEBUG"))
+        << nonsense;
+  }
+}
+
+TEST_F(SettingsTest, StacksAreOfSomeOfAllOrOfNone) {
+  using Mode = StackSettings::Mode;
+  EXPECT_EQ(ResolveSettings(nullptr)->stacks,
+            (StackSettings{.mode = Mode::kSampled, .log2_interval = 22}));
+  ::setenv("VRAMPOOL_STACKS", "all", 1);
+  EXPECT_EQ(ResolveSettings(nullptr)->stacks.mode, Mode::kAll);
+  ::setenv("VRAMPOOL_STACKS", "off", 1);
+  EXPECT_EQ(ResolveSettings(nullptr)->stacks.mode, Mode::kOff);
+  vrampool_options options;
+  vrampool_options_init(&options);
+  options.stacks = "1KiB";
+  EXPECT_EQ(ResolveSettings(&options)->stacks,
+            (StackSettings{.mode = Mode::kSampled, .log2_interval = 10}));
+  options.stacks = "5000";  // The power of two below it.
+  EXPECT_EQ(ResolveSettings(&options)->stacks.log2_interval, 12u);
+  for (const char* const nonsense : {"yes", "0", "1023", "-1", "1e99", "ALL"}) {
+    options.stacks = nonsense;
+    EXPECT_THAT(ResolveSettings(&options).status().message(),
+                ::testing::HasSubstr("VRAMPOOL_STACKS"))
         << nonsense;
   }
 }

@@ -1,10 +1,10 @@
 // Fuzzes what the daemon makes of a manifest: whatever a client writes into it
 // is read within bounds, and every text in it is fit for a report.
 //
-// An input is a list of edits of a small manifest that reads cleanly: two bytes
-// that say where (in words of eight, modulo the size), two that say how many
-// words, then those words. So an input can reach any place of it, the marks of
-// the header as well as the records at the end.
+// An input is a list of edits of a small manifest that reads cleanly: four
+// bytes that say where (in words of eight, modulo the size), two that say how
+// many words, then those words. So an input can reach any place of it, the
+// marks of the header as well as the records at the end.
 
 #include <sys/mman.h>
 
@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -45,16 +46,20 @@ class Target {
   }
 
   void Write(std::string_view edits) {
-    std::memcpy(memory_, clean_.data(), clean_.size());
+    for (const size_t at : written_) {
+      std::memcpy(memory_ + at, clean_.data() + at, kWord);
+    }
+    written_.clear();
     const size_t words = clean_.size() / kWord;
-    while (edits.size() >= 2 * sizeof(uint16_t)) {
-      uint16_t where = 0;
-      uint16_t count = 0;
+    uint32_t where = 0;
+    uint16_t count = 0;
+    while (edits.size() >= sizeof(where) + sizeof(count)) {
       std::memcpy(&where, edits.data(), sizeof(where));
       std::memcpy(&count, edits.data() + sizeof(where), sizeof(count));
-      edits.remove_prefix(2 * sizeof(uint16_t));
+      edits.remove_prefix(sizeof(where) + sizeof(count));
       for (size_t i = 0; i < count && edits.size() >= kWord; ++i) {
-        std::memcpy(memory_ + (where + i) % words * kWord, edits.data(), kWord);
+        written_.push_back((where + i) % words * kWord);
+        std::memcpy(memory_ + written_.back(), edits.data(), kWord);
         edits.remove_prefix(kWord);
       }
     }
@@ -76,15 +81,26 @@ class Target {
           VRAMPOOL_CHECK(CheckedAdd(Bytes(block.offset), Bytes(block.size)));
           VRAMPOOL_CHECK(block.tag.size() <= sizeof(shm::Tag::text));
           VRAMPOOL_CHECK(CleanText(block.tag, block.tag.size()) == block.tag);
+          CheckStack(manifest_->ReadStack(block.stack));
+          VRAMPOOL_CHECK(BlocksStoodFor(block.size, block.log2_interval) >= 1);
         });
     VRAMPOOL_CHECK(blocks <= kCapacity);
     VRAMPOOL_CHECK(read.ok() || !read.message().empty());
   }
 
  private:
+  static void CheckStack(const std::vector<FrameView>& frames) {
+    VRAMPOOL_CHECK(frames.size() <= shm::kStackFrames);
+    for (const FrameView& frame : frames) {
+      VRAMPOOL_CHECK(frame.text.size() <= sizeof(shm::FrameText::text));
+      VRAMPOOL_CHECK(CleanText(frame.text, frame.text.size()) == frame.text);
+    }
+  }
+
   std::unique_ptr<Manifest> manifest_;
   char* memory_ = nullptr;
   std::string clean_;
+  std::vector<size_t> written_;  // Where the last input did.
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -84,6 +85,7 @@ class KillEverywhere : public ::testing::TestWithParam<Served> {
   std::unique_ptr<cli::AdminClient> admin_;
   uint64_t lasting_sessions_ = 0;  // Of the test itself, likewise its slabs.
   uint64_t lasting_bytes_ = 0;
+  std::string stacks_ = "off";  // Of none, or of all: the same each time.
 };
 
 absl::StatusOr<Life> KillEverywhere::LiveAndDie(const std::string& operation,
@@ -93,14 +95,15 @@ absl::StatusOr<Life> KillEverywhere::LiveAndDie(const std::string& operation,
   life.begin_unix_ns = client::CoarseUnixNs();
   VRAMPOOL_ASSIGN_OR_RETURN(
       const auto child,
-      ChildProcess::Start({.words = {VRAMPOOL_STEPPED_CLIENT, operation, token},
-                           .environment = daemon_->ClientEnvironment(
-                               {"VRAMPOOL_SLAB_SIZE=2MiB",
-                                "VRAMPOOL_RPC_MODULE=" VRAMPOOL_RPC_MODULE_PATH,
-                                // Binding a name is no part of any section.
-                                "LD_BIND_NOW=1"}),
-                           .has_pipes = true,
-                           .is_traced = true}));
+      ChildProcess::Start(
+          {.words = {VRAMPOOL_STEPPED_CLIENT, operation, token},
+           .environment = daemon_->ClientEnvironment(
+               {"VRAMPOOL_SLAB_SIZE=2MiB", "VRAMPOOL_STACKS=" + stacks_,
+                "VRAMPOOL_RPC_MODULE=" VRAMPOOL_RPC_MODULE_PATH,
+                // Binding a name is no part of any section.
+                "LD_BIND_NOW=1"}),
+           .has_pipes = true,
+           .is_traced = true}));
   Stepper stepper(child->pid());
   VRAMPOOL_RETURN_IF_ERROR(stepper.AwaitExec());
   VRAMPOOL_RETURN_IF_ERROR(stepper.RunToTrap());
@@ -152,6 +155,15 @@ std::vector<Listed> KillEverywhere::BlocksOf(const v1::LeakReport& report,
     listed.push_back({block.size_bytes(), block.tag()});
     bytes += block.size_bytes();
   }
+  for (const v1::StackGroup& stack : report.stacks()) {
+    EXPECT_GT(stack.frames_size(), 1);
+    EXPECT_GT(stack.estimated_bytes(), 0u);
+  }
+  if (stacks_ == "all") {  // Written before the block is.
+    for (const v1::BlockInfo& block : report.blocks()) {
+      EXPECT_GT(block.stack(), 0u);
+    }
+  }
   EXPECT_EQ(report.manifest_fault(), "");
   EXPECT_EQ(report.end_cause(), "died");
   EXPECT_EQ(report.session().process().pid(), life.pid);
@@ -189,14 +201,17 @@ void KillEverywhere::ForEveryStep(const std::string& operation,
     ExpectBaseline();
     if (HasFailure()) return;
   }
-  RecordProperty(operation + "_kills", static_cast<int>(steps));
+  RecordProperty(operation + "_kills_" + stacks_, static_cast<int>(steps));
   EXPECT_GT(steps, 5u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, KillEverywhere, EveryDevice(), DeviceName());
 
 TEST_P(KillEverywhere, Allocate) {
-  for (const char* const operation : {"allocate", "allocate_again"}) {
+  for (const auto& [operation, stacks] :
+       {std::pair("allocate", "off"), std::pair("allocate_again", "off"),
+        std::pair("allocate", "all")}) {
+    stacks_ = stacks;
     bool was_listed = false;
     bool was_ever_unlisted = false;
     ForEveryStep(operation, "", [&](std::vector<Listed> blocks, bool finished) {

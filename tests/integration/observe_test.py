@@ -260,7 +260,8 @@ sys.stdout.write("not flushed")
                         r"\Avrampool: this process ends with 1 blocks "
                         r"\(3\.0 MiB\) that it did not free:\n"
                         r"  3\.0 MiB in 1 blocks, tag kept, from \S*ffi\S*"
-                        r"\+0x[0-9a-f]+.*\n\Z")
+                        r"\+0x[0-9a-f]+.*\n"
+                        r"(      called from .*\n){5,15}\Z")
             for check in ("", "0"):
                 done = self.run_child(server, "", check)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))

@@ -109,6 +109,10 @@ typedef struct vrampool_options {
                                       it, a freed block is not reused before so
                                       much was freed after it, unless memory
                                       would run out. 64 MiB */
+  const char* stacks; /* VRAMPOOL_STACKS ("off", "all", or bytes): of which
+                         allocations the whole stack is recorded for leak
+                         reports: of one in so many allocated bytes, of all
+                         ("all", some microseconds each), of none. "4MiB" */
 } vrampool_options;
 
 /* Sets `*options` to "everything from the environment". */
@@ -188,6 +192,25 @@ VRAMPOOL_API void* vrampool_client_allocate_aligned(vrampool_client* client,
 VRAMPOOL_API void* vrampool_client_allocate_dedicated(vrampool_client* client,
                                                       size_t bytes,
                                                       cudaStream_t stream);
+
+/* Words for the stack that an allocation is called from, one call for each
+ * frame, the innermost first: "train.py:12 (step)", at most 183 bytes of it.
+ * Only inside a vrampool_frames_fn, for the `to` that it was given. */
+typedef struct vrampool_frames vrampool_frames;
+typedef void (*vrampool_frames_fn)(vrampool_frames* to);
+VRAMPOOL_API void vrampool_frames_add(vrampool_frames* to, const char* frame);
+
+/* As the functions above, for languages whose code has no addresses: when the
+ * stack of this allocation is recorded, `frames` is called, in this thread and
+ * while the library holds no lock, to tell it; it must neither call anything
+ * else here nor throw. `dedicated` not 0: as
+ * vrampool_client_allocate_dedicated, and `alignment` is not looked at. Null
+ * `frames`: the stack of the machine. */
+VRAMPOOL_API void* vrampool_client_allocate_from(vrampool_client* client,
+                                                 size_t bytes, size_t alignment,
+                                                 int dedicated,
+                                                 cudaStream_t stream,
+                                                 vrampool_frames_fn frames);
 
 /* The block of `client` that begins at `p` is also used on `stream`, and the
  * stream on which it will be freed is not made to wait for that: its memory is

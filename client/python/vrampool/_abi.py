@@ -33,7 +33,7 @@ class Options(Structure):
         ("wait_ms", c_int64), ("idle_ms", c_int64), ("kind", c_int),
         ("detect_captures", c_int), ("reserve_bytes", c_uint64),
         ("lease_ahead", c_int), ("debug", c_char_p),
-        ("debug_quarantine_bytes", c_uint64)]
+        ("debug_quarantine_bytes", c_uint64), ("stacks", c_char_p)]
 
 
 class Info(Structure):
@@ -132,6 +132,9 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
         (c_void_p, _CLIENT, c_size_t, c_size_t, _STREAM),
     "vrampool_client_allocate_dedicated":
         (c_void_p, _CLIENT, c_size_t, _STREAM),
+    "vrampool_client_allocate_from":
+        (c_void_p, _CLIENT, c_size_t, c_size_t, c_int, _STREAM, c_void_p),
+    "vrampool_frames_add": (None, c_void_p, c_char_p),
     "vrampool_set_tag": (c_int, c_char_p),
     "vrampool_tag": (c_char_p,),
     "vrampool_debug_place": (None, c_char_p),

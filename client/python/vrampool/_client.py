@@ -355,19 +355,22 @@ def connect(directory: Optional[str] = None, device: Optional[str] = None, *,
             framework: Optional[str] = None, slab_bytes: int = 0,
             wait: Optional[float] = None, idle: Optional[float] = None,
             kind: Optional[_abi.Kind] = None,
-            debug: Optional[str] = None) -> Client:
+            debug: Optional[str] = None,
+            stacks: Optional[str] = None) -> Client:
     """Attaches to a daemon. What is left out is taken from the environment
     (VRAMPOOL_DIR, VRAMPOOL_DEVICE, ...: see vrampool_options in vrampool.h).
 
     `wait`: how many seconds an allocation may wait for room, or for a daemon
     that restarts. `idle`: after how many seconds a slab without blocks goes
-    back. `debug`: "1" looks for misuse of memory (docs/leaks.md)."""
+    back. `debug`: "1" looks for misuse of memory; `stacks`: "all" records of
+    each allocation which lines it comes from, "off" of none (docs/leaks.md)."""
     library = _library.get()
     options = _abi.Options()
     library.options_init_sized(options, ctypes.sizeof(options))
     for field, value in (("directory", directory), ("device", device),
                          ("name", name), ("tag", tag),
-                         ("framework", framework), ("debug", debug)):
+                         ("framework", framework), ("debug", debug),
+                         ("stacks", stacks)):
         if value is not None:
             setattr(options, field, str(value).encode())
     if debug is not None and _debug.is_wanted(debug):

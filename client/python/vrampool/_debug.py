@@ -11,11 +11,13 @@ from __future__ import annotations
 import sys
 from typing import Any, Callable
 
+from . import _stack
+
 CALLS = (
     "client_allocate", "client_allocate_aligned", "client_allocate_dedicated",
-    "client_deallocate", "client_close", "record_stream", "share", "open_with",
-    "object_close", "ref_block", "ref_object", "ref_release")
-_MOST = 110  # Of a path: the library keeps 159 bytes of all.
+    "client_allocate_from", "client_deallocate", "client_close",
+    "record_stream", "share", "open_with", "object_close", "ref_block",
+    "ref_object", "ref_release")
 
 
 def is_wanted(mode: str) -> bool:
@@ -27,18 +29,15 @@ def placed(function: Callable[..., Any],
            place: Callable[[Any], None]) -> Callable[..., Any]:
     """The same function, with its caller's line told to the library."""
     # Also after the end of this module, while the interpreter ends.
-    frame_of, most = sys._getframe, _MOST
+    frame_of, line, ours = sys._getframe, _stack.line_of, _stack.is_ours
 
     def call(*arguments: Any) -> Any:
         frame = frame_of(1)
-        while frame is not None and (frame.f_globals.get("__name__") or
-                                     "").split(".")[0] == "vrampool":
+        while frame is not None and ours(frame):
             frame = frame.f_back  # type: ignore[assignment]
         if frame is None:
             return function(*arguments)
-        code = frame.f_code
-        text = f"{code.co_filename[-most:]}:{frame.f_lineno} ({code.co_name})"
-        place(text.encode(errors="replace"))
+        place(line(frame).encode(errors="replace"))
         try:
             return function(*arguments)
         finally:

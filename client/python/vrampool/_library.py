@@ -7,7 +7,7 @@ import os
 import threading
 from typing import Any, Optional
 
-from . import _abi, _debug, errors
+from . import _abi, _debug, _stack, errors
 
 NAME = "libvrampool.so.0"
 
@@ -40,6 +40,8 @@ class Library:
         self.memory.malloc.argtypes = [ctypes.c_size_t]
         self.memory.free.restype = None
         self.memory.free.argtypes = [ctypes.c_void_p]
+        self._tell_stack = _stack.teller(self.frames_add)  # To be kept.
+        self.tell_stack = address_of(self._tell_stack)
         self._is_placing = False
         if _debug.is_wanted(os.environ.get("VRAMPOOL_DEBUG", "")):
             self.place_calls()

@@ -45,8 +45,9 @@ def callback_resource(client: Optional[Client] = None) -> Any:
     library, handle = session.library, session.handle
 
     def allocate(nbytes: int, stream: Any) -> int:
-        address = library.client_allocate(handle, nbytes,
-                                          _cuda.stream_handle(stream))
+        address = library.client_allocate_from(
+            handle, nbytes, 256, False, _cuda.stream_handle(stream),
+            library.tell_stack)
         if not address and library.last_status() != 0:
             raise library.failure()
         return address or 0

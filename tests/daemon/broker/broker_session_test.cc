@@ -135,6 +135,91 @@ TEST_F(SessionTest, AReportHasTheModulesThatItsCallSitesLieIn) {
   EXPECT_EQ(report.modules[0].bias, 3u);
 }
 
+// Writes stacks and the blocks that name them.
+class StackTest : public SessionTest {
+ protected:
+  static shm::BlockRecord* Records(const TestClient& client) {
+    return client.manifest->at<shm::BlockRecord>(
+        client.header()->records_offset);
+  }
+  void AwaitDead() {
+    Await([&] {
+      const std::vector<LeakReport> reports = Reports();
+      return reports.size() == 1 && !reports.front().is_live;
+    });
+  }
+  static LeakQuery Most(size_t blocks) {
+    return {.min_age = absl::ZeroDuration(), .max_blocks = blocks};
+  }
+  // A stack of the one frame, at the same place.
+  static void WriteStack(const TestClient& client, uint32_t stack,
+                         uint64_t address) {
+    auto& place =
+        client.manifest->at<shm::Stack>(client.header()->stacks_offset)[stack];
+    place.frames[0] = address;
+    place.is_set.store(1);
+  }
+  static void WriteBlockOf(const TestClient& client, uint64_t place,
+                           uint64_t size, uint32_t stack) {
+    Records(client)[place].call_site = shm::SiteOfStack(stack, 0);
+    client.WriteBlock(place, 1, size);
+  }
+};
+
+TEST_F(StackTest, AReportHasTheStacksThatWereRecordedAndBlocksNameThem) {
+  const TestClient client = Attach();
+  auto& module =
+      client.manifest->at<shm::Module>(client.header()->modules_offset)[0];
+  module.begin = 1000;
+  module.end = 2000;
+  module.is_set.store(1);
+  client.header()->module_high_water.store(1);
+  WriteStack(client, 4, 1042);
+  WriteStack(client, 9, 1077);
+  WriteBlockOf(client, 0, 100, 4);
+  WriteBlockOf(client, 1, 700, 9);
+  WriteBlockOf(client, 2, 50, 4);
+  client.WriteBlock(3, 1, 10);
+  for (const bool is_live : {true, false}) {
+    if (!is_live) End(client);
+    if (!is_live) AwaitDead();
+    const LeakReport report = broker_->FindLeaks(Most(10)).reports.at(0);
+    EXPECT_EQ(report.is_live, is_live);
+    ASSERT_EQ(report.stacks.size(), 2u);
+    EXPECT_EQ(report.stacks[0].frames,
+              std::vector<FrameView>{{.address = 1077}});
+    EXPECT_EQ(report.stacks[0].estimated_bytes, Bytes(700));
+    EXPECT_EQ(report.stacks[1].sampled_blocks, 2u);
+    ASSERT_EQ(report.blocks.size(), 4u);
+    EXPECT_EQ(report.blocks[0].stack, 1u);
+    EXPECT_EQ(report.blocks[1].stack, 2u);
+    EXPECT_EQ(report.blocks[1].call_site, 1042u);
+    EXPECT_EQ(report.blocks[2].stack, 2u);
+    EXPECT_EQ(report.blocks[3].stack, 0u);
+    EXPECT_EQ(report.groups.size(), 3u);
+    EXPECT_EQ(report.modules.size(), 1u);
+  }
+}
+
+TEST_F(StackTest, StacksAreBoundedAndFewerOfTheDead) {
+  const TestClient client = Attach();
+  for (uint32_t i = 0; i < 600; ++i) {
+    WriteStack(client, i, 1000 + i);
+    WriteBlockOf(client, i, 100 + i, i);
+  }
+  const LeakReport live = broker_->FindLeaks(Most(600)).reports.at(0);
+  ASSERT_EQ(live.stacks.size(), 500u);
+  EXPECT_EQ(live.stacks.front().estimated_bytes, Bytes(699));
+  EXPECT_EQ(live.blocks.at(499).stack, 500u);
+  EXPECT_EQ(live.blocks.at(500).stack, 0u);  // Its stack is not told.
+  End(client);
+  AwaitDead();
+  const LeakReport dead = broker_->FindLeaks(Most(600)).reports.at(0);
+  EXPECT_EQ(dead.stacks.size(), 50u);
+  EXPECT_EQ(dead.blocks.at(49).stack, 50u);
+  EXPECT_EQ(dead.blocks.at(50).stack, 0u);
+}
+
 TEST_F(SessionTest, GarbageInAManifestIsAFaultInTheReport) {
   const TestClient client = Attach();
   client.WriteBlock(0, 1, 100);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "daemon/broker/leak_book.h"
+#include "daemon/core/clean_text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/matchers.h"
@@ -83,6 +84,9 @@ TEST_F(ManifestTest, EveryWordRandom) {
     EXPECT_LE(manifest_->ReadLiveUse().blocks, kCapacity);
     EXPECT_FALSE(manifest_->Holds(ObjectId{1}));
     EXPECT_LE(manifest_->ReadModules().size(), shm::kModuleCapacity);
+    EXPECT_TRUE(manifest_->ReadStack(1).empty());
+    At<shm::Stack>(layout_.stacks_offset)->is_set.store(1);
+    EXPECT_LE(manifest_->ReadStack(1).size(), shm::kStackFrames);
   }
 }
 
@@ -215,6 +219,80 @@ TEST(LeakBookTest, ReportsAreKeptForATime) {
   ASSERT_EQ(book.reports().size(), 3u);
   EXPECT_EQ(book.reports().front().ended_at, start + absl::Hours(2));
   EXPECT_EQ(book.forgotten(), 0u);
+}
+
+TEST_F(ManifestTest, AStackIsReadUpToItsEndWithWordsCleaned) {
+  auto* const texts = At<shm::FrameText>(layout_.frames_offset);
+  std::strncpy(texts[0].text, "train.py:1 (\x1b[31m)", sizeof(texts[0].text));
+  texts[0].is_set.store(1);
+  std::strncpy(texts[1].text, "unset", sizeof(texts[1].text));
+  auto* const stacks = At<shm::Stack>(layout_.stacks_offset);
+  const uint64_t frames[] = {0x1234,
+                             shm::kFrameMark,
+                             shm::kFrameMark | 1,
+                             shm::kFrameMark | shm::kFrameCapacity,
+                             0x5678,
+                             0,
+                             0x9abc};
+  std::memcpy(stacks[0].frames, frames, sizeof(frames));
+  EXPECT_TRUE(manifest_->ReadStack(1).empty());  // Not complete.
+  stacks[0].is_set.store(1);
+  const std::vector<FrameView> read = manifest_->ReadStack(1);
+  ASSERT_EQ(read.size(), 5u);
+  EXPECT_EQ(read[0], FrameView{.address = 0x1234});
+  EXPECT_EQ(read[1].text, CleanText("train.py:1 (\x1b[31m)", 100));
+  EXPECT_EQ(read[2], FrameView());
+  EXPECT_EQ(read[3], FrameView());
+  EXPECT_EQ(read[4], FrameView{.address = 0x5678});
+  for (const uint32_t none : {0u, 2u, shm::kStackCapacity + 1, ~0u}) {
+    EXPECT_TRUE(manifest_->ReadStack(none).empty()) << none;
+  }
+}
+
+TEST_F(ManifestTest, ABlockWithAStackHasItsFirstAddressAsCallSite) {
+  auto* const stacks = At<shm::Stack>(layout_.stacks_offset);
+  stacks[shm::kStackCapacity - 1].frames[0] = 0x1234;
+  stacks[shm::kStackCapacity - 1].is_set.store(1);
+  const uint64_t sites[] = {
+      0x77,
+      shm::SiteOfStack(shm::kStackCapacity - 1, 22),
+      shm::SiteOfStack(3, 0),  // There is none.
+      0x78,
+  };
+  for (uint64_t i = 0; i < 4; ++i) {
+    Record(i).call_site = sites[i];
+    Record(i).state.store(1);
+  }
+  Mark(4);
+  std::vector<BlockRecordView> blocks;
+  EXPECT_THAT(Read(blocks), IsOk());
+  ASSERT_EQ(blocks.size(), 4u);
+  EXPECT_EQ(blocks[0].call_site, 0x77u);
+  EXPECT_EQ(blocks[0].stack, 0u);
+  EXPECT_EQ(blocks[1].call_site, 0x1234u);
+  EXPECT_EQ(blocks[1].stack, shm::kStackCapacity);
+  EXPECT_EQ(blocks[1].log2_interval, 22u);
+  EXPECT_EQ(blocks[2].call_site, 0u);
+  EXPECT_EQ(blocks[3].call_site, 0x78u);
+  EXPECT_EQ(blocks[3].stack, 0u);
+  EXPECT_EQ(blocks[3].log2_interval, 0u);
+}
+
+TEST_F(ManifestTest, AStackBeyondTheTableMakesNoSense) {
+  const uint64_t sites[] = {shm::SiteOfStack(shm::kStackCapacity, 0),
+                            ~uint64_t{0},
+                            shm::SiteOfStack(0, shm::kMaxLog2Interval + 1),
+                            shm::SiteOfStack(0, shm::kMaxLog2Interval)};
+  for (uint64_t i = 0; i < 4; ++i) {
+    Record(i).call_site = sites[i];
+    Record(i).state.store(1);
+  }
+  Mark(4);
+  std::vector<BlockRecordView> blocks;
+  const absl::Status read = Read(blocks);
+  EXPECT_THAT(std::string(read.message()),
+              HasSubstr("3 records make no sense"));
+  EXPECT_EQ(blocks.size(), 1u);
 }
 
 }  // namespace

@@ -1,0 +1,81 @@
+#include "client/allocator/stack_sampler.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "proto/shm/manifest.h"
+
+namespace vrampool::client {
+namespace {
+
+// Points need not be unpredictable, only unlike those of other threads.
+uint64_t NewSeed(int64_t now_ns) {
+  static std::atomic<uint64_t> count{0};
+  return static_cast<uint64_t>(now_ns) ^ (++count * 0x9e3779b97f4a7c15);
+}
+
+}  // namespace
+
+void StackSampler::Begin(const StackSettings& settings, int64_t now_ns) {
+  settings_ = settings;
+  log2_interval_ = settings.log2_interval;
+  since_ns_ = now_ns;
+  state_ = NewSeed(now_ns);
+  Throw();
+}
+
+// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
+// Generators, 2014).
+double StackSampler::Random() {
+  uint64_t z = (state_ += 0x9e3779b97f4a7c15);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  z ^= z >> 31;
+  return static_cast<double>((z >> 11) + 1) * 0x1p-53;
+}
+
+void StackSampler::Throw() {
+  switch (settings_.mode) {
+    case StackSettings::Mode::kOff:
+      left_ = kNever;
+      return;
+    case StackSettings::Mode::kAll:
+      left_ = 0;
+      return;
+    case StackSettings::Mode::kSampled:
+      const double distance =
+          -std::log(Random()) * std::ldexp(1, static_cast<int>(log2_interval_));
+      left_ = static_cast<uint64_t>(std::min(distance, 0x1p63)) + 1;
+      return;
+  }
+}
+
+std::optional<unsigned> StackSampler::Choose(uint64_t bytes, int64_t now_ns) {
+  if (settings_.mode != StackSettings::Mode::kSampled) {
+    Throw();
+    if (settings_.mode == StackSettings::Mode::kOff) return std::nullopt;
+    return 0;
+  }
+  const int64_t since = now_ns - since_ns_;
+  if (log2_interval_ > settings_.log2_interval && since >= kCalmNs) {
+    const auto steps = static_cast<uint64_t>(since / kCalmNs);
+    const unsigned above = log2_interval_ - settings_.log2_interval;
+    log2_interval_ -= static_cast<unsigned>(std::min<uint64_t>(above, steps));
+    since_ns_ = now_ns;
+    Throw();
+  }
+  if (!IsDue(bytes)) {
+    Pass(bytes);
+    return std::nullopt;
+  }
+  const unsigned chosen_with = log2_interval_;
+  if (since < kHastyNs && log2_interval_ < shm::kMaxLog2Interval) {
+    ++log2_interval_;
+  }
+  since_ns_ = now_ns;
+  Throw();
+  return chosen_with;
+}
+
+}  // namespace vrampool::client

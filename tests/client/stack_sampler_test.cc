@@ -1,0 +1,123 @@
+// Which allocations have their stack recorded.
+
+#include "client/allocator/stack_sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "gtest/gtest.h"
+#include "proto/shm/manifest.h"
+
+namespace vrampool::client {
+namespace {
+
+using Mode = StackSettings::Mode;
+
+constexpr int64_t kCalm = StackSampler::kCalmNs;
+
+// As an allocation goes: quickly if it can.
+std::optional<unsigned> Allocate(StackSampler& sampler, uint64_t bytes,
+                                 int64_t now_ns) {
+  if (sampler.IsDue(bytes)) return sampler.Choose(bytes, now_ns);
+  sampler.Pass(bytes);
+  return std::nullopt;
+}
+
+TEST(StackSamplerTest, BeforeItBeginsAndWhenOffNothingIsChosen) {
+  StackSampler idle;
+  StackSampler off;
+  off.Begin({.mode = Mode::kOff}, 0);
+  for (const uint64_t bytes : {uint64_t{1}, uint64_t{1} << 62}) {
+    for (int i = 0; i < 10; ++i) {  // More than 2^64 bytes in all.
+      EXPECT_EQ(Allocate(idle, bytes, i), std::nullopt);
+      EXPECT_EQ(Allocate(off, bytes, i), std::nullopt);
+      EXPECT_EQ(off.Choose(bytes, i), std::nullopt);
+    }
+  }
+}
+
+TEST(StackSamplerTest, AllMeansAll) {
+  StackSampler sampler;
+  sampler.Begin({.mode = Mode::kAll}, 0);
+  for (uint64_t bytes = 1; bytes < uint64_t{1} << 40; bytes *= 7) {
+    EXPECT_TRUE(sampler.IsDue(bytes));
+    EXPECT_EQ(sampler.Choose(bytes, 0), 0u);
+  }
+}
+
+// The sum of what the chosen stand for is near what there was, for small blocks
+// and large ones, by the quick way and by the slow one.
+TEST(StackSamplerTest, TheChosenStandForAll) {
+  constexpr int kBlocks = 400'000;
+  constexpr unsigned kLog2 = 16;
+  StackSampler sampler;
+  sampler.Begin({.mode = Mode::kSampled, .log2_interval = kLog2}, 0);
+  std::mt19937_64 random(7);
+  double truth = 0;
+  double estimate = 0;
+  double variance = 0;
+  int64_t now = 0;
+  for (int i = 0; i < kBlocks; ++i) {
+    const uint64_t bytes = 1 + random() % (uint64_t{1} << random() % 20);
+    const double size = static_cast<double>(bytes);
+    const double p = -std::expm1(-std::ldexp(size, -static_cast<int>(kLog2)));
+    now += kCalm;  // Never hasty.
+    const auto chosen =
+        i % 2 == 0 ? Allocate(sampler, bytes, now) : sampler.Choose(bytes, now);
+    truth += size;
+    variance += size * size * (1 - p) / p;
+    if (!chosen) continue;
+    ASSERT_EQ(*chosen, kLog2);
+    estimate += size / p;
+  }
+  EXPECT_NEAR(estimate, truth, 6 * std::sqrt(variance));
+  EXPECT_LT(6 * std::sqrt(variance), 0.2 * truth);  // Or it would say nothing.
+}
+
+TEST(StackSamplerTest, PointsThatComeTooOftenBecomeRare) {
+  StackSampler sampler;
+  sampler.Begin({.mode = Mode::kSampled, .log2_interval = 20}, 0);
+  constexpr uint64_t kBytes = uint64_t{1} << 30;
+  // Time stands still: each that is chosen makes the next half as likely.
+  unsigned last = 0;
+  int chosen = 0;
+  for (int i = 0; i < 1 << 20; ++i) {
+    const auto one = Allocate(sampler, kBytes, 0);
+    if (!one) continue;
+    ++chosen;
+    EXPECT_TRUE(last == 0 || *one == last + 1) << *one;
+    last = *one;
+  }
+  EXPECT_GE(last, 40u);
+  EXPECT_LE(chosen, 50);
+}
+
+TEST(StackSamplerTest, AfterAWhileWithoutPointsAllIsAsItWas) {
+  StackSampler sampler;
+  sampler.Begin({.mode = Mode::kSampled, .log2_interval = 20}, 0);
+  for (int i = 0; i < 1000; ++i) (void)Allocate(sampler, uint64_t{1} << 35, 0);
+  int64_t now = 0;
+  unsigned most = 0;
+  unsigned least = 99;
+  for (int i = 0; i < 2000; ++i) {
+    now += kCalm;
+    const auto one = sampler.Choose(1 << 20, now);
+    most = std::max(most, one.value_or(0));
+    least = std::min(least, one.value_or(99));
+  }
+  EXPECT_EQ(least, 20u);
+  EXPECT_LE(most, 36u);  // It had been so much higher that few were.
+}
+
+TEST(StackSamplerTest, TheIntervalHasAnEnd) {
+  StackSampler sampler;
+  sampler.Begin({.mode = Mode::kSampled, .log2_interval = 61}, 0);
+  for (int i = 0; i < 10'000; ++i) {
+    const auto one = Allocate(sampler, ~uint64_t{0} >> 1, 0);
+    EXPECT_LE(one.value_or(0), shm::kMaxLog2Interval);
+  }
+}
+
+}  // namespace
+}  // namespace vrampool::client
