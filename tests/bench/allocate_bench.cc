@@ -28,6 +28,32 @@ void AllocateWarm(benchmark::State& state) {
 }
 BENCHMARK(AllocateWarm)->RangeMultiplier(16)->Range(kSmallest, kLargest);
 
+// The same with stacks recorded of none, of some as by default, and of all. The
+// stack is as deep as the benchmark's and `deeper` frames more.
+[[gnu::noinline]] void PairDeeper(Client& client, size_t size, int64_t deeper) {
+  if (deeper > 0) {
+    PairDeeper(client, size, deeper - 1);
+    benchmark::ClobberMemory();  // No tail call.
+    return;
+  }
+  void* const p = client.Allocate(size);
+  benchmark::DoNotOptimize(p);
+  client.Deallocate(p, size);
+}
+void AllocateStacks(benchmark::State& state, const char* stacks) {
+  std::optional<Client> client =
+      OpenClient(state, 0, DaemonDirectory(), stacks);
+  if (!client.has_value()) return;
+  const auto size = static_cast<size_t>(state.range(0));
+  for (auto _ : state) PairDeeper(*client, size, state.range(1));
+}
+constexpr int64_t kPage = 4096;
+BENCHMARK_CAPTURE(AllocateStacks, off, "off")
+    ->ArgsProduct({{kSmallest, kPage, kLargest}, {0}});
+BENCHMARK_CAPTURE(AllocateStacks, sampled, "4MiB")
+    ->ArgsProduct({{kSmallest, kPage, kLargest}, {0}});
+BENCHMARK_CAPTURE(AllocateStacks, all, "all")->ArgsProduct({{kPage}, {0, 20}});
+
 // Four threads on one client, each with its own blocks.
 void AllocateWarmThreads(benchmark::State& state) {
   static std::optional<Client> client;

@@ -26,15 +26,18 @@ inline void Skip(benchmark::State& state, const Status& status) {
 }
 
 // A client whose idle slabs stay until it trims. `slab_bytes` as the library's
-// own default when 0. Nothing, and the benchmark is skipped, on error.
+// own default when 0; `stacks` as VRAMPOOL_STACKS. Nothing, and the benchmark is
+// skipped, on error.
 inline std::optional<Client> OpenClient(
     benchmark::State& state, size_t slab_bytes = 0,
-    const std::string& directory = DaemonDirectory()) {
+    const std::string& directory = DaemonDirectory(),
+    const char* stacks = nullptr) {
   vrampool_options options;
   vrampool_options_init(&options);
   options.directory = directory.c_str();
   options.name = "bench";
   options.slab_bytes = slab_bytes;
+  options.stacks = stacks;
   options.idle_ms = 3'600'000;
   Result<Client> client = Client::Open(&options);
   if (!client.ok()) {
