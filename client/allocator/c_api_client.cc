@@ -365,6 +365,22 @@ vrampool_status vrampool_quiesce(vrampool_client* client) {
   });
 }
 
+vrampool_status vrampool_await_reclaim(vrampool_client* client, uint64_t seen,
+                                       uint64_t wait_ms, uint64_t* reclaims,
+                                       uint64_t* bytes) {
+  return Guarded([&]() -> Status {
+    VRAMPOOL_RETURN_IF_ERROR(vrampool::client::CheckHandle(client));
+    if (reclaims == nullptr) {
+      return {VRAMPOOL_INVALID_ARGUMENT, "reclaims is null: where to put it?"};
+    }
+    vrampool::client::Reclaims now;
+    Status status = client->client->AwaitReclaim(seen, wait_ms, now);
+    *reclaims = now.count;
+    if (bytes != nullptr) *bytes = now.bytes;
+    return status;
+  });
+}
+
 vrampool_status vrampool_client_usage(vrampool_client* client,
                                       vrampool_usage* out) {
   return Guarded([&]() -> Status {

@@ -153,8 +153,9 @@ class Client final : private LinkEvents {
   // open. Errors of EventPool::Record().
   Status CloseOn(std::unique_ptr<HeldObject>& object, cuda::Stream stream);
   Status Unlink(const std::string& name);
-  // As vrampool_await_ends() and vrampool_shared_status().
+  // As the functions of vrampool.h and objects.h.
   Status AwaitEnds(uint64_t seen, uint64_t wait_ms, uint64_t& ends);
+  Status AwaitReclaim(uint64_t seen, uint64_t wait_ms, Reclaims& reclaims);
   Status SharedStatus(const Token& token);
 
  private:
@@ -330,6 +331,8 @@ class Client final : private LinkEvents {
   // When all that was idle has been given back: unless the GPU has not done
   // with something.
   void EndReclaim() VRAMPOOL_REQUIRES(mu_);
+  Status AwaitMore(const uint64_t& count, uint64_t seen, uint64_t wait_ms,
+                   MutexLock& lock) VRAMPOOL_REQUIRES(mu_);
   // False: the thread is to end.
   bool AwaitWork();
   std::optional<TimePoint> NextDue() VRAMPOOL_REQUIRES(mu_);
@@ -450,6 +453,7 @@ class Client final : private LinkEvents {
   bool is_retired_ VRAMPOOL_GUARDED_BY(mu_) = false;
   bool is_stop_wanted_ VRAMPOOL_GUARDED_BY(mu_) = false;
   bool is_reclaim_wanted_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  Reclaims reclaims_ VRAMPOOL_GUARDED_BY(mu_);
   // Until then what falls idle goes back at once: the daemon has asked, and the
   // GPU had not done with all that was idle.
   std::optional<TimePoint> reclaim_until_ VRAMPOOL_GUARDED_BY(mu_);
@@ -477,12 +481,6 @@ class Client final : private LinkEvents {
   // Announced, and not among those yet, or among them.
   uint64_t living_captures_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   TimePoint settled_at_ VRAMPOOL_GUARDED_BY(mu_);  // Settle() ran last.
-  // A lease whose reply was lost: asked for again with the same key.
-  struct LostLease {
-    LinkSerial session{};
-    uint64_t size_bytes = 0;
-    IdempotencyKey key = {};
-  };
   std::vector<LostLease> lost_leases_ VRAMPOOL_GUARDED_BY(mu_);
   // Objects made here that have not ended, and their blocks.
   std::map<std::pair<LinkSerial, ObjectId>, std::vector<Block*>> produced_

@@ -10,6 +10,8 @@
 #include "base/ids.h"
 #include "client/allocator/slab_set.h"
 #include "client/cuda/stream_events.h"
+#include "client/session/attach_link.h"
+#include "client/session/control_channel.h"
 
 namespace vrampool::client {
 
@@ -31,6 +33,12 @@ struct Usage {
   uint64_t attachments = 0;
 };
 
+// How often the daemon has asked for memory, and how much last.
+struct Reclaims {
+  uint64_t count = 0;
+  uint64_t bytes = 0;
+};
+
 // The block that an address lies in.
 struct BlockPlace {
   uint64_t address = 0;
@@ -38,6 +46,13 @@ struct BlockPlace {
   SlabId slab{};
   uint64_t slab_bytes = 0;
   HandleKind kind = HandleKind::kNone;
+};
+
+// A lease whose reply was lost: asked for again with the same key.
+struct LostLease {
+  LinkSerial session{};
+  uint64_t size_bytes = 0;
+  IdempotencyKey key = {};
 };
 
 }  // namespace vrampool::client

@@ -293,9 +293,11 @@ void Client::OnSlabArrived(LinkSerial session, SlabId slab, SlabParcel parcel) {
   changed_.NotifyAll();
 }
 
-void Client::OnReclaim(LinkSerial /*session*/, uint64_t /*bytes*/) {
+void Client::OnReclaim(LinkSerial /*session*/, uint64_t bytes) {
   // Everything idle goes back: what is needed again is leased again.
   MutexLock lock(mu_);
+  reclaims_ = {.count = reclaims_.count + 1, .bytes = bytes};
+  changed_.NotifyAll();
   ahead_.NoteReclaim(steady_clock::now());
   is_reclaim_wanted_ = true;
   WakeMaintenance();

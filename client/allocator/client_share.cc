@@ -248,23 +248,37 @@ Status Client::Ready(HeldObject& object) {
   });
 }
 
-Status Client::AwaitEnds(uint64_t seen, uint64_t wait_ms, uint64_t& ends) {
+// Until `count`, which mu_ guards, is more than `seen`.
+Status Client::AwaitMore(const uint64_t& count, uint64_t seen, uint64_t wait_ms,
+                         MutexLock& lock) {
   const TimePoint deadline =
       std::chrono::steady_clock::now() +
       std::chrono::milliseconds(std::min(wait_ms, kMaxWaitMs));
-  MutexLock lock(mu_);
   bool is_late = false;
-  while (ends_ <= seen && !is_retired_ && !is_late) {
+  while (count <= seen && !is_retired_ && !is_late) {
     is_late = !changed_.WaitUntil(lock, deadline);
   }
-  ends = ends_;
-  if (ends_ > seen) return {};
+  if (count > seen) return {};
   if (is_retired_) {
     return {VRAMPOOL_UNAVAILABLE,
             "this client is being closed, as the process exits"};
   }
-  return {VRAMPOOL_TIMEOUT,
-          "no object that this client shared has ended meanwhile"};
+  return {VRAMPOOL_TIMEOUT, "what was waited for has not happened meanwhile"};
+}
+
+Status Client::AwaitEnds(uint64_t seen, uint64_t wait_ms, uint64_t& ends) {
+  MutexLock lock(mu_);
+  const Status status = AwaitMore(ends_, seen, wait_ms, lock);
+  ends = ends_;
+  return status;
+}
+
+Status Client::AwaitReclaim(uint64_t seen, uint64_t wait_ms,
+                            Reclaims& reclaims) {
+  MutexLock lock(mu_);
+  const Status status = AwaitMore(reclaims_.count, seen, wait_ms, lock);
+  reclaims = reclaims_;
+  return status;
 }
 
 Status Client::SharedStatus(const Token& token) {

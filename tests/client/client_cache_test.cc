@@ -260,6 +260,29 @@ TEST_F(ClientCacheTest, WhatIsAskedBackGoesWhenTheGpuHasDoneWithIt) {
       daemon_.Await([](auto& ledger) { return ledger.leases.empty(); }));
 }
 
+TEST_F(ClientCacheTest, WhoWaitsHearsThatTheDaemonAsksForMemory) {
+  const auto client = Open(false);
+  Reclaims reclaims;
+  EXPECT_EQ(client->AwaitReclaim(0, 0, reclaims).code(), VRAMPOOL_TIMEOUT);
+  EXPECT_EQ(reclaims.count, 0u);
+  Status status;
+  std::thread waiter(
+      [&] { status = client->AwaitReclaim(0, 3'600'000, reclaims); });
+  daemon_.SendReclaim();
+  waiter.join();
+  EXPECT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(reclaims.count, 1u);
+  EXPECT_EQ(reclaims.bytes, FakeDaemon::kReclaimBytes);
+  // What has been seen is not told again.
+  EXPECT_EQ(client->AwaitReclaim(1, 1, reclaims).code(), VRAMPOOL_TIMEOUT);
+  EXPECT_EQ(reclaims.count, 1u);
+  std::thread last(
+      [&] { status = client->AwaitReclaim(1, 3'600'000, reclaims); });
+  client->Retire();
+  last.join();
+  EXPECT_EQ(status.code(), VRAMPOOL_UNAVAILABLE);
+}
+
 TEST_F(ClientCacheTest, WhatFallsIdleAfterAReclaimStays) {
   auto settings = daemon_.MakeSettings();
   settings.idle_ms = 3600000;

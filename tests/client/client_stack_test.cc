@@ -158,7 +158,7 @@ TEST_F(ClientStackTest, WhoHasNoWordsHasTheStackOfTheMachine) {
 
 TEST_F(ClientStackTest, NoAlignmentOfTheOtherFunctionsIsTaken) {
   Open("off");
-  for (const size_t alignment : {0, 3, 255, 257}) {
+  for (const size_t alignment : {0u, 3u, 255u, 257u}) {
     EXPECT_EQ(vrampool_client_allocate_from(handle_, 512, alignment, 0, nullptr,
                                             nullptr),
               nullptr);

@@ -59,6 +59,7 @@ class FakeDaemon {
   };
   static constexpr uint64_t kRecords = 64;
   static constexpr uint32_t kSlots = 16;
+  static constexpr uint64_t kReclaimBytes = 4096;
 
   // Serves `directory`/kUuid from now on.
   explicit FakeDaemon(const std::string& directory, uint64_t epoch = 1)

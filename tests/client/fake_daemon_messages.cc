@@ -49,7 +49,7 @@ void FakeDaemon::SendSlab(uint64_t slab, uint64_t size) {
 }
 
 void FakeDaemon::SendReclaim() {
-  const attach::Reclaim body{.bytes = 1};
+  const attach::Reclaim body{.bytes = kReclaimBytes};
   MutexLock lock(mu_);
   SendPacket(attach::MessageType::kReclaim, &body, sizeof(body), {});
 }

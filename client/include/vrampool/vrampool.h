@@ -255,6 +255,22 @@ VRAMPOOL_API vrampool_status vrampool_trim(vrampool_client* client);
  * no work of this process runs and no stream captures. It waits for the GPU. */
 VRAMPOOL_API vrampool_status vrampool_quiesce(vrampool_client* client);
 
+/* For who keeps memory that it could do without: a cache of its own. The daemon
+ * asks for memory when another tenant waits for room that this one has beyond
+ * its guarantee. Idle slabs go back by themselves then; what is freed after it
+ * goes back at once with vrampool_trim(). No call of the daemon is made.
+ *
+ * Waits up to `wait_ms` until `*reclaims` is more than `seen`: how often it has
+ * asked. `*bytes`, if not null, is how much it wanted the last time. Both are
+ * set on TIMEOUT, too.
+ *   TIMEOUT      not yet
+ *   UNAVAILABLE  the process is exiting */
+VRAMPOOL_API vrampool_status vrampool_await_reclaim(vrampool_client* client,
+                                                    uint64_t seen,
+                                                    uint64_t wait_ms,
+                                                    uint64_t* reclaims,
+                                                    uint64_t* bytes);
+
 /* Graphs. A graph runs again what was captured, so memory that a capture used
  * must be nobody else's as long as the graph lives. Say before a stream begins
  * to capture (cudaStreamBeginCapture; for another stream that joins the

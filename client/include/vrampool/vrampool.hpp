@@ -405,6 +405,15 @@ class Client {
     if (!status.ok()) return status;
     return ends;
   }
+  // How often the daemon has asked for memory, once that is more than `seen`.
+  Result<std::uint64_t> AwaitReclaim(std::uint64_t seen,
+                                     std::uint64_t wait_ms) {
+    std::uint64_t reclaims = 0;
+    const Status status(
+        ::vrampool_await_reclaim(client_, seen, wait_ms, &reclaims, nullptr));
+    if (!status.ok()) return status;
+    return reclaims;
+  }
   Status SharedStatus(const char* token) {
     return Status(::vrampool_shared_status(client_, token));
   }

@@ -142,6 +142,9 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_record_stream": (c_int, _CLIENT, c_void_p, _STREAM),
     "vrampool_trim": (c_int, _CLIENT),
     "vrampool_quiesce": (c_int, _CLIENT),
+    "vrampool_await_reclaim":
+        (c_int, _CLIENT, c_uint64, c_uint64, POINTER(c_uint64),
+         POINTER(c_uint64)),
     "vrampool_client_usage": (c_int, _CLIENT, POINTER(Usage)),
     "vrampool_describe": (c_int, _CLIENT, c_void_p, POINTER(BlockInfo)),
     "vrampool_client_budget": (c_int, _CLIENT, POINTER(Budget)),

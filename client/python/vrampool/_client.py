@@ -8,11 +8,11 @@ import ctypes
 import time
 import weakref
 from types import TracebackType
-from typing import (Any, Callable, Iterator, NamedTuple, Optional, Sequence,
-                    Set, Tuple, Type)
+from typing import (Any, Callable, Iterator, List, NamedTuple, Optional,
+                    Sequence, Set, Tuple, Type)
 
-from . import (_abi, _blocks, _cuda, _debug, _library, _objects, _table,
-               _table_layout, errors)
+from . import (_abi, _blocks, _cuda, _debug, _library, _objects, _reclaims,
+               _table, _table_layout, errors)
 from ._ref import Session
 from ._reservation import Reservation
 from ._table import Table
@@ -83,6 +83,7 @@ class Client:
     def __init__(self, session: Session) -> None:
         """Not for users."""
         self._session: Optional[Session] = session
+        self._watches: List[_reclaims.ReclaimWatch] = []
         _open_clients.add(self)
 
     # ---- Lifetime ------------------------------------------------------------
@@ -91,6 +92,8 @@ class Client:
         """Nothing more can be asked of the client. Its session ends when the
         last view of its memory has gone, and at once if there is none."""
         self._session = None
+        while self._watches:
+            self._watches.pop().close()
 
     @property
     def closed(self) -> bool:
@@ -274,6 +277,19 @@ class Client:
     def quiesce(self) -> None:
         """As trim, and also closes mappings whose closing can stall a GPU."""
         self._check(self._open().library.quiesce(self._open().handle))
+
+    def on_reclaim(self, function: Callable[[int], Any]
+                   ) -> _reclaims.ReclaimWatch:
+        """From now on `function(nbytes)` is called, in a thread of its own, when
+        the daemon asks for memory, because another tenant waits for room that
+        this one has beyond its guarantee. Slabs without blocks go back by
+        themselves; the function is to drop what the program could do without,
+        a cache of its own, and what that leaves empty goes back right after.
+        It ends with the client, or when what this gives is closed. Errors of
+        the function go to threading.excepthook."""
+        watch = _reclaims.ReclaimWatch(self._open(), function)
+        self._watches.append(watch)
+        return watch
 
     def wait_for_room(self, nbytes: int, timeout: float) -> None:
         """Waits until so much would be granted; reserves nothing. `Timeout`
