@@ -12,7 +12,6 @@
 #include "client/allocator/default_clients.h"
 #include "client/allocator/handles.h"
 #include "client/allocator/last_error.h"
-#include "client/allocator/stack_choice.h"
 #include "client/allocator/thread_head.h"
 #include "client/session/struct_prefix.h"
 #include "vrampool/reserve.h"
@@ -269,23 +268,15 @@ void* vrampool_client_allocate_dedicated(vrampool_client* client, size_t bytes,
                                         request);
 }
 
-void vrampool_frames_add(vrampool_frames* to, const char* frame) {
-  if (to == nullptr || frame == nullptr || *frame == '\0') return;
-  Guarded([&]() -> Status {
-    to->stack->frames.push_back({.address = 0, .text = frame});
-    return {};
-  });
-}
-
 void* vrampool_client_allocate_from(vrampool_client* client, size_t bytes,
                                     size_t alignment, int dedicated,
-                                    cudaStream_t stream,
-                                    vrampool_frames_fn frames) {
+                                    cudaStream_t stream, const char* frames) {
   const void* const caller = __builtin_return_address(0);
   vrampool::client::BlockRequest request =
       vrampool::client::RequestOf(bytes, stream, caller);
   constexpr size_t kQuantum = vrampool::client::BlockAllocator::kQuantum;
-  if (dedicated == 0 && std::has_single_bit(alignment) &&
+  const bool has_words = frames != nullptr && *frames != '\0';
+  if (dedicated == 0 && !has_words && std::has_single_bit(alignment) &&
       alignment <= kQuantum) {
     const Client::QuickBlock tried = TryAllocate(client, bytes, stream, caller);
     if (tried.block != nullptr) return tried.block;

@@ -91,18 +91,18 @@ Result<void*> Client::Allocate(BlockRequest request) {
 
 Result<void*> Client::AllocateSlowly(BlockRequest request) {
   if (request.bytes == 0) return static_cast<void*>(nullptr);
+  StackSampler* const sampler =
+      thread_head.client == serial_ ? &thread_head.cache->sampler() : nullptr;
+  const StackChoice choice = ChooseStack(request, sampler, settings_.stacks);
+  if (choice.wants_frames) return VRAMPOOL_WANTS_FRAMES;
   request.tag = TagOf(request);
   if (debug_ != nullptr) request.red_zone = HostCanary::kRedZone;
   VRAMPOOL_ASSIGN_OR_RETURN(
       request.use,
       Identify(request.stream, request.is_careful, request.asked_key));
   if (request.use.is_spoilt) return SpoiltCapture();
-  StackSampler* const sampler =
-      thread_head.client == serial_ ? &thread_head.cache->sampler() : nullptr;
-  const std::optional<CallStack> stack =
-      StackToRecord(request, sampler, settings_.stacks);
-  if (stack) request.stack = &*stack;
-  void* const noted = stack ? TryAllocateNoted(request) : nullptr;
+  if (choice.stack) request.stack = &*choice.stack;
+  void* const noted = choice.stack ? TryAllocateNoted(request) : nullptr;
   Result<void*> p = noted != nullptr ? noted : AllocateOrGrow(request);
   if (p.ok()) {
     if (debug_ != nullptr) NoteAllocated(request, *p);

@@ -73,9 +73,9 @@ struct BlockRequest {
   uint64_t alignment = BlockAllocator::kQuantum;
   cudaStream_t stream = nullptr;
   uint64_t call_site = 0;
-  vrampool_frames_fn frames = nullptr;  // Tells the stack; or null.
-  const CallStack* stack = nullptr;     // To be recorded with it.
-  uint64_t tag_version = 0;  // thread_head.h; 0: the client's own tag.
+  const char* frames = nullptr;      // As in vrampool_client_allocate_from().
+  const CallStack* stack = nullptr;  // To be recorded with it.
+  uint64_t tag_version = 0;          // thread_head.h; 0: the client's own tag.
   std::string_view tag;
   bool is_careful = false;    // The stream may be capturing unannounced.
   bool is_dedicated = false;  // To be alone in its slab.

@@ -12,20 +12,18 @@
 #include "client/session/call_stack.h"
 #include "client/session/environment.h"
 
-// What a vrampool_frames_fn adds to.
-struct vrampool_frames {
-  vrampool::client::CallStack* stack = nullptr;
-};
-
 namespace vrampool::client {
 
-// The stack of this allocation, which is under way in this thread, if `sampler`
-// chooses it; null: a sampler that the thread has for clients that it has no
-// cache of. Nothing without memory for it. Under no lock, since it calls
-// `request.frames`.
-std::optional<CallStack> StackToRecord(const BlockRequest& request,
-                                       StackSampler* sampler,
-                                       const StackSettings& settings);
+struct StackChoice {
+  std::optional<CallStack> stack;  // To be recorded.
+  bool wants_frames = false;       // The caller is to tell it first.
+};
+
+// For this allocation, which is under way in this thread; `sampler` null: one
+// that the thread has for clients that it has no cache of. No stack without
+// memory for it.
+StackChoice ChooseStack(const BlockRequest& request, StackSampler* sampler,
+                        const StackSettings& settings);
 
 }  // namespace vrampool::client
 

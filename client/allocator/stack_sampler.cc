@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <utility>
 
 #include "proto/shm/manifest.h"
 
@@ -52,30 +53,42 @@ void StackSampler::Throw() {
 }
 
 std::optional<unsigned> StackSampler::Choose(uint64_t bytes, int64_t now_ns) {
+  owed_.reset();
   if (settings_.mode != StackSettings::Mode::kSampled) {
     Throw();
     if (settings_.mode == StackSettings::Mode::kOff) return std::nullopt;
     return 0;
   }
   const int64_t since = now_ns - since_ns_;
-  if (log2_interval_ > settings_.log2_interval && since >= kCalmNs) {
+  // What it had been decides about this one, or points that end a pause would
+  // be thrown away.
+  const unsigned used = log2_interval_;
+  const bool is_chosen = IsDue(bytes);
+  if (!is_chosen) Pass(bytes);
+  const bool is_calm = since >= kCalmNs && used > settings_.log2_interval;
+  if (is_chosen && since < kHastyNs && used < shm::kMaxLog2Interval) {
+    ++log2_interval_;
+  } else if (is_calm) {
     const auto steps = static_cast<uint64_t>(since / kCalmNs);
-    const unsigned above = log2_interval_ - settings_.log2_interval;
+    const unsigned above = used - settings_.log2_interval;
     log2_interval_ -= static_cast<unsigned>(std::min<uint64_t>(above, steps));
+  }
+  if (is_chosen || is_calm) {
     since_ns_ = now_ns;
     Throw();
   }
-  if (!IsDue(bytes)) {
-    Pass(bytes);
-    return std::nullopt;
-  }
-  const unsigned chosen_with = log2_interval_;
-  if (since < kHastyNs && log2_interval_ < shm::kMaxLog2Interval) {
-    ++log2_interval_;
-  }
-  since_ns_ = now_ns;
-  Throw();
-  return chosen_with;
+  if (!is_chosen) return std::nullopt;
+  return used;
+}
+
+void StackSampler::Owe(uint64_t bytes, unsigned log2_interval) {
+  owed_ = {bytes, log2_interval};
+}
+
+std::optional<unsigned> StackSampler::TakeOwed(uint64_t bytes) {
+  const auto owed = std::exchange(owed_, std::nullopt);
+  if (!owed || owed->first != bytes) return std::nullopt;
+  return owed->second;
 }
 
 }  // namespace vrampool::client

@@ -8,9 +8,10 @@
 //
 // k is the setting's, and rises while points come too often to be cheap:
 // after a point that came less than kHasty after the one before, it is one
-// more; for each kCalm without a point it is one less again. It is written
-// down with each block that is chosen. The next point depends on nothing that
-// was, so sums stay right when it is thrown anew with another k.
+// more; for each kCalm without a point it is one less again, once somebody
+// looks. It is written down with each block that is chosen. The next point
+// depends on nothing that was, so sums stay right when it is thrown anew with
+// another k; but never before it is known whether it lay in the block at hand.
 //
 // Threads: not thread-safe; each thread has its own.
 
@@ -19,6 +20,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "client/session/environment.h"
 
@@ -46,6 +48,13 @@ class StackSampler {
   // are.
   std::optional<unsigned> Choose(uint64_t bytes, int64_t now_ns);
 
+  // The allocation that was chosen last is made by the thread's next call, with
+  // what is to be recorded of it.
+  void Owe(uint64_t bytes, unsigned log2_interval);
+  // Its k, if that call is this one: of the same size, and nothing was chosen
+  // from since.
+  std::optional<unsigned> TakeOwed(uint64_t bytes);
+
  private:
   static constexpr uint64_t kNever = ~uint64_t{0};
 
@@ -57,6 +66,7 @@ class StackSampler {
   unsigned log2_interval_ = 0;
   int64_t since_ns_ = 0;  // The last point, or change of k for want of one.
   uint64_t state_ = 0;    // Of the random numbers.
+  std::optional<std::pair<uint64_t, unsigned>> owed_;
 };
 
 }  // namespace vrampool::client

@@ -1,5 +1,6 @@
 #include "client/cli/call_sites.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -54,8 +55,15 @@ Sites SitesOf(const v1::LeakReport& report, const Options& options) {
   };
   for (const v1::BlockGroup& group : report.groups()) add(group.call_site());
   for (const v1::BlockInfo& block : report.blocks()) add(block.call_site());
-  for (const v1::StackGroup& stack : report.stacks()) {
-    for (const v1::StackFrame& frame : stack.frames()) add(frame.address());
+  const bool is_picture =
+      !options.flame_graph.empty() || !options.memory_viz.empty();
+  const int shown = is_picture ? report.stacks_size()
+                               : std::min(report.stacks_size(),
+                                          static_cast<int>(options.max_stacks));
+  for (int i = 0; i < shown; ++i) {
+    for (const v1::StackFrame& frame : report.stacks(i).frames()) {
+      add(frame.address());
+    }
   }
   for (const auto& [module, of_module] : addresses) {
     std::map<uint64_t, std::string> names = Symbolize(

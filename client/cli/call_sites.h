@@ -49,7 +49,8 @@ class Sites {
   std::map<uint64_t, std::string> names_;
 };
 
-// Those of the report, of its stacks, too; with names, if the options say so.
+// Those of the report, and of the stacks of it that are shown (of all for a
+// picture); with names, if the options say so.
 // `report` must outlive them.
 Sites SitesOf(const v1::LeakReport& report, const Options& options);
 

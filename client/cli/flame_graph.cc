@@ -160,8 +160,9 @@ struct Share {
 };
 
 uint64_t PartOf(uint64_t whole, double part) {
-  return std::min(whole,
-                  static_cast<uint64_t>(static_cast<double>(whole) * part));
+  const double product = static_cast<double>(whole) * part;
+  return product < static_cast<double>(whole) ? static_cast<uint64_t>(product)
+                                              : whole;
 }
 
 // The group's blocks by the stacks that were recorded of some of them.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -46,6 +48,8 @@ class Writer {
 
   std::map<uint64_t, Segment> segments_;  // By slab.
   Pickle out_;
+  // Which have been written: code, session and tag.
+  std::map<std::tuple<const void*, const void*, std::string>, uint32_t> frames_;
   uint64_t left_out_ = 0;
 };
 
@@ -138,7 +142,14 @@ void Writer::DropOverlaps(Segment& segment) {
   blocks = std::move(kept);
 }
 
+// Written once for all blocks that have them in common.
 void Writer::WriteFrames(const Placed& placed) {
+  const auto [known, is_new] = frames_.try_emplace(
+      {placed.frames.get(), placed.session, placed.block->tag()});
+  if (!is_new) {
+    out_.Again(known->second);
+    return;
+  }
   const auto frame = [&](const std::string& file, const std::string& name) {
     out_.BeginDict();
     out_.Key("filename").Text(file);
@@ -154,6 +165,7 @@ void Writer::WriteFrames(const Placed& placed) {
   frame("tenant", Printable(placed.session->tenant()));
   frame("session", SessionText(*placed.session));
   out_.EndList();
+  known->second = out_.Remember();
 }
 
 void Writer::WriteBlock(uint64_t size, const Placed* placed) {

@@ -18,6 +18,8 @@ constexpr char kLong1 = '\x8a';
 constexpr char kBinUnicode = 'X';
 constexpr char kNewTrue = '\x88';
 constexpr char kNewFalse = '\x89';
+constexpr char kLongBinPut = 'r';
+constexpr char kLongBinGet = 'j';
 constexpr char kStop = '.';
 // As Python's own: memory_viz hands a whole batch to one call.
 constexpr uint32_t kBatch = 1000;
@@ -134,6 +136,18 @@ void Pickle::Text(std::string_view value) {
 void Pickle::Bool(bool value) {
   BeforeValue();
   bytes_.push_back(value ? kNewTrue : kNewFalse);
+}
+
+uint32_t Pickle::Remember() {
+  bytes_.push_back(kLongBinPut);
+  AppendLittleEndian(remembered_, 4, &bytes_);
+  return remembered_++;
+}
+
+void Pickle::Again(uint32_t remembered) {
+  BeforeValue();
+  bytes_.push_back(kLongBinGet);
+  AppendLittleEndian(remembered, 4, &bytes_);
 }
 
 std::string Pickle::Take() {

@@ -1,8 +1,9 @@
 // pickle.h - writes values as Python's pickle, protocol 2.
 //
 // Only what a snapshot for PyTorch's memory_viz page needs: dictionaries,
-// lists, texts, integers and booleans. Both Python and that page (which reads a
-// part of pickle's operations by itself) read what this writes.
+// lists, texts, integers and booleans, each list as often as wanted. Both
+// Python and that page (which reads a part of pickle's operations by itself)
+// read what this writes.
 //
 //   Pickle pickle;
 //   pickle.BeginDict();
@@ -40,6 +41,11 @@ class Pickle {
   void Text(std::string_view value);
   void Bool(bool value);
 
+  // The list or dictionary that has just ended can be had again.
+  uint32_t Remember();
+  // As a value: the same object.
+  void Again(uint32_t remembered);
+
   // REQUIRES: one value was written and every Begin has its End.
   std::string Take();
 
@@ -54,6 +60,7 @@ class Pickle {
 
   std::string bytes_;
   std::vector<Level> levels_;
+  uint32_t remembered_ = 0;
 };
 
 }  // namespace vrampool::cli

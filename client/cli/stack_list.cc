@@ -41,9 +41,10 @@ void PrintStacks(const v1::LeakReport& leak, const Sites& sites,
       context.out << "    " << Printable(line) << '\n';
     }
   }
-  if (shown < leak.stacks_size()) {
-    context.out << "  and from " << leak.stacks_size() - shown
-                << " more stacks (--stacks)\n";
+  const auto more = static_cast<uint64_t>(leak.stacks_size() - shown) +
+                    leak.stacks_left_out();
+  if (more > 0) {
+    context.out << "  and from " << more << " more stacks (--stacks)\n";
   }
 }
 

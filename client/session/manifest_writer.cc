@@ -109,8 +109,15 @@ shm::Counters& ManifestWriter::counters(size_t cell) {
 void ManifestWriter::ForEachLive(
     const std::function<void(const shm::BlockRecord& record,
                              const std::string& tag)>& visit) const {
-  std::vector<std::string> texts(tags_.size() + 1);
-  for (const auto& [text, number] : tags_) texts[number] = text;
+  // Other threads may be making new ones.
+  const auto* const tags =
+      &At<const shm::Tag>(region_, shm::LayoutFor(0).tags_offset);
+  std::vector<std::string> texts(1);
+  while (texts.size() <= shm::kTagCapacity &&
+         tags[texts.size() - 1].is_set.load(std::memory_order_acquire) == 1) {
+    const char* const text = tags[texts.size() - 1].text;
+    texts.emplace_back(text, ::strnlen(text, sizeof(shm::Tag::text)));
+  }
   const auto* const records =
       &At<const shm::BlockRecord>(region_, records_offset_);
   for (uint64_t i = 0; i < records_used_; ++i) {

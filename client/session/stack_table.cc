@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "client/session/manifest_section.h"
 
@@ -25,31 +26,33 @@ uint64_t AddressOf(const std::vector<CallStack::Frame>& frames) {
 }  // namespace
 
 uint64_t StackTable::Note(const CallStack& stack) {
-  Frames frames = stack.frames;
-  if (frames.size() > shm::kStackFrames) frames.resize(shm::kStackFrames);
-  for (CallStack::Frame& frame : frames) frame.text = Cut(frame.text);
-  const auto site = [&](uint32_t number) {
-    return shm::SiteOfStack(number, stack.log2_interval);
-  };
-  if (const auto found = numbers_.find(frames); found != numbers_.end()) {
-    return site(found->second);
+  try {
+    Frames frames = stack.frames;
+    if (frames.size() > shm::kStackFrames) frames.resize(shm::kStackFrames);
+    for (CallStack::Frame& frame : frames) frame.text = Cut(frame.text);
+    return TryNote(frames, stack.log2_interval);
+  } catch (const std::bad_alloc&) {
+    return AddressOf(stack.frames);
   }
-  if (stacks_.size() == shm::kStackCapacity || frames.empty()) {
+}
+
+uint64_t StackTable::TryNote(const Frames& frames, unsigned log2_interval) {
+  if (const auto found = numbers_.find(frames); found != numbers_.end()) {
+    return shm::SiteOfStack(found->second, log2_interval);
+  }
+  if (numbers_.size() == shm::kStackCapacity || frames.empty()) {
     return AddressOf(frames);
   }
   const auto words = WordsOf(frames);
   if (!words) return AddressOf(frames);
-  const auto number = static_cast<uint32_t>(stacks_.size());
-  if (stacks_.size() == stacks_.capacity()) {
-    stacks_.reserve(2 * stacks_.size() + 16);
-  }
-  const auto entry = numbers_.emplace(std::move(frames), number).first;
-  stacks_.push_back(&entry->first);
+  const auto number = static_cast<uint32_t>(numbers_.size());
+  const auto entry = numbers_.emplace(frames, number).first;
+  (*stacks_)[number].store(&entry->first, std::memory_order_release);
   shm::Stack& place = places_.stacks[number];
   ManifestSection section;
   std::copy(words->begin(), words->end(), place.frames);
   place.is_set.store(1, std::memory_order_release);
-  return site(number);
+  return shm::SiteOfStack(number, log2_interval);
 }
 
 std::optional<std::vector<uint64_t>> StackTable::WordsOf(const Frames& frames) {
@@ -84,7 +87,10 @@ std::optional<uint32_t> StackTable::NoteText(const std::string& text) {
 std::vector<CallStack::Frame> StackTable::FramesOf(uint64_t site) const {
   if (!shm::IsStack(site)) return {{.address = site}};
   const uint32_t number = shm::StackOf(site);
-  return number < stacks_.size() ? *stacks_[number] : Frames();
+  if (number >= shm::kStackCapacity) return {};
+  const Frames* const known =
+      (*stacks_)[number].load(std::memory_order_acquire);
+  return known == nullptr ? Frames() : *known;
 }
 
 }  // namespace vrampool::client

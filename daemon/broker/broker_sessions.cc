@@ -19,6 +19,12 @@ constexpr size_t kBlocksOfAnAnswer = 100000;
 constexpr size_t kGroupsOfAnAnswer = 100000;
 constexpr size_t kStacksOfAnAnswer = 2000;
 
+// Of each report, if there are so many of ended sessions, or of live ones: half
+// of an answer's is for either, so that nobody's stacks hide those of others.
+size_t ShareOfStacks(size_t reports) {
+  return std::max<size_t>(kStacksOfAnAnswer / 2 / reports, 1);
+}
+
 }  // namespace
 
 absl::StatusOr<Admission> BrokerImpl::Attach(
@@ -196,10 +202,10 @@ LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
   ReportRoom left{.blocks = kBlocksOfAnAnswer,
                   .groups = kGroupsOfAnAnswer,
                   .stacks = kStacksOfAnAnswer};
-  const auto for_one = [&] {
+  const auto for_one = [&](size_t stacks) {
     return ReportRoom{.blocks = std::min(query.max_blocks, left.blocks),
                       .groups = left.groups,
-                      .stacks = left.stacks};
+                      .stacks = std::min(stacks, left.stacks)};
   };
   const auto take = [&](LeakReport report) {
     left.Take(report);
@@ -210,7 +216,8 @@ LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
     leak_book_.Expire(now);
     answer.forgotten = leak_book_.forgotten();
     for (const LeakReport& report : leak_book_.reports()) {
-      take(Shortened(report, for_one()));
+      take(Shortened(report,
+                     for_one(ShareOfStacks(leak_book_.reports().size()))));
     }
     for (const auto& [id, companion] : companions_) {
       live.push_back(
@@ -220,8 +227,8 @@ LeakAnswer BrokerImpl::FindLeaks(const LeakQuery& query) {
   std::sort(live.begin(), live.end(),
             [](const Live& a, const Live& b) { return a.view.id < b.view.id; });
   for (auto& [view, manifest, growth] : live) {
-    LeakReport report =
-        MakeLeakReport(view, *manifest, now - query.min_age, for_one());
+    LeakReport report = MakeLeakReport(view, *manifest, now - query.min_age,
+                                       for_one(ShareOfStacks(live.size())));
     if (report.blocks_total == 0 && report.manifest_fault.empty()) continue;
     report.is_live = true;
     report.ended_at = absl::InfiniteFuture();

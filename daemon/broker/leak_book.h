@@ -48,7 +48,8 @@ struct LeakReport {
   BlockGroup ungrouped;                 // Of the groups beyond a bound.
   std::vector<TagGrowth> growth;        // Of a live session.
   std::vector<StackGroup> stacks;       // Those recorded; the largest first.
-  std::vector<ModuleView> modules;      // Those that addresses lie in.
+  uint64_t stacks_left_out = 0;
+  std::vector<ModuleView> modules;  // Those that addresses lie in.
 };
 
 class LeakBook {

@@ -14,8 +14,8 @@ constexpr size_t kModulesOfAReport = 128;
 // Before the largest are chosen.
 constexpr size_t kStacksSummed = 8192;
 
-// Of `modules`, those that call sites of the report lie in, those of the
-// largest groups first; of several that have been at one address, the last.
+// Of `modules`, those that call sites and frames of the report lie in, those of
+// the largest groups first; of several that have been at one address, the last.
 std::vector<ModuleView> UsedModules(const LeakReport& report,
                                     std::vector<ModuleView> modules) {
   std::vector<bool> is_used(modules.size(), false);
@@ -29,11 +29,11 @@ std::vector<ModuleView> UsedModules(const LeakReport& report,
       return;
     }
   };
+  for (const BlockGroup& group : report.groups) use(group.call_site);
+  for (const BlockRecordView& block : report.blocks) use(block.call_site);
   for (const StackGroup& group : report.stacks) {
     for (const FrameView& frame : group.frames) use(frame.address);
   }
-  for (const BlockGroup& group : report.groups) use(group.call_site);
-  for (const BlockRecordView& block : report.blocks) use(block.call_site);
   std::vector<ModuleView> used;
   for (size_t i = 0; i < modules.size(); ++i) {
     if (is_used[i]) used.push_back(std::move(modules[i]));
@@ -46,7 +46,10 @@ void AddStacks(const StackGroups& groups, const Manifest& manifest, size_t most,
                LeakReport& report) {
   absl::flat_hash_map<std::pair<std::string, uint32_t>, uint32_t> places;
   for (StackGroups::Numbered& one : groups.Sorted()) {
-    if (report.stacks.size() == most) break;
+    if (report.stacks.size() == most) {
+      ++report.stacks_left_out;
+      continue;
+    }
     one.group.frames = manifest.ReadStack(one.stack);
     if (one.group.frames.empty()) continue;
     report.stacks.push_back(std::move(one.group));
@@ -118,6 +121,8 @@ LeakReport Shortened(const LeakReport& whole, const ReportRoom& room) {
   const size_t stacks = std::min(room.stacks, whole.stacks.size());
   report.stacks.assign(whole.stacks.begin(),
                        whole.stacks.begin() + static_cast<ptrdiff_t>(stacks));
+  report.stacks_left_out =
+      whole.stacks_left_out + (whole.stacks.size() - stacks);
   const size_t blocks = std::min(room.blocks, whole.blocks.size());
   report.blocks.assign(whole.blocks.begin(),
                        whole.blocks.begin() + static_cast<ptrdiff_t>(blocks));

@@ -286,6 +286,7 @@ v1::LeakReport ToProto(const LeakReport& report) {
   if (report.ungrouped.blocks > 0) {
     *leak.mutable_ungrouped() = ToProto(report.ungrouped);
   }
+  leak.set_stacks_left_out(report.stacks_left_out);
   for (const StackGroup& group : report.stacks) {
     *leak.add_stacks() = ToProto(group);
   }

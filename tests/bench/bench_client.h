@@ -26,8 +26,8 @@ inline void Skip(benchmark::State& state, const Status& status) {
 }
 
 // A client whose idle slabs stay until it trims. `slab_bytes` as the library's
-// own default when 0; `stacks` as VRAMPOOL_STACKS. Nothing, and the benchmark is
-// skipped, on error.
+// own default when 0; `stacks` as VRAMPOOL_STACKS. Nothing, and the benchmark
+// is skipped, on error.
 inline std::optional<Client> OpenClient(
     benchmark::State& state, size_t slab_bytes = 0,
     const std::string& directory = DaemonDirectory(),

@@ -198,9 +198,10 @@ TEST_F(LeaksTest, StacksAreListedWithWhatTheyStandFor) {
                         "    ?\n"
                         "  5.0 MiB in 2 blocks\n"
                         "    train.py:12 (\\x1b[31mstep)\n"));
+  dead->set_stacks_left_out(3);
   EXPECT_THAT(Run({"leaks", "--stacks", "1"}).out,
               HasSubstr("    ?\n"
-                        "  and from 1 more stacks (--stacks)\n"));
+                        "  and from 4 more stacks (--stacks)\n"));
   EXPECT_THAT(Run({"leaks", "--stacks", "0"}).out,
               Not(HasSubstr("allocated:")));
 }

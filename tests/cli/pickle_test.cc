@@ -27,6 +27,24 @@ TEST(PickleTest, ValuesAreThoseOfProtocolTwo) {
             "eX\x01\0\0\0c}u."s);
 }
 
+TEST(PickleTest, AListCanBeHadAgain) {
+  Pickle pickle;
+  pickle.BeginList();
+  pickle.BeginList();
+  pickle.Bool(true);
+  pickle.EndList();
+  const uint32_t first = pickle.Remember();
+  pickle.BeginList();
+  pickle.EndList();
+  const uint32_t second = pickle.Remember();
+  pickle.Again(first);
+  pickle.Again(second);
+  pickle.EndList();
+  EXPECT_EQ(pickle.Take(),
+            "\x80\x02](](\x88"
+            "er\0\0\0\0]r\1\0\0\0j\0\0\0\0j\1\0\0\0e."s);
+}
+
 TEST(PickleTest, AnEmptyListHasNoBatch) {
   Pickle pickle;
   pickle.BeginList();

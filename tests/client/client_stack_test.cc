@@ -44,6 +44,13 @@ class ClientStackTest : public ::testing::Test {
     EXPECT_EQ(stack.is_set.load(), 1u);
     return {stack.frames, stack.frames + shm::kStackFrames};
   }
+  int Live() {
+    int live = 0;
+    for (const shm::BlockState state : daemon_.RecordStates()) {
+      live += state != shm::BlockState::kFree;
+    }
+    return live;
+  }
   std::string FrameText(uint64_t word) {
     EXPECT_NE(word & shm::kFrameMark, 0u);
     return daemon_
@@ -114,15 +121,9 @@ TEST_F(ClientStackTest, TheSampledGetWhatTheThreadFreedLast) {
   vrampool_client_deallocate(handle_, second, 4096, nullptr);
 }
 
-void TellTwo(vrampool_frames* to) {
-  vrampool_frames_add(to, "train.py:12 (step)");
-  vrampool_frames_add(to, nullptr);
-  vrampool_frames_add(to, "");
-  vrampool_frames_add(to, "train.py:90 (<module>)");
-}
-void TellNothing(vrampool_frames*) {}
+constexpr char kTwoLines[] = "train.py:12 (step)\n\ntrain.py:90 (<module>)";
 
-TEST_F(ClientStackTest, ACallerTellsItsOwnFrames) {
+TEST_F(ClientStackTest, ACallerTellsItsOwnFramesWhenAsked) {
   Open("all");
   struct Way {
     size_t alignment;
@@ -130,10 +131,16 @@ TEST_F(ClientStackTest, ACallerTellsItsOwnFrames) {
   };
   for (const auto& [alignment, dedicated] :
        {Way{256, 0}, Way{256, 0}, Way{1024, 0}, Way{7, 1}}) {
-    void* const p = vrampool_client_allocate_from(handle_, kMiB, alignment,
-                                                  dedicated, nullptr, &TellTwo);
-    ASSERT_NE(p, nullptr) << vrampool_last_error_message();
+    const auto allocate = [&](const char* frames) {
+      return vrampool_client_allocate_from(handle_, kMiB, alignment, dedicated,
+                                           nullptr, frames);
+    };
+    EXPECT_EQ(allocate(""), VRAMPOOL_WANTS_FRAMES);
     EXPECT_EQ(vrampool_last_status(), VRAMPOOL_OK);
+    EXPECT_EQ(Live(), 0);
+    void* const p = allocate(kTwoLines);
+    ASSERT_NE(p, nullptr) << vrampool_last_error_message();
+    ASSERT_NE(p, VRAMPOOL_WANTS_FRAMES);
     const std::vector<uint64_t> words = Words(Record(0).call_site);
     EXPECT_NE(words.at(0), 0u);
     EXPECT_EQ(FrameText(words.at(1)), "train.py:12 (step)");
@@ -143,17 +150,53 @@ TEST_F(ClientStackTest, ACallerTellsItsOwnFrames) {
   }
 }
 
-TEST_F(ClientStackTest, WhoHasNoWordsHasTheStackOfTheMachine) {
-  Open("all");
-  for (const vrampool_frames_fn frames :
-       {vrampool_frames_fn{nullptr}, &TellNothing}) {
-    void* const p =
-        vrampool_client_allocate_from(handle_, 512, 256, 0, nullptr, frames);
-    const std::vector<uint64_t> words = Words(Record(0).call_site);
-    EXPECT_NE(words.at(1), 0u);
-    EXPECT_EQ(words.at(1) & shm::kFrameMark, 0u);
-    vrampool_client_deallocate(handle_, p, 512, nullptr);
+TEST_F(ClientStackTest, WhatWasChosenIsRecordedAsItWasChosen) {
+  Open("1KiB");
+  void* p = nullptr;
+  int asked = 0;
+  for (int i = 0; i < 1000; ++i) {
+    p = vrampool_client_allocate_from(handle_, 4096, 256, 0, nullptr, "");
+    if (p == VRAMPOOL_WANTS_FRAMES) {
+      ++asked;
+      p = vrampool_client_allocate_from(handle_, 4096, 256, 0, nullptr,
+                                        kTwoLines);
+      ASSERT_TRUE(shm::IsStack(Record(0).call_site));
+      EXPECT_GE(shm::Log2IntervalOf(Record(0).call_site), 10u);
+    } else {
+      EXPECT_FALSE(shm::IsStack(Record(0).call_site));
+    }
+    ASSERT_NE(p, nullptr);
+    vrampool_client_deallocate(handle_, p, 4096, nullptr);
   }
+  EXPECT_GT(asked, 0);
+}
+
+TEST_F(ClientStackTest, WhoDoesNotComeBackWithFramesChangesNothing) {
+  Open("all");
+  EXPECT_EQ(vrampool_client_allocate_from(handle_, 4096, 256, 0, nullptr, ""),
+            VRAMPOOL_WANTS_FRAMES);
+  void* const p = vrampool_client_allocate(handle_, 512, nullptr);
+  EXPECT_EQ(Words(Record(0).call_site).at(1) & shm::kFrameMark, 0u);
+  vrampool_client_deallocate(handle_, p, 512, nullptr);
+  EXPECT_EQ(Live(), 0);
+}
+
+TEST_F(ClientStackTest, FramesThatNobodyAskedForAreTakenIfItIsChosen) {
+  Open("all");
+  void* const p =
+      vrampool_client_allocate_from(handle_, 512, 256, 0, nullptr, kTwoLines);
+  EXPECT_EQ(FrameText(Words(Record(0).call_site).at(1)), "train.py:12 (step)");
+  vrampool_client_deallocate(handle_, p, 512, nullptr);
+}
+
+TEST_F(ClientStackTest, WithoutWordsItIsTheStackOfTheMachine) {
+  Open("all");
+  void* const p =
+      vrampool_client_allocate_from(handle_, 512, 256, 0, nullptr, nullptr);
+  const std::vector<uint64_t> words = Words(Record(0).call_site);
+  EXPECT_NE(words.at(1), 0u);
+  EXPECT_EQ(words.at(1) & shm::kFrameMark, 0u);
+  vrampool_client_deallocate(handle_, p, 512, nullptr);
 }
 
 TEST_F(ClientStackTest, NoAlignmentOfTheOtherFunctionsIsTaken) {
@@ -168,7 +211,6 @@ TEST_F(ClientStackTest, NoAlignmentOfTheOtherFunctionsIsTaken) {
       vrampool_client_allocate_from(nullptr, 512, 256, 0, nullptr, nullptr),
       nullptr);
   EXPECT_EQ(vrampool_last_status(), VRAMPOOL_INVALID_ARGUMENT);
-  vrampool_frames_add(nullptr, "x");
 }
 
 TEST_F(ClientStackTest, TheDebugModeKnowsTheCallSiteAllTheSame) {
@@ -188,9 +230,7 @@ TEST_F(ClientStackTest, AFailedAllocationLeavesNoRecord) {
   Open("all");
   daemon_.Change([](FakeDaemon::Ledger& ledger) { ledger.limit_bytes = 0; });
   EXPECT_EQ(vrampool_client_allocate(handle_, 4096, nullptr), nullptr);
-  for (const shm::BlockState state : daemon_.RecordStates()) {
-    EXPECT_EQ(state, shm::BlockState::kFree);
-  }
+  EXPECT_EQ(Live(), 0);
 }
 
 }  // namespace

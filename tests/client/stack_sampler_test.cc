@@ -75,6 +75,53 @@ TEST(StackSamplerTest, TheChosenStandForAll) {
   EXPECT_LT(6 * std::sqrt(variance), 0.2 * truth);  // Or it would say nothing.
 }
 
+// Also where k goes up and down all the time: whatever the pauses are, and
+// whoever looks.
+TEST(StackSamplerTest, TheChosenStandForAllWhileTheIntervalMoves) {
+  constexpr unsigned kLog2 = 16;
+  constexpr uint64_t kBytes = 4096;
+  constexpr int kBlocks = 400'000;
+  for (const double gap_ms : {1, 10, 40, 100}) {  // At the lowest k.
+    for (const bool is_slow : {false, true}) {
+      double estimate = 0;
+      int chosen = 0;
+      for (int repeat = 0; repeat < 6; ++repeat) {
+        StackSampler sampler;
+        sampler.Begin({.mode = Mode::kSampled, .log2_interval = kLog2},
+                      repeat + 1);
+        const double step = gap_ms * 1e6 * kBytes / (1 << kLog2);
+        for (int i = 0; i < kBlocks; ++i) {
+          const auto now =
+              static_cast<int64_t>(step * i) / 4'000'000 * 4'000'000;
+          const auto one = is_slow ? sampler.Choose(kBytes, now)
+                                   : Allocate(sampler, kBytes, now);
+          if (!one) continue;
+          ++chosen;
+          estimate += -1 / std::expm1(-std::ldexp(static_cast<double>(kBytes),
+                                                  -static_cast<int>(*one)));
+        }
+      }
+      EXPECT_GT(chosen, 1000);
+      EXPECT_NEAR(estimate / (6.0 * kBlocks), 1, 0.12)
+          << gap_ms << " ms, " << is_slow << ", chosen " << chosen;
+    }
+  }
+}
+
+TEST(StackSamplerTest, WhatIsOwedIsTakenOnceAndForTheSameSize) {
+  StackSampler sampler;
+  sampler.Begin({.mode = Mode::kAll}, 0);
+  EXPECT_EQ(sampler.TakeOwed(7), std::nullopt);
+  sampler.Owe(7, 5);
+  EXPECT_EQ(sampler.TakeOwed(7), 5u);
+  EXPECT_EQ(sampler.TakeOwed(7), std::nullopt);
+  sampler.Owe(7, 5);
+  EXPECT_EQ(sampler.TakeOwed(8), std::nullopt);
+  sampler.Owe(7, 5);
+  (void)sampler.Choose(1, 0);
+  EXPECT_EQ(sampler.TakeOwed(7), std::nullopt);
+}
+
 TEST(StackSamplerTest, PointsThatComeTooOftenBecomeRare) {
   StackSampler sampler;
   sampler.Begin({.mode = Mode::kSampled, .log2_interval = 20}, 0);

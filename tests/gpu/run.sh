@@ -3,8 +3,8 @@
 #
 #   tests/gpu/run.sh [STEP...]
 #
-# Steps: driver conformance client demo torch kill handoff figures; and, only when
-# they are named, compare (tests/bench/compare.sh with PyTorch's allocator and
+# Steps: driver conformance client demo torch kill reclaim handoff figures; and, only
+# when they are named, compare (tests/bench/compare.sh with PyTorch's allocator and
 # logs of two programs, ten minutes), views (the Python package with PyTorch),
 # frameworks (the same with PyTorch, JAX, CuPy and Numba, which all have to be
 # there), rmm (RMM's Python, which the folder brings, with PyTorch, CuPy and Numba),
@@ -115,6 +115,14 @@ END
 }
 run_torch() { pytest_of torch_test.py; }
 run_kill() { pytest_of kill_test.py; }
+# As much as leaves room for what the GPU has to have besides.
+run_reclaim() {
+  local free
+  free=$(nvidia-smi --query-gpu=memory.free --format=csv,noheader,nounits -i 0)
+  VRAMPOOL_TEST_RECLAIM=$(((free - 4096) / 1024 * 1024 * 1024 * 1024)) \
+    python3 -B tests/proof/reclaim_test.py "${served[@]}" \
+    "$VRAMPOOL_BUNDLE/lib/libvrampool-rpc.so" - -
+}
 run_handoff() { pytest_of handoff_test.py; }
 run_figures() { pytest_of figures_test.py; }
 beside() { python3 -B tests/cuda/with_daemon.py "$bin/vrampoold" "$@"; }
@@ -145,7 +153,7 @@ pytest_of() {
 
 steps=("$@")
 ((${#steps[@]} > 0)) ||
-  steps=(driver conformance client demo torch kill handoff figures)
+  steps=(driver conformance client demo torch kill reclaim handoff figures)
 passed=0 failed=0
 for step in "${steps[@]}"; do
   declare -F "run_$step" >/dev/null || {

@@ -37,6 +37,10 @@ class Places:
     failpoint_module: str
     fake_driver: str
 
+    @property
+    def has_real_gpu(self):
+        return self.fake_driver == "-"
+
     @classmethod
     def from_command_line(cls):
         places = cls(*sys.argv[1:7])
@@ -50,7 +54,9 @@ class Served:
     def __init__(self, places, kind, text="", **config):
         self._fake = None
         self.environment = {"VRAMPOOL_KIND": kind}
-        if kind != "HOST_FD":
+        if kind != "HOST_FD" and places.has_real_gpu:
+            config = {"device": "cuda:0", "kinds": kind, **config}
+        elif kind != "HOST_FD":
             self._fake = fake_gpu()
             self.environment.update(
                 VRAMPOOL_FAKE_CUDA_DIR=self._fake.name,
@@ -156,8 +162,10 @@ class Fleet:
         self._environment = environment
         # Loaded before they fork: what is measured and killed is the
         # library's work, not the loader's.
-        self._modules = [places.rpc_module, places.failpoint_module,
-                         places.fake_driver] if preload else []
+        self._modules = [
+            path for path in (places.rpc_module, places.failpoint_module,
+                              places.fake_driver)
+            if preload and path != "-"]
         self.workers = []
 
     def __enter__(self):

@@ -298,5 +298,6 @@ def glutton(line):
 
 from abuses import abuser  # noqa: E402,F401  These use the above.
 from liars import flooder, forger, liar  # noqa: E402,F401
+from reclaimers import claimer, hoarder, witness  # noqa: E402,F401
 from sharers import sharer  # noqa: E402,F401
 from victims import bystander, sweeper, victim  # noqa: E402,F401

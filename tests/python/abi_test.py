@@ -48,7 +48,7 @@ def declarations(text):
 def kind_of(c_text):
     """What a C type is to a caller: a width, or a pointer."""
     words = c_text.replace("*", " * ").split()
-    if "*" in words or words[0] in ("cudaStream_t", "vrampool_frames_fn"):
+    if "*" in words or "cudaStream_t" in words:
         return "pointer"
     [first, *_] = [word for word in words if word != "const"]
     return WIDTHS.get(first, first)

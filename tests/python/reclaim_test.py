@@ -4,6 +4,7 @@
     reclaim_test.py VRAMPOOLD VRAMPOOL LIBVRAMPOOL
 """
 
+import gc
 import threading
 
 import case
@@ -80,6 +81,29 @@ class ReclaimTest(case.Case):
         self.assertNotIn(session, [
             int(each["session_id"])
             for each in self.operator("sessions")["sessions"]])
+
+    def test_two_functions_may_close_the_client(self):
+        both = threading.Barrier(2)
+
+        def close(nbytes):
+            both.wait(case.PATIENCE_SECONDS)
+            self.drop(nbytes)
+            self.keeper.close()
+        self.keeper.on_reclaim(close)
+        self.keeper.on_reclaim(close)
+        self.want(40)
+
+    def test_a_client_that_nobody_has_ends(self):
+        import vrampool
+        client = vrampool.connect()
+        session = client.info.session_id
+        client.on_reclaim(self.drop)
+        del client
+        gc.collect()
+        self.eventually(lambda: session not in [
+            int(each["session_id"])
+            for each in self.operator("sessions")["sessions"]],
+            "it goes on")
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ class StacksTest(case.Case):
         self.check(self.stacks(child))
         child.send_signal(signal.SIGKILL)
         child.wait()
-        while not self.leaks_of_the_ended():
-            pass  # Its manifest is read after its end.
+        # Its manifest is read after its end.
+        self.eventually(self.leaks_of_the_ended, "no report")
         self.check(self.stacks(child))
 
     def test_the_tool_prints_lines_of_python_and_no_interpreter(self):
@@ -133,6 +133,28 @@ forget()
             r"  1\.0 MiB in 1 blocks, tag -, from .*\n"
             r"      called from <string>:6 \(forget\)\n"
             r"      called from <string>:9 \(<module>\)\n\Z")
+
+    def test_a_process_ends_while_its_threads_allocate(self):
+        for check in ("0", "1"):
+            done = subprocess.run(
+                [sys.executable, "-c", """
+import threading
+import vrampool
+client = vrampool.connect(stacks="all")
+begun = threading.Barrier(5)
+
+def work():
+    begun.wait()
+    while True:
+        client.allocate(512)
+
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+begun.wait()
+client.allocate(512)
+"""], env=dict(self.environment, VRAMPOOL_LEAK_CHECK=check),
+                capture_output=True, text=True, timeout=case.PATIENCE_SECONDS)
+            self.assertIn(done.returncode, (0, 23), done.stderr)
 
     def test_frames_are_asked_for_in_many_threads_at_once(self):
         client = self.connect(stacks="all")

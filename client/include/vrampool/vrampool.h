@@ -193,24 +193,23 @@ VRAMPOOL_API void* vrampool_client_allocate_dedicated(vrampool_client* client,
                                                       size_t bytes,
                                                       cudaStream_t stream);
 
-/* Words for the stack that an allocation is called from, one call for each
- * frame, the innermost first: "train.py:12 (step)", at most 183 bytes of it.
- * Only inside a vrampool_frames_fn, for the `to` that it was given. */
-typedef struct vrampool_frames vrampool_frames;
-typedef void (*vrampool_frames_fn)(vrampool_frames* to);
-VRAMPOOL_API void vrampool_frames_add(vrampool_frames* to, const char* frame);
-
-/* As the functions above, for languages whose code has no addresses: when the
- * stack of this allocation is recorded, `frames` is called, in this thread and
- * while the library holds no lock, to tell it; it must neither call anything
- * else here nor throw. `dedicated` not 0: as
- * vrampool_client_allocate_dedicated, and `alignment` is not looked at. Null
- * `frames`: the stack of the machine. */
+/* As the functions above, for languages whose code has no addresses and which
+ * can tell their stack in words. `dedicated` not 0: as
+ * vrampool_client_allocate_dedicated, and `alignment` is not looked at.
+ * `frames`:
+ *   null  the stack is that of the machine, if it is recorded
+ *   ""    if it is to be recorded, nothing is allocated, and the answer is
+ *         VRAMPOOL_WANTS_FRAMES with status OK: call again, in this thread, for
+ *         as many bytes and with the words
+ *   else  the words, a line for each frame, the innermost first:
+ *         "train.py:12 (step)\ntrain.py:90 (main)", at most 183 bytes and 30
+ *         lines of them. The answer is a block, or null */
+#define VRAMPOOL_WANTS_FRAMES ((void*)1)
 VRAMPOOL_API void* vrampool_client_allocate_from(vrampool_client* client,
                                                  size_t bytes, size_t alignment,
                                                  int dedicated,
                                                  cudaStream_t stream,
-                                                 vrampool_frames_fn frames);
+                                                 const char* frames);
 
 /* The block of `client` that begins at `p` is also used on `stream`, and the
  * stream on which it will be freed is not made to wait for that: its memory is

@@ -14,6 +14,7 @@ from typing import Any, Dict, Tuple
 
 TOKEN_MAX = 128
 MAX_DIMENSIONS = 16
+WANTS_FRAMES = 1  # An address that is no block's.
 
 
 class Kind(enum.IntEnum):
@@ -133,8 +134,7 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_client_allocate_dedicated":
         (c_void_p, _CLIENT, c_size_t, _STREAM),
     "vrampool_client_allocate_from":
-        (c_void_p, _CLIENT, c_size_t, c_size_t, c_int, _STREAM, c_void_p),
-    "vrampool_frames_add": (None, c_void_p, c_char_p),
+        (c_void_p, _CLIENT, c_size_t, c_size_t, c_int, _STREAM, c_char_p),
     "vrampool_set_tag": (c_int, c_char_p),
     "vrampool_tag": (c_char_p,),
     "vrampool_debug_place": (None, c_char_p),

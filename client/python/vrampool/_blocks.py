@@ -27,9 +27,8 @@ def allocate(session: Session, nbytes: int, alignment: int = ALIGNMENT,
     library, taken = session.library, max(nbytes, 1)
     if dedicated and alignment > _SLAB_ALIGNMENT:
         raise ValueError("dedicated memory is aligned to 4096")
-    address = library.client_allocate_from(
-        session.handle, taken, alignment, dedicated, stream or 0,
-        library.tell_stack)
+    address = library.allocate(session.handle, taken, alignment, dedicated,
+                               stream or 0)
     if not address:
         raise library.failure()
     pointer = library.ref_block(session.pointer, address, taken, stream or 0)

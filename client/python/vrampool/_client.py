@@ -92,8 +92,11 @@ class Client:
         """Nothing more can be asked of the client. Its session ends when the
         last view of its memory has gone, and at once if there is none."""
         self._session = None
-        while self._watches:
-            self._watches.pop().close()
+        watches, self._watches = self._watches, []
+        for watch in watches:
+            watch.end()
+        for watch in watches:
+            watch.close()
 
     @property
     def closed(self) -> bool:

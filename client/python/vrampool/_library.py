@@ -40,8 +40,6 @@ class Library:
         self.memory.malloc.argtypes = [ctypes.c_size_t]
         self.memory.free.restype = None
         self.memory.free.argtypes = [ctypes.c_void_p]
-        self._tell_stack = _stack.teller(self.frames_add)  # To be kept.
-        self.tell_stack = address_of(self._tell_stack)
         self._is_placing = False
         if _debug.is_wanted(os.environ.get("VRAMPOOL_DEBUG", "")):
             self.place_calls()
@@ -60,6 +58,18 @@ class Library:
         for name in _debug.CALLS:
             setattr(self, name, _debug.placed(getattr(self, name),
                                               self.debug_place))
+
+    def allocate(self, handle: int, nbytes: int, alignment: int,
+                 dedicated: bool, stream: int) -> int:
+        """A block's address; 0 with an error. Tells the caller's lines if they
+        are to be recorded."""
+        address = self.client_allocate_from(handle, nbytes, alignment,
+                                            dedicated, stream, b"")
+        if address == _abi.WANTS_FRAMES:
+            address = self.client_allocate_from(handle, nbytes, alignment,
+                                                dedicated, stream,
+                                                _stack.lines())
+        return address or 0
 
     def check(self, status: int) -> None:
         """Raises what the last call of this thread left, unless it is OK."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+import weakref
 from types import TracebackType
 from typing import Any, Callable, Optional, Type
 
@@ -16,6 +17,8 @@ from . import errors
 from ._ref import Session
 
 _SLICE_MS = 200  # How long the end of a watch may take.
+
+_threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
 
 
 class ReclaimWatch:
@@ -26,21 +29,28 @@ class ReclaimWatch:
                  function: Callable[[int], Any]) -> None:
         """Not for users."""
         self._function = function
+        self._session = weakref.ref(session)
         self._is_over = threading.Event()
         # What was asked for before is over.
         seen, wanted = ctypes.c_uint64(), ctypes.c_uint64()
         session.library.await_reclaim(session.handle, 0, 0,
                                       ctypes.byref(seen), ctypes.byref(wanted))
         self._thread = threading.Thread(
-            target=self._watch, args=(session, seen, wanted), daemon=True,
+            target=self._watch, args=(seen, wanted), daemon=True,
             name="vrampool reclaims")
+        _threads.add(self._thread)
         self._thread.start()
+
+    def end(self) -> None:
+        """The function is not called any more, after a call that is under
+        way."""
+        self._is_over.set()
 
     def close(self) -> None:
         """The function is not called any more; waits for a call of it that is
-        under way, unless that is where this is called."""
-        self._is_over.set()
-        if threading.current_thread() is not self._thread:
+        under way, unless this is called by such a function."""
+        self.end()
+        if threading.current_thread() not in _threads:
             self._thread.join()
 
     def __enter__(self) -> "ReclaimWatch":
@@ -51,20 +61,29 @@ class ReclaimWatch:
                  trace: Optional[TracebackType]) -> None:
         self.close()
 
-    def _watch(self, session: Session, seen: ctypes.c_uint64,
-               wanted: ctypes.c_uint64) -> None:
-        library, handle = session.library, session.handle
+    def _watch(self, seen: ctypes.c_uint64, wanted: ctypes.c_uint64) -> None:
         while not self._is_over.is_set():
-            status = library.await_reclaim(
-                handle, seen.value, _SLICE_MS, ctypes.byref(seen),
-                ctypes.byref(wanted))
-            if status == errors.Timeout.status or self._is_over.is_set():
-                continue
-            if status != 0:
-                return  # The process exits.
-            try:
-                self._function(int(wanted.value))
-            except Exception:  # pylint: disable=broad-except
-                threading.excepthook(threading.ExceptHookArgs(
-                    (*sys.exc_info(), threading.current_thread())))
-            library.trim(handle)
+            # Not longer than that: it is not kept open for this.
+            session = self._session()
+            if session is None or not self._look(session, seen, wanted):
+                return
+            del session
+
+    def _look(self, session: Session, seen: ctypes.c_uint64,
+              wanted: ctypes.c_uint64) -> bool:
+        """False: the process exits."""
+        library, handle = session.library, session.handle
+        status = library.await_reclaim(
+            handle, seen.value, _SLICE_MS, ctypes.byref(seen),
+            ctypes.byref(wanted))
+        if status == errors.Timeout.status or self._is_over.is_set():
+            return True
+        if status != 0:
+            return False
+        try:
+            self._function(int(wanted.value))
+        except Exception:  # pylint: disable=broad-except
+            threading.excepthook(threading.ExceptHookArgs(
+                (*sys.exc_info(), threading.current_thread())))
+        library.trim(handle)
+        return True

@@ -1,19 +1,15 @@
-"""Tells the library which lines of Python an allocation is called from.
+"""Which lines of Python an allocation is called from, as the library records it.
 
-The library asks for them in the thread that allocates, while it holds no lock,
-and only when it records the stack of that allocation (VRAMPOOL_STACKS). The
-call that it is in has given Python's lock up; so to take it here cannot wait
-for anybody who waits for this thread.
+The library asks for them only when it records the stack of an allocation
+(VRAMPOOL_STACKS): it then answers without having allocated, and is called again
+with the lines. So nothing of Python's runs inside of the library's calls.
 """
 
 from __future__ import annotations
 
-import ctypes
 import sys
-from typing import Any, Callable
+from typing import Any, List
 
-FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-"""vrampool_frames_fn."""
 MOST = 30  # Frames: the library keeps no more.
 _PATH = 110  # Of a path: it keeps 183 bytes of all.
 
@@ -30,20 +26,14 @@ def is_ours(frame: Any) -> bool:
     return bool(name.split(".")[0] == "vrampool")
 
 
-def teller(add: Callable[[Any, bytes], None]) -> Any:
-    """A function to give to vrampool_client_allocate_from(), to be kept as long
-    as that may call it. `add` is vrampool_frames_add()."""
-    # Also after the end of this module, while the interpreter ends.
-    frame_of, most, line, ours = sys._getframe, MOST, line_of, is_ours
-
-    def tell(to: Any) -> None:
-        frame = frame_of(1)
-        while frame is not None and ours(frame):
-            frame = frame.f_back  # type: ignore[assignment]
-        for _ in range(most):
-            if frame is None:
-                return
-            add(to, line(frame).encode(errors="replace"))
-            frame = frame.f_back  # type: ignore[assignment]
-
-    return FUNCTION(tell)
+def lines() -> bytes:
+    """Those of the caller's stack outside of this package, the innermost
+    first."""
+    frame = sys._getframe(1)
+    while frame is not None and is_ours(frame):
+        frame = frame.f_back  # type: ignore[assignment]
+    found: List[str] = []
+    while frame is not None and len(found) < MOST:
+        found.append(line_of(frame).replace("\n", " "))
+        frame = frame.f_back  # type: ignore[assignment]
+    return "\n".join(found).encode(errors="replace") or b"?"

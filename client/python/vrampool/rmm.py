@@ -45,9 +45,8 @@ def callback_resource(client: Optional[Client] = None) -> Any:
     library, handle = session.library, session.handle
 
     def allocate(nbytes: int, stream: Any) -> int:
-        address = library.client_allocate_from(
-            handle, nbytes, 256, False, _cuda.stream_handle(stream),
-            library.tell_stack)
+        address = library.allocate(handle, nbytes, 256, False,
+                                   _cuda.stream_handle(stream))
         if not address and library.last_status() != 0:
             raise library.failure()
         return address or 0

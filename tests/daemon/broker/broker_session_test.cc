@@ -220,6 +220,36 @@ TEST_F(StackTest, StacksAreBoundedAndFewerOfTheDead) {
   EXPECT_EQ(dead.blocks.at(50).stack, 0u);
 }
 
+TEST_F(StackTest, NobodysStacksHideThoseOfOthers) {
+  const auto fill = [](const TestClient& client, uint32_t stacks) {
+    for (uint32_t i = 0; i < stacks; ++i) {
+      WriteStack(client, i, 1000 + i);
+      WriteBlockOf(client, i, 100 + i, i);
+    }
+  };
+  std::vector<TestClient> live;
+  for (int i = 0; i < 5; ++i) {
+    live.push_back(Attach());
+    fill(live.back(), 600);
+  }
+  const std::vector<LeakReport> alone = broker_->FindLeaks(Most(1000)).reports;
+  ASSERT_EQ(alone.size(), 5u);
+  for (const LeakReport& report : alone) {
+    EXPECT_EQ(report.stacks.size(), 200u);
+    EXPECT_EQ(report.stacks_left_out, 400u);
+    EXPECT_EQ(report.stacks.front().estimated_bytes, Bytes(699));
+  }
+  for (int i = 0; i < 4; ++i) End(live[static_cast<size_t>(i)]);
+  Await([&] {
+    const std::vector<LeakReport> reports = Reports();
+    return reports.size() == 5 && !reports[3].is_live;
+  });
+  const std::vector<LeakReport> mixed = broker_->FindLeaks(Most(1000)).reports;
+  EXPECT_EQ(mixed.at(3).stacks.size(), 50u);
+  EXPECT_EQ(mixed.at(3).stacks_left_out, 550u);
+  EXPECT_EQ(mixed.at(4).stacks.size(), 500u);
+}
+
 TEST_F(SessionTest, GarbageInAManifestIsAFaultInTheReport) {
   const TestClient client = Attach();
   client.WriteBlock(0, 1, 100);
