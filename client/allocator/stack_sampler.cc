@@ -52,6 +52,11 @@ void StackSampler::Throw() {
   }
 }
 
+void StackSampler::AddCredit(int64_t since_ns) {
+  const int64_t more = std::clamp<int64_t>(since_ns / kPaceNs, 0, kBurst);
+  credit_ = std::min(credit_ + static_cast<int>(more), kBurst);
+}
+
 std::optional<unsigned> StackSampler::Choose(uint64_t bytes, int64_t now_ns) {
   owed_.reset();
   if (settings_.mode != StackSettings::Mode::kSampled) {
@@ -66,18 +71,19 @@ std::optional<unsigned> StackSampler::Choose(uint64_t bytes, int64_t now_ns) {
   const bool is_chosen = IsDue(bytes);
   if (!is_chosen) Pass(bytes);
   const bool is_calm = since >= kCalmNs && used > settings_.log2_interval;
-  if (is_chosen && since < kHastyNs && used < shm::kMaxLog2Interval) {
-    ++log2_interval_;
-  } else if (is_calm) {
+  if (!is_chosen && !is_calm) return std::nullopt;
+  AddCredit(since);
+  if (is_calm) {
     const auto steps = static_cast<uint64_t>(since / kCalmNs);
     const unsigned above = used - settings_.log2_interval;
     log2_interval_ -= static_cast<unsigned>(std::min<uint64_t>(above, steps));
+  } else if (credit_ == 0) {
+    log2_interval_ = std::min(used + 1, shm::kMaxLog2Interval);
   }
-  if (is_chosen || is_calm) {
-    since_ns_ = now_ns;
-    Throw();
-  }
+  since_ns_ = now_ns;
+  Throw();
   if (!is_chosen) return std::nullopt;
+  credit_ = std::max(credit_ - 1, 0);
   return used;
 }
 

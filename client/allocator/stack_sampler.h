@@ -6,12 +6,13 @@
 // 1 - exp(-s / 2^k), and counting each chosen block as 1 / that gives sums that
 // are right on average: as in TCMalloc's and jemalloc's heap profiles.
 //
-// k is the setting's, and rises while points come too often to be cheap:
-// after a point that came less than kHasty after the one before, it is one
-// more; for each kCalm without a point it is one less again, once somebody
-// looks. It is written down with each block that is chosen. The next point
-// depends on nothing that was, so sums stay right when it is thrown anew with
-// another k; but never before it is known whether it lay in the block at hand.
+// k is the setting's, and rises while points come too often to be cheap. A
+// thread has credit for kBurst of them, and one more for each kPace since the
+// last; each point without credit makes k one more, and for each kCalm without
+// a point it is one less again, once somebody looks. It is written down with
+// each block that is chosen. The next point depends on nothing that was, so
+// sums stay right when it is thrown anew with another k; but never before it is
+// known whether it lay in the block at hand.
 //
 // Threads: not thread-safe; each thread has its own.
 
@@ -28,7 +29,8 @@ namespace vrampool::client {
 
 class StackSampler {
  public:
-  static constexpr int64_t kHastyNs = 20'000'000;
+  static constexpr int kBurst = 64;
+  static constexpr int64_t kPaceNs = 20'000'000;
   static constexpr int64_t kCalmNs = 80'000'000;
 
   // Until Begin() nothing is chosen. Times are of a clock in nanoseconds that
@@ -59,13 +61,15 @@ class StackSampler {
   static constexpr uint64_t kNever = ~uint64_t{0};
 
   void Throw();
+  void AddCredit(int64_t since_ns);
   double Random();  // In (0, 1].
 
   StackSettings settings_{.mode = StackSettings::Mode::kOff};
   uint64_t left_ = kNever;  // Up to the next point.
   unsigned log2_interval_ = 0;
   int64_t since_ns_ = 0;  // The last point, or change of k for want of one.
-  uint64_t state_ = 0;    // Of the random numbers.
+  int credit_ = kBurst;
+  uint64_t state_ = 0;  // Of the random numbers.
   std::optional<std::pair<uint64_t, unsigned>> owed_;
 };
 

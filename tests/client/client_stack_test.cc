@@ -102,8 +102,8 @@ TEST_F(ClientStackTest, SampledChoosesSomeAndSaysHow) {
     }
     vrampool_client_deallocate(handle_, p, 4096, nullptr);
   }
-  // 1250 points if none came too often, and five if time stood still.
-  EXPECT_GE(chosen, 3);
+  // 1250 points if none came too often, and some seventy if time stood still.
+  EXPECT_GE(chosen, 60);
   EXPECT_LT(chosen, 2500);
 }
 

@@ -62,7 +62,7 @@ TEST(StackSamplerTest, TheChosenStandForAll) {
     const uint64_t bytes = 1 + random() % (uint64_t{1} << random() % 20);
     const double size = static_cast<double>(bytes);
     const double p = -std::expm1(-std::ldexp(size, -static_cast<int>(kLog2)));
-    now += kCalm;  // Never hasty.
+    now += kCalm;  // Never too often.
     const auto chosen =
         i % 2 == 0 ? Allocate(sampler, bytes, now) : sampler.Choose(bytes, now);
     truth += size;
@@ -126,18 +126,29 @@ TEST(StackSamplerTest, PointsThatComeTooOftenBecomeRare) {
   StackSampler sampler;
   sampler.Begin({.mode = Mode::kSampled, .log2_interval = 20}, 0);
   constexpr uint64_t kBytes = uint64_t{1} << 30;
-  // Time stands still: each that is chosen makes the next half as likely.
-  unsigned last = 0;
+  // Time stands still: after the burst each that is chosen makes the next half
+  // as likely.
+  unsigned last = 20;
   int chosen = 0;
   for (int i = 0; i < 1 << 20; ++i) {
     const auto one = Allocate(sampler, kBytes, 0);
     if (!one) continue;
     ++chosen;
-    EXPECT_TRUE(last == 0 || *one == last + 1) << *one;
+    EXPECT_EQ(*one, chosen <= StackSampler::kBurst + 1 ? 20u : last + 1);
     last = *one;
   }
   EXPECT_GE(last, 40u);
-  EXPECT_LE(chosen, 50);
+  EXPECT_LE(chosen, StackSampler::kBurst + 50);
+}
+
+TEST(StackSamplerTest, PointsAtTheirPaceStayAsTheyAre) {
+  StackSampler sampler;
+  sampler.Begin({.mode = Mode::kSampled, .log2_interval = 20}, 0);
+  int64_t now = 0;
+  for (int i = 0; i < 1000; ++i) {
+    now += StackSampler::kPaceNs;
+    EXPECT_EQ(Allocate(sampler, uint64_t{1} << 50, now), 20u);
+  }
 }
 
 TEST(StackSamplerTest, AfterAWhileWithoutPointsAllIsAsItWas) {
