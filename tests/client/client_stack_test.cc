@@ -129,11 +129,10 @@ TEST_F(ClientStackTest, ACallerTellsItsOwnFramesWhenAsked) {
     size_t alignment;
     int dedicated;
   };
-  for (const auto& [alignment, dedicated] :
-       {Way{256, 0}, Way{256, 0}, Way{1024, 0}, Way{7, 1}}) {
+  for (const Way way : {Way{256, 0}, Way{256, 0}, Way{1024, 0}, Way{7, 1}}) {
     const auto allocate = [&](const char* frames) {
-      return vrampool_client_allocate_from(handle_, kMiB, alignment, dedicated,
-                                           nullptr, frames);
+      return vrampool_client_allocate_from(handle_, kMiB, way.alignment,
+                                           way.dedicated, nullptr, frames);
     };
     EXPECT_EQ(allocate(""), VRAMPOOL_WANTS_FRAMES);
     EXPECT_EQ(vrampool_last_status(), VRAMPOOL_OK);
