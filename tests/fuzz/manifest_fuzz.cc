@@ -76,7 +76,7 @@ class Target {
     }
     uint64_t blocks = 0;
     const absl::Status read =
-        manifest_->ForEachBlock([&blocks](const BlockRecordView& block) {
+        manifest_->ForEachBlock([this, &blocks](const BlockRecordView& block) {
           ++blocks;
           VRAMPOOL_CHECK(CheckedAdd(Bytes(block.offset), Bytes(block.size)));
           VRAMPOOL_CHECK(block.tag.size() <= sizeof(shm::Tag::text));
