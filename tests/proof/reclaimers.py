@@ -3,13 +3,7 @@
 import time
 
 import vrampool
-
-MIB = 1 << 20
-NEVER = 3600  # Seconds after which nothing idle goes back by itself.
-
-
-def _connect(wait):
-    return vrampool.connect(slab_bytes=2 * MIB, idle=NEVER, wait=wait)
+from roles import MIB, NEVER
 
 
 def hoarder(line, slab_bytes, slabs):
@@ -29,7 +23,7 @@ def hoarder(line, slab_bytes, slabs):
 
 def claimer(line, slab_bytes, slabs, wait):
     """Wants it all, now that it is asked to; says how long it took."""
-    client = _connect(wait)
+    client = vrampool.connect(slab_bytes=slab_bytes, idle=NEVER, wait=wait)
     line.say(client.info.tenant)
     line.hear()
     begin = time.monotonic_ns()
@@ -43,7 +37,7 @@ def claimer(line, slab_bytes, slabs, wait):
 def witness(line):
     """Leases and gives back 2 MiB, again and again, and says how many
     nanoseconds each lease took whenever it is asked."""
-    client = _connect(0.0)
+    client = vrampool.connect(slab_bytes=2 * MIB, idle=NEVER)
     line.say(client.info.tenant)
     took = []
     while True:

@@ -255,9 +255,10 @@ VRAMPOOL_API vrampool_status vrampool_trim(vrampool_client* client);
 VRAMPOOL_API vrampool_status vrampool_quiesce(vrampool_client* client);
 
 /* For who keeps memory that it could do without: a cache of its own. The daemon
- * asks for memory when another tenant waits for room that this one has beyond
- * its guarantee. Idle slabs go back by themselves then; what is freed after it
- * goes back at once with vrampool_trim(). No call of the daemon is made.
+ * asks for memory when somebody waits for room that this process could make:
+ * below a limit that both are under, or beyond its tenant's guarantee. Idle
+ * slabs go back by themselves then; what is freed after it goes back at once
+ * with vrampool_trim(). No call of the daemon is made.
  *
  * Waits up to `wait_ms` until `*reclaims` is more than `seen`: how often it has
  * asked. `*bytes`, if not null, is how much it wanted the last time. Both are

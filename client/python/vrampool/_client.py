@@ -284,8 +284,9 @@ class Client:
     def on_reclaim(self, function: Callable[[int], Any]
                    ) -> _reclaims.ReclaimWatch:
         """From now on `function(nbytes)` is called, in a thread of its own, when
-        the daemon asks for memory, because another tenant waits for room that
-        this one has beyond its guarantee. Slabs without blocks go back by
+        the daemon asks for memory, because somebody waits for room that this
+        process could make: below a limit that both are under, or beyond its
+        tenant's guarantee. Slabs without blocks go back by
         themselves; the function is to drop what the program could do without,
         a cache of its own, and what that leaves empty goes back right after.
         It ends with the client, or when what this gives is closed. Errors of
