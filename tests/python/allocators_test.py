@@ -300,7 +300,8 @@ def is_in_the_pool(tensor):
     except vrampool.NotFound:
         return False
 
-before = torch.ones(1 << 20, device="cuda")
+# A segment of its own: nothing else fits in.
+before = torch.ones(4 << 20, device="cuda")
 assert not is_in_the_pool(before)
 with vrampool.torch.enable():
     x = torch.ones(1 << 20, device="cuda", requires_grad=True)
@@ -326,7 +327,7 @@ with vrampool.torch.enable():
     graph.replay()
     assert float(result.sum()) == 6000
     kept = torch.full((1000,), 5.0, device="cuda")
-after = torch.ones(1 << 20, device="cuda")
+after = torch.ones(16 << 20, device="cuda")
 assert not is_in_the_pool(after)
 assert float(kept.sum()) == 5000
 assert client.usage().live_blocks > 0

@@ -10,6 +10,7 @@ import gc
 import sys
 import types
 import unittest.mock
+import warnings
 
 import case
 
@@ -97,18 +98,28 @@ class TorchTest(case.Case):
 
 
 class Steps:
-    """PyTorch's own functions for pools, which note how they are called."""
+    """The functions of PyTorch and of the library that are told who draws from
+    whom; they note how they are called."""
 
     def __init__(self, test):
         self.taken = []
+        self.settings = {}
+        library, module = vrampool._library.get(), vrampool._torch_enable
         for owner, name, replacement in (
-                (torch._C, "_cuda_beginAllocateToPool", self.noted("begin")),
-                (torch._C, "_cuda_endAllocateToPool", self.noted("end")),
-                (torch._C, "_cuda_releasePool", self.noted("release")),
-                (torch.cuda, "MemPool", self.pool),
+                (library, "torch_lead", self.noted("lead", 0)),
+                (library, "torch_leave", self.noted("leave")),
+                (library, "device_client", self.noted("daemon", 1)),
+                (module, "device_client", lambda _: self),
+                (torch.cuda, "empty_cache", self.noted("empty")),
                 (torch.cuda, "init", lambda: None),
                 (torch.cuda, "current_device", lambda: 3),
                 (torch.cuda, "device", self.device),
+                (torch.cuda, "MemPool", self.noted("pool", "a pool")),
+                (torch.cuda, "get_allocator_backend", lambda: "native"),
+                (torch.cuda.memory, "_snapshot",
+                 lambda: {"allocator_settings": self.settings}),
+                (torch._C, "_cuda_attach_out_of_memory_observer",
+                 self.noted("observe")),
                 (torch.cuda.memory, "CUDAPluggableAllocator", self.allocator),
                 (torch.cuda.memory, "change_current_allocator",
                  self.noted("change"))):
@@ -116,32 +127,22 @@ class Steps:
                                                create=True)
             patch.start()
             test.addCleanup(patch.stop)
-        library = vrampool._library.get()
-        patch = unittest.mock.patch.object(library, "device_client",
-                                           self.noted("daemon"))
-        patch.start()
-        test.addCleanup(patch.stop)
 
-    def noted(self, name):
+    def noted(self, name, result=None):
         def note(*arguments):
             self.taken.append((name, *arguments))
-            return 1
+            return result
         return note
 
     def device(self, ordinal):
         self.taken.append(("device", ordinal))
         return contextlib.nullcontext()
 
-    def pool(self, allocator):
-        steps = self.taken
-
-        class Pool:
-            id = (0, 7)
-
-            def __del__(self):
-                steps.append(("gone",))
-        steps.append(("pool", allocator))
-        return Pool()
+    def on_reclaim(self, function):
+        """As a client has it."""
+        self.taken.append(("watch",))
+        self.reclaim = function
+        return types.SimpleNamespace(close=self.noted("unwatch"))
 
     def allocator(self, path, malloc, free):
         class Allocator:
@@ -168,18 +169,17 @@ class EnableTest(case.Case):
     """How PyTorch is told, with its functions replaced: tests/python/
     allocators_test.py does it on a GPU."""
 
-    begin = [("daemon", 3), ("device", 3),
-             ("pool", ("vrampool_torch_malloc", "vrampool_torch_free")),
-             ("begin", 3, (0, 7))]
-    # The pool must not be used by then, or PyTorch ends the process.
-    end = [("end", 3, (0, 7)), ("release", 3, (0, 7)), ("gone",)]
+    begin = [("lead", 3), ("empty",), ("observe",
+                                       vrampool._torch_enable._explain),
+             ("watch",)]
+    end = [("unwatch",), ("leave", 3), ("empty",)]
 
     def setUp(self):
         super().setUp()
         self.steps = Steps(self)
         module = vrampool._torch_enable
         for name, value in (("_routes", {}), ("_whole", None),
-                            ("_segments", None)):
+                            ("_segments", None), ("_is_observed", False)):
             patch = unittest.mock.patch.object(module, name, value)
             patch.start()
             self.addCleanup(patch.stop)
@@ -196,18 +196,39 @@ class EnableTest(case.Case):
         vrampool.torch.disable()
         self.assertEqual(self.steps.take(), [])
         vrampool.torch.enable()
-        self.assertEqual(self.steps.take(), self.begin)
-        vrampool._torch_enable._end_all()
-        self.assertEqual(self.steps.take(), self.end)
-        self.assertEqual(self.steps.path, vrampool._library.get().path)
+        begin = [step for step in self.begin if step[0] != "observe"]
+        self.assertEqual(self.steps.take(), begin)
 
     def test_two_devices(self):
         with vrampool.torch.enable(0), vrampool.torch.enable(1):
-            begun = [step for step in self.steps.take() if step[0] == "begin"]
-            self.assertEqual(begun, [("begin", 0, (0, 7)),
-                                     ("begin", 1, (0, 7))])
-        ended = [step for step in self.steps.take() if step[0] == "end"]
-        self.assertEqual(ended, [("end", 1, (0, 7)), ("end", 0, (0, 7))])
+            led = [step for step in self.steps.take() if step[0] == "lead"]
+            self.assertEqual(led, [("lead", 0), ("lead", 1)])
+        left = [step for step in self.steps.take() if step[0] == "leave"]
+        self.assertEqual(left, [("leave", 1), ("leave", 0)])
+
+    def test_the_cache_is_emptied_when_the_daemon_asks(self):
+        vrampool.torch.enable()
+        self.steps.take()
+        self.steps.reclaim(1 << 30)
+        self.assertEqual(self.steps.take(), [("empty",)])
+
+    def test_an_error_for_want_of_memory_is_explained(self):
+        library = vrampool._library.get()
+        vrampool.torch.enable()
+        self.assertNotEqual(library.trim(None), 0)  # In words of the library's.
+        with self.assertWarnsRegex(RuntimeWarning, "GPU 3: the client .* null"):
+            vrampool._torch_enable._explain(3, 100, 200, 50)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            vrampool._torch_enable._explain(1, 100, 200, 50)
+
+    def test_a_pool_for_a_part_of_a_program(self):
+        pool = vrampool.torch.pool(2)
+        self.assertEqual(pool, "a pool")
+        self.assertEqual(self.steps.take(), [
+            ("daemon", 2), ("device", 2),
+            ("pool", ("vrampool_torch_malloc", "vrampool_torch_free"))])
+        self.assertEqual(self.steps.path, vrampool._library.get().path)
 
     def test_the_whole_process_for_good(self):
         with vrampool.torch.enable():
@@ -226,17 +247,44 @@ class EnableTest(case.Case):
         with self.assertRaisesRegex(RuntimeError, "stays"):
             vrampool.torch.disable()
 
-    def test_what_cannot_be_is_said(self):
-        with unittest.mock.patch.object(vrampool._library.get(),
-                                        "device_client", lambda _: None):
-            with self.assertRaises(vrampool.Error):
+    def test_what_would_not_ask_for_segments_is_refused(self):
+        self.steps.settings["expandable_segments"] = True
+        with self.assertRaisesRegex(RuntimeError, "unset expandable_segments"):
+            vrampool.torch.enable()
+        with unittest.mock.patch.object(torch.cuda, "get_allocator_backend",
+                                        lambda: "cudaMallocAsync"):
+            with self.assertRaisesRegex(RuntimeError, "unset backend"):
                 vrampool.torch.enable()
+        self.assertEqual(self.steps.take(), [])
+
+    def test_used_too_early_is_said(self):
+        def change(_):
+            raise RuntimeError("Can't swap an already initialized allocator")
+        with unittest.mock.patch.object(torch.cuda.memory,
+                                        "change_current_allocator", change):
+            with self.assertRaisesRegex(RuntimeError, "first of all"):
+                vrampool.torch.enable(whole_process=True)
+        vrampool.torch.enable()
+        self.assertEqual(self.steps.take(), self.begin)
+
+    def test_an_old_pytorch_has_no_pools(self):
         old = types.SimpleNamespace(cuda=None, _C=None, __version__="2.4")
         with unittest.mock.patch.object(vrampool._torch_enable, "torch", old):
-            with self.assertRaisesRegex(vrampool.VersionMismatch, "2.4.*2.9"):
-                vrampool.torch.enable()
+            with self.assertRaisesRegex(vrampool.VersionMismatch, "2.4.*2.5"):
+                vrampool.torch.pool()
             vrampool.torch.disable()
         self.assertEqual(self.steps.take(), [])
+
+
+class CpuTest(case.Case):
+    """A PyTorch without CUDA."""
+
+    def test_it_is_said_that_there_is_nothing_to_lead(self):
+        library = vrampool._library.get()
+        with self.assertRaises(vrampool.NotFound):
+            library.check(library.torch_lead(0))
+        with self.assertRaises(vrampool.NotFound):
+            library.check(library.torch_lead(-1))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ ALLOWED = {
                      "client/session"],
     "client/allocator": ["base", "proto", "client/include", "client/cuda",
                          "client/session", "client/order"],
+    "client/interpose": ["base", "client/include", "client/cuda",
+                         "client/session", "client/allocator"],
     "client/rpc": ["base", "proto", GENERATED, "client/include",
                    "client/session"],
     "client/cli": ["base", "proto", GENERATED, "client/include"],

@@ -323,6 +323,24 @@ VRAMPOOL_API void vrampool_torch_free(void* p, size_t bytes, int device,
  * vrampool_record_stream(), for the client that the block is of. */
 VRAMPOOL_API void vrampool_torch_record_stream(void* p, cudaStream_t stream);
 
+/* PyTorch's own allocator, with blocks of the pool for the segments that it
+ * cuts tensors out of: from now on what its library (libc10_cuda.so) asks of
+ * cudaMalloc() for the GPU that this process's CUDA calls `device` comes from
+ * that GPU's process-wide client, and cudaFree() of it gives it back. Both keep
+ * their meaning: memory is ready for every stream, and given back behind the
+ * work of every stream, though without a wait for the GPU. Where there is no
+ * memory PyTorch gives up what it caches, tries again, and then raises its own
+ * error; vrampool_last_error_message() of that thread says why.
+ *
+ * What PyTorch got before stays what it was, and so does what it gets by other
+ * ways (expandable_segments, the backend cudaMallocAsync).
+ *   NOT_FOUND  PyTorch is not loaded, or its library is not linked with CUDA's
+ *              runtime as a library of its own; there is no such GPU
+ *   errors of vrampool_device_client() */
+VRAMPOOL_API vrampool_status vrampool_torch_lead(int device);
+/* And from now on from CUDA again; what is of the pool goes back there. */
+VRAMPOOL_API void vrampool_torch_leave(int device);
+
 /* The process-wide client of that GPU, to announce captures to; null with an
  * error when it cannot be opened. */
 VRAMPOOL_API vrampool_client* vrampool_device_client(int device);

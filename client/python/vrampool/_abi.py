@@ -126,6 +126,8 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_client_close": (None, _CLIENT),
     "vrampool_default_client": (_CLIENT,),
     "vrampool_device_client": (_CLIENT, c_int),
+    "vrampool_torch_lead": (c_int, c_int),
+    "vrampool_torch_leave": (None, c_int),
     "vrampool_client_info": (c_int, _CLIENT, POINTER(Info)),
     "vrampool_client_allocate": (c_void_p, _CLIENT, c_size_t, _STREAM),
     "vrampool_client_deallocate": (None, _CLIENT, c_void_p, c_size_t, _STREAM),

@@ -1,9 +1,16 @@
-"""PyTorch that draws its memory of a GPU from the pool."""
+"""PyTorch that draws its memory of a GPU from the pool.
+
+Its own allocator stays in front: what it asks of CUDA, whole segments, comes from
+the pool (vrampool_torch_lead). A pool of PyTorch's own (torch.cuda.MemPool) that
+all threads are led to would not do: as long as one is led to, PyTorch uses memory
+again that was on several streams only at its end, and never gives up what it
+caches (docs/decisions/0024).
+"""
 
 from __future__ import annotations
 
-import atexit
 import threading
+import warnings
 from types import TracebackType
 from typing import Any, Dict, Optional, Type
 
@@ -11,12 +18,14 @@ import torch
 
 from . import _library, _torch_segments, errors
 from ._client import device_client
+from ._reclaims import ReclaimWatch
 
 _lock = threading.RLock()
 _routes: Dict[int, "_Route"] = {}  # By the device's number.
 _whole: Optional[Any] = None  # The allocator of the whole process.
-# Of the routes. Kept for good: segments outlive their pools.
+# Of pools. Kept for good: segments outlive their pools.
 _segments: Optional[Any] = None
+_is_observed = False
 
 
 class Enabled:
@@ -38,11 +47,15 @@ class Enabled:
 
 def enable(device: Any = None, *, whole_process: bool = False) -> Enabled:
     """From now on PyTorch draws its memory of a GPU (None: the current one)
-    from that GPU's daemon, on every thread, that of the backward pass, too.
+    from that GPU's daemon, on every thread, that of the backward pass, too. Call
+    it before PyTorch has used the GPU: segments of before stay CUDA's, and new
+    tensors are cut out of what is free in them.
 
     PyTorch's own allocator stays in front and asks for whole segments, so its
-    statistics and `torch.OutOfMemoryError` are as ever; what it holds goes back
-    when it is disabled and the tensors are gone. Calls nest.
+    statistics, options and `torch.OutOfMemoryError` are as ever; a warning says
+    why there was no memory. What it caches goes back by
+    `torch.cuda.empty_cache()`, which is called when the daemon asks for memory,
+    too. Calls nest.
 
     `whole_process`: instead each allocation of the process, on every GPU, is a
     block of the pool, for good. Before the first one on a GPU only; PyTorch has
@@ -54,12 +67,10 @@ def enable(device: Any = None, *, whole_process: bool = False) -> Enabled:
         if whole_process:
             _take_the_process(library)
             return Enabled(None)
-        _must_have_pools()
+        _must_draw_segments()
         torch.cuda.init()
         ordinal = _ordinal_of(device)
         if ordinal not in _routes:
-            if not library.device_client(ordinal):
-                raise library.failure()
             _routes[ordinal] = _Route(ordinal, library)
             _note_drawn(ordinal)
         _routes[ordinal].depth += 1
@@ -87,37 +98,66 @@ def disable(device: Any = None) -> None:
             route.end()
 
 
-class _Route:
-    """One device's allocations, of all threads, led to a pool of PyTorch's
-    whose segments are blocks of ours."""
-
-    def __init__(self, ordinal: int, library: _library.Library) -> None:
-        global _segments
+def pool(device: Any = None) -> Any:
+    """A `torch.cuda.MemPool` of a GPU (None: the current one) whose segments are
+    blocks of the pool, for `torch.cuda.use_mem_pool()`: for a part of a program,
+    without `enable()`. While a pool is in use, PyTorch uses memory again that
+    was on several streams only after that, and gives up nothing that it caches."""
+    global _segments
+    with _lock:
+        library = _library.get()
+        if not hasattr(torch.cuda, "MemPool"):
+            raise errors.VersionMismatch(
+                f"PyTorch {torch.__version__} has no torch.cuda.MemPool; it has "
+                "to be 2.5 or later, with CUDA")
+        torch.cuda.init()
+        ordinal = _ordinal_of(device)
+        if not library.device_client(ordinal):
+            raise library.failure()
         if _segments is None:
             _segments = _pluggable(library, "vrampool_torch_malloc")
+        _note_drawn(ordinal)
+        with torch.cuda.device(ordinal):  # It is made on the current one.
+            return torch.cuda.MemPool(_segments.allocator())
+
+
+class _Route:
+    """One device's segments, of all threads, from the pool."""
+
+    def __init__(self, ordinal: int, library: _library.Library) -> None:
         self.depth = 0
         self._ordinal = ordinal
-        with torch.cuda.device(ordinal):  # A pool is made on the current one.
-            self._pool: Any = torch.cuda.MemPool(_segments.allocator())
-        # What torch.cuda.use_mem_pool() does for one thread.
-        torch._C._cuda_beginAllocateToPool(ordinal, self._pool.id)
+        self._library = library
+        library.check(library.torch_lead(ordinal))
+        # Of what PyTorch caches nothing is CUDA's any more.
+        torch.cuda.empty_cache()
+        _observe()
+        self._client = device_client(ordinal)  # The watch ends with it.
+        self._watch: ReclaimWatch = self._client.on_reclaim(
+            lambda _: torch.cuda.empty_cache())
 
     def end(self) -> None:
-        identity = self._pool.id
-        torch._C._cuda_endAllocateToPool(self._ordinal, identity)
-        torch._C._cuda_releasePool(self._ordinal, identity)
-        # The pool's own use of it is the last: with it go its free segments.
-        self._pool = None
+        self._watch.close()
+        self._library.torch_leave(self._ordinal)
+        torch.cuda.empty_cache()
 
 
-@atexit.register
-def _end_all() -> None:
-    """Before PyTorch is taken down: it ends the process where a pool that is
-    still led to is destroyed."""
-    with _lock:
-        while _routes:
-            _, route = _routes.popitem()
-            route.end()
+def _observe() -> None:
+    """From now on PyTorch's errors for want of memory come with the reason."""
+    global _is_observed
+    attach = getattr(torch._C, "_cuda_attach_out_of_memory_observer", None)
+    if _is_observed or attach is None:
+        return
+    attach(_explain)
+    _is_observed = True
+
+
+def _explain(device: int, *_: Any) -> None:
+    """Called by the thread that asked for the memory."""
+    library = _library.get()
+    if device in _routes and library.last_status() != 0:
+        warnings.warn(f"PyTorch got no memory of GPU {device}: "
+                      f"{library.message()}", RuntimeWarning, stacklevel=2)
 
 
 def _take_the_process(library: _library.Library) -> None:
@@ -130,7 +170,13 @@ def _take_the_process(library: _library.Library) -> None:
     if record_stream is not None:
         record_stream(_library.address_of(
             library.c.vrampool_torch_record_stream))
-    torch.cuda.memory.change_current_allocator(chosen)
+    try:
+        torch.cuda.memory.change_current_allocator(chosen)
+    except RuntimeError as error:
+        raise RuntimeError(
+            "PyTorch has used a GPU before, so its allocator cannot be changed "
+            f"any more ({error}): call enable(whole_process=True) first of all, "
+            "or enable()") from error
     _whole = chosen
     for ordinal in range(torch.cuda.device_count()):
         _note_drawn(ordinal)
@@ -146,12 +192,19 @@ def _pluggable(library: _library.Library, malloc: str) -> Any:
         library.path, malloc, "vrampool_torch_free")
 
 
-def _must_have_pools() -> None:
-    if not hasattr(torch.cuda, "MemPool") or not hasattr(
-            torch._C, "_cuda_beginAllocateToPool"):
-        raise errors.VersionMismatch(
-            f"PyTorch {torch.__version__} cannot lead all threads to a "
-            "torch.cuda.MemPool; it has to be 2.9 or later, with CUDA")
+def _must_draw_segments() -> None:
+    """RuntimeError where PyTorch would ask others than cudaMalloc()."""
+    backend = torch.cuda.get_allocator_backend()
+    if backend != "native":
+        raise RuntimeError(
+            f"PyTorch's allocator is {backend}, which asks CUDA's own pools: "
+            "unset backend in PYTORCH_ALLOC_CONF and PYTORCH_CUDA_ALLOC_CONF")
+    settings = torch.cuda.memory._snapshot().get("allocator_settings", {})
+    if settings.get("expandable_segments"):
+        raise RuntimeError(
+            "PyTorch's expandable_segments come from CUDA's driver, not from a "
+            "pool: unset expandable_segments in PYTORCH_ALLOC_CONF and "
+            "PYTORCH_CUDA_ALLOC_CONF")
 
 
 def _ordinal_of(device: Any) -> int:

@@ -24,12 +24,12 @@ from . import _dlpack
 from ._client import Client
 from ._objects import view_of
 from ._tensor import Tensor
-from ._torch_enable import Enabled, disable, enable
+from ._torch_enable import Enabled, disable, enable, pool
 from ._torch_messages import share_by_token
 from .dtypes import UINT, DType
 
-__all__ = ["Enabled", "disable", "empty", "enable", "put", "share_by_token",
-           "view", "view_of"]
+__all__ = ["Enabled", "disable", "empty", "enable", "pool", "put",
+           "share_by_token", "view", "view_of"]
 
 
 def view(tensor: Tensor, *, writable: Optional[bool] = None) -> "torch.Tensor":

@@ -1,0 +1,3 @@
+/* What the callers call. */
+int answer(void);
+int answer(void) { return 7; }

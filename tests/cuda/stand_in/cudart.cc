@@ -1,0 +1,30 @@
+// A stand-in for the part of CUDA's runtime that PyTorch's allocator calls, on
+// whatever driver base/cuda/driver.h opens. A context is current on the calling
+// thread, as PyTorch sees to.
+
+#include <cstddef>
+
+#include "base/cuda/driver.h"
+
+extern "C" {
+
+__attribute__((visibility("default"))) int cudaMalloc(void** address,
+                                                      size_t bytes) {
+  vrampool::cuda::DevicePtr pointer = 0;
+  const int error = vrampool::cuda::LoadDriver().api->MemAlloc(&pointer, bytes);
+  if (error == 0) *address = reinterpret_cast<void*>(pointer);
+  return error;
+}
+
+__attribute__((visibility("default"))) int cudaFree(void* address) {
+  return vrampool::cuda::LoadDriver().api->MemFree(
+      reinterpret_cast<vrampool::cuda::DevicePtr>(address));
+}
+
+// The tests have one GPU.
+__attribute__((visibility("default"))) int cudaGetDevice(int* device) {
+  *device = 0;
+  return 0;
+}
+
+}  // extern "C"

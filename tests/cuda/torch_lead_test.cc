@@ -1,0 +1,209 @@
+// PyTorch's allocator led to the pool, by a stand-in for its library
+// (stand_in/): what cudaMalloc() and cudaFree() promise still holds.
+
+#include <dlfcn.h>
+
+#include <atomic>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tests/cuda/client_stream_rig.h"
+
+namespace vrampool::testing {
+namespace {
+
+constexpr int kOutOfMemory = 2;  // cudaErrorMemoryAllocation
+constexpr uint64_t kLarge = 8 * kMiB;
+
+TEST(TorchLeadErrorTest, AGpuThatIsNotThereIsSaid) {
+  EXPECT_EQ(vrampool_torch_lead(-1), VRAMPOOL_NOT_FOUND);
+  EXPECT_EQ(vrampool_torch_lead(63), VRAMPOOL_NOT_FOUND);
+  vrampool_torch_leave(-1);
+  vrampool_torch_leave(1000);
+}
+
+// The first suite: nobody has loaded the library yet.
+TEST(TorchLeadErrorTest, WithoutPyTorchItIsSaidWhatToDo) {
+  ASSERT_EQ(::dlopen(VRAMPOOL_STAND_IN, RTLD_LAZY | RTLD_NOLOAD), nullptr);
+  EXPECT_EQ(vrampool_torch_lead(0), VRAMPOOL_NOT_FOUND);
+  EXPECT_NE(std::string(vrampool_last_error_message()).find("import PyTorch"),
+            std::string::npos);
+}
+
+class TorchLeadTest : public ::testing::Test {
+ protected:
+  // The library is loaded by the first test that wants it.
+  void SetUp() override {
+    client_ = vrampool_device_client(0);
+    ASSERT_NE(client_, nullptr) << vrampool_last_error_message();
+    void* const library = ::dlopen(VRAMPOOL_STAND_IN, RTLD_LAZY);
+    ASSERT_NE(library, nullptr) << ::dlerror();
+    malloc_ = reinterpret_cast<int (*)(void**, size_t)>(
+        ::dlsym(library, "stand_in_malloc"));
+    free_ = reinterpret_cast<int (*)(void*)>(::dlsym(library, "stand_in_free"));
+    ASSERT_NE(malloc_, nullptr);
+    ASSERT_NE(free_, nullptr);
+  }
+  void TearDown() override {
+    vrampool_torch_leave(0);
+    if (client_ == nullptr) return;
+    EXPECT_EQ(vrampool_quiesce(client_), VRAMPOOL_OK);
+    EXPECT_EQ(usage().live_blocks, 0u);
+    EXPECT_EQ(usage().leased_bytes, 0u);
+  }
+
+  void Lead() {
+    ASSERT_EQ(vrampool_torch_lead(0), VRAMPOOL_OK)
+        << vrampool_last_error_message();
+  }
+  void* Malloc(size_t bytes) {
+    void* p = nullptr;
+    EXPECT_EQ(malloc_(&p, bytes), 0) << vrampool_last_error_message();
+    return p;
+  }
+  vrampool_usage usage() const {
+    vrampool_usage now{};
+    now.struct_size = sizeof(now);
+    EXPECT_EQ(vrampool_client_usage(client_, &now), VRAMPOOL_OK);
+    return now;
+  }
+  bool IsOfThePool(void* p) const {
+    vrampool_block_info info{};
+    info.struct_size = sizeof(info);
+    return vrampool_describe(client_, p, &info) == VRAMPOOL_OK;
+  }
+
+  Gpu gpu_;
+  vrampool_client* client_ = nullptr;
+  int (*malloc_)(void**, size_t) = nullptr;
+  int (*free_)(void*) = nullptr;
+};
+
+TEST_F(TorchLeadTest, SegmentsAreBlocksWhileItIsLed) {
+  void* const before = Malloc(kMiB);
+  EXPECT_FALSE(IsOfThePool(before));
+  Lead();
+  void* const during = Malloc(2 * kMiB);
+  EXPECT_TRUE(IsOfThePool(during));
+  EXPECT_EQ(usage().live_bytes, 2 * kMiB);
+  vrampool_torch_leave(0);
+  void* const after = Malloc(kMiB);
+  EXPECT_FALSE(IsOfThePool(after));
+  // Each goes to where it came from.
+  for (void* const p : {before, during, after}) EXPECT_EQ(free_(p), 0);
+  EXPECT_EQ(usage().live_blocks, 0u);
+}
+
+TEST_F(TorchLeadTest, LeadingTwiceChangesNothing) {
+  Lead();
+  Lead();
+  void* const p = Malloc(kMiB);
+  EXPECT_TRUE(IsOfThePool(p));
+  EXPECT_EQ(free_(p), 0);
+}
+
+TEST_F(TorchLeadTest, WhatIsFreedTwiceIsCudasError) {
+  Lead();
+  void* const p = Malloc(kMiB);
+  EXPECT_EQ(free_(p), 0);
+  EXPECT_NE(free_(p), 0);
+  EXPECT_EQ(free_(nullptr), 0);
+}
+
+TEST_F(TorchLeadTest, NoMemoryIsCudasErrorWithTheReasonBehindIt) {
+  Lead();
+  void* p = nullptr;
+  EXPECT_EQ(malloc_(&p, 2 * kQuota), kOutOfMemory);
+  EXPECT_EQ(vrampool_last_status(), VRAMPOOL_OVER_QUOTA);
+  EXPECT_EQ(p, nullptr);
+  p = Malloc(kMiB);
+  EXPECT_EQ(free_(p), 0);
+}
+
+TEST_F(TorchLeadTest, FreeingDoesNotWaitForTheGpuAndNobodyMeetsTheLateWriter) {
+  Lead();
+  const TestStream writer(gpu_);
+  const TestStream reader(gpu_);
+  void* const given = Malloc(kLarge);
+  Gate gate(gpu_);
+  gate.HoldBack(writer.get());
+  gpu_.Fill(writer.get(), WordsAt(given, kLarge), kOld);
+  EXPECT_EQ(free_(given), 0);
+  EXPECT_TRUE(IsBusy(gpu_, writer.get())) << "it has waited for the GPU";
+  // Neither for the stream that wrote nor for another, within the quota.
+  void* const got = vrampool_client_allocate(client_, kLarge, reader.get());
+  ASSERT_NE(got, nullptr) << vrampool_last_error_message();
+  EXPECT_EQ(
+      CountLost(gpu_, gate, {writer.get(), reader.get(), WordsAt(got, kLarge)}),
+      0u);
+  vrampool_client_deallocate(client_, got, kLarge, reader.get());
+}
+
+TEST_F(TorchLeadTest, MemoryIsReadyForEveryStream) {
+  Lead();
+  const TestStream writer(gpu_);
+  // All of the quota, given up behind work that is held back.
+  void* const given = vrampool_client_allocate(client_, kQuota, writer.get());
+  ASSERT_NE(given, nullptr) << vrampool_last_error_message();
+  Gate gate(gpu_);
+  gate.HoldBack(writer.get());
+  gpu_.Fill(writer.get(), WordsAt(given, kQuota), kOld);
+  vrampool_client_deallocate(client_, given, kQuota, writer.get());
+  // Opened when the block has been cut: whoever does not wait is seen.
+  std::thread opener([&] {
+    EXPECT_TRUE(Eventually([&] { return usage().live_blocks == 1; }));
+    gate.Open();
+  });
+  void* const got = Malloc(kLarge);
+  EXPECT_FALSE(IsBusy(gpu_, writer.get()));
+  opener.join();
+  EXPECT_EQ(free_(got), 0);
+}
+
+// PyTorch's way out of a want of memory: it frees what it caches, and asks
+// again.
+TEST_F(TorchLeadTest, WhatWasFreedIsRoomAtOnce) {
+  Lead();
+  std::vector<void*> segments(4);
+  for (void*& one : segments) one = Malloc(kQuota / 4);
+  const TestStream stream(gpu_);
+  gpu_.Spin(stream.get(), std::chrono::milliseconds(50));
+  void* whole = nullptr;
+  EXPECT_EQ(malloc_(&whole, kQuota), kOutOfMemory);
+  EXPECT_EQ(vrampool_last_status(), VRAMPOOL_OVER_QUOTA);
+  for (void* const one : segments) EXPECT_EQ(free_(one), 0);
+  whole = Malloc(kQuota);
+  EXPECT_FALSE(IsBusy(gpu_, stream.get()));
+  EXPECT_EQ(free_(whole), 0);
+}
+
+TEST_F(TorchLeadTest, ManyThreads) {
+  Lead();
+  std::atomic<int> had = 0;
+  std::vector<std::thread> threads;
+  for (unsigned seed = 1; seed <= 4; ++seed) {
+    threads.emplace_back([&, seed] {
+      gpu_.MakeCurrent();
+      std::vector<void*> mine;
+      for (unsigned i = 0; i < 200; ++i) {
+        void* p = nullptr;
+        if (malloc_(&p, ((seed * i) % 4 + 1) * kMiB / 2) == 0) {
+          mine.push_back(p);
+          ++had;
+        }
+        if (mine.size() > 3 || p == nullptr) {
+          for (void* const one : std::exchange(mine, {})) {
+            EXPECT_EQ(free_(one), 0);
+          }
+        }
+      }
+      for (void* const one : mine) EXPECT_EQ(free_(one), 0);
+    });
+  }
+  for (std::thread& one : threads) one.join();
+  EXPECT_GT(had.load(), 200);
+}
+
+}  // namespace
+}  // namespace vrampool::testing
