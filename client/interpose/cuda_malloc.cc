@@ -13,6 +13,8 @@ namespace vrampool::client {
 namespace {
 
 constexpr char kLibrary[] = "libc10_cuda.so";
+// Python's part of PyTorch, if that is there.
+constexpr char kPythonLibrary[] = "libtorch_python.so";
 
 int RedirectedMalloc(void** address, size_t bytes) {
   return CudaMalloc::Get().Malloc(address, bytes, __builtin_return_address(0));
@@ -20,6 +22,10 @@ int RedirectedMalloc(void** address, size_t bytes) {
 
 int RedirectedFree(void* address) {
   return CudaMalloc::Get().Free(address, __builtin_return_address(0));
+}
+
+int RedirectedGetInfo(size_t* free, size_t* total) {
+  return CudaMalloc::Get().GetInfo(free, total);
 }
 
 template <typename Function>
@@ -81,21 +87,57 @@ Status CudaMalloc::Redirect() {
   VRAMPOOL_RETURN_IF_ERROR(
       Resolve(*library, "cudaGetDevice", runtime_.get_device));
   VRAMPOOL_RETURN_IF_ERROR(
+      Resolve(*library, "cudaMemGetInfo", runtime_.get_info));
+  VRAMPOOL_RETURN_IF_ERROR(
       library->Redirect("cudaFree", reinterpret_cast<void*>(&RedirectedFree)));
   VRAMPOOL_RETURN_IF_ERROR(library->Redirect(
       "cudaMalloc", reinterpret_cast<void*>(&RedirectedMalloc)));
+  // Whoever does not ask needs no answer.
+  void* const get_info = reinterpret_cast<void*>(&RedirectedGetInfo);
+  (void)library->Redirect("cudaMemGetInfo", get_info);
+  const Result<LoadedLibrary> python = LoadedLibrary::Find(kPythonLibrary);
+  if (python.ok()) (void)python->Redirect("cudaMemGetInfo", get_info);
   is_redirected_.store(true);
   return {};
 }
 
+int CudaMalloc::LedDevice(std::optional<int>& device) const {
+  int current = 0;
+  const int asked = runtime_.get_device(&current);
+  if (asked == cuda::kSuccess && current >= 0 && current < kMaxDevices &&
+      is_led_[IndexOf(current)].load()) {
+    device = current;
+  }
+  return asked;
+}
+
 int CudaMalloc::Malloc(void** address, size_t bytes, const void* caller) {
-  int device = 0;
-  const int asked = runtime_.get_device(&device);
+  std::optional<int> led;
+  const int asked = LedDevice(led);
   if (asked != cuda::kSuccess) return asked;
-  const bool is_led = bytes > 0 && address != nullptr && device >= 0 &&
-                      device < kMaxDevices && is_led_[IndexOf(device)].load();
-  return is_led ? MallocLed(device, address, bytes, caller)
-                : runtime_.malloc(address, bytes);
+  return led && bytes > 0 && address != nullptr
+             ? MallocLed(*led, address, bytes, caller)
+             : runtime_.malloc(address, bytes);
+}
+
+int CudaMalloc::GetInfo(size_t* free, size_t* total) {
+  std::optional<int> led;
+  const int asked = LedDevice(led);
+  if (asked != cuda::kSuccess) return asked;
+  if (!led || free == nullptr || total == nullptr) {
+    return runtime_.get_info(free, total);
+  }
+  const LastErrorKeeper keeper;
+  const vrampool_status told = Guarded([&]() -> Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(vrampool_client * handle, DeviceClient(*led));
+    VRAMPOOL_RETURN_IF_ERROR(handle->client->Trim());
+    VRAMPOOL_ASSIGN_OR_RETURN(const BudgetReply budget,
+                              handle->client->ReadBudget());
+    *free = budget.available_bytes;
+    *total = budget.total_bytes;
+    return {};
+  });
+  return told == VRAMPOOL_OK ? cuda::kSuccess : runtime_.get_info(free, total);
 }
 
 // Why there is none is this thread's last error.

@@ -3,8 +3,10 @@
 //
 // PyTorch's allocator is in libc10_cuda.so, which gets whole segments by
 // cudaMalloc() and gives them back by cudaFree(), and cuts tensors out of them.
-// Both calls are redirected (loaded_library.h); CUDA's own functions get what
-// is not ours: memory of GPUs that are not led, and what was allocated before.
+// These calls, and the question how much memory there is (there and in
+// libtorch_python.so, for torch.cuda.mem_get_info()), are redirected
+// (loaded_library.h); CUDA's own functions get what is not ours: memory of GPUs
+// that are not led, and what was allocated before.
 //
 //   cudaMalloc  a block of the GPU's process-wide client, ready for all
 //               streams; the runtime's error for want of memory when there is
@@ -13,6 +15,9 @@
 //   cudaFree    the block goes back behind the work of all streams. CUDA's own
 //               waits for the GPU: here only a cudaMalloc() does that finds no
 //               room without what was freed before
+//   cudaMemGetInfo  what the tenant could get now, and its total, after what is
+//               idle here was given back; CUDA's answer while the daemon is
+//               away
 //
 // Once redirected, the calls stay so until the process ends, as segments may.
 //
@@ -49,9 +54,10 @@ class CudaMalloc {
   // And from now on of CUDA again; blocks go back to where they came from.
   void Leave(int device);
 
-  // The two functions: errors and their numbers are CUDA's.
+  // The functions: errors and their numbers are CUDA's.
   int Malloc(void** address, size_t bytes, const void* caller);
   int Free(void* address, const void* caller);
+  int GetInfo(size_t* free, size_t* total);
 
  private:
   // Of CUDA's runtime, as libc10_cuda.so finds them.
@@ -59,6 +65,7 @@ class CudaMalloc {
     int (*malloc)(void**, size_t) = nullptr;
     int (*free)(void*) = nullptr;
     int (*get_device)(int*) = nullptr;
+    int (*get_info)(size_t*, size_t*) = nullptr;
   };
   struct Segment {
     size_t bytes = 0;
@@ -68,6 +75,8 @@ class CudaMalloc {
   CudaMalloc() = default;
   Status Redirect() VRAMPOOL_REQUIRES(leading_);
   Status MakeStreams(int device) VRAMPOOL_REQUIRES(leading_);
+  // The current device, if it is led; an error of CUDA's.
+  int LedDevice(std::optional<int>& device) const;
   int MallocLed(int device, void** address, size_t bytes, const void* caller);
   void* AllocateIn(int device, const BlockRequest& request);
   bool MakeRoom(int device);

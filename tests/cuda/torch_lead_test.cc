@@ -42,8 +42,11 @@ class TorchLeadTest : public ::testing::Test {
     malloc_ = reinterpret_cast<int (*)(void**, size_t)>(
         ::dlsym(library, "stand_in_malloc"));
     free_ = reinterpret_cast<int (*)(void*)>(::dlsym(library, "stand_in_free"));
+    get_info_ = reinterpret_cast<int (*)(size_t*, size_t*)>(
+        ::dlsym(library, "stand_in_get_info"));
     ASSERT_NE(malloc_, nullptr);
     ASSERT_NE(free_, nullptr);
+    ASSERT_NE(get_info_, nullptr);
   }
   void TearDown() override {
     vrampool_torch_leave(0);
@@ -78,6 +81,7 @@ class TorchLeadTest : public ::testing::Test {
   vrampool_client* client_ = nullptr;
   int (*malloc_)(void**, size_t) = nullptr;
   int (*free_)(void*) = nullptr;
+  int (*get_info_)(size_t*, size_t*) = nullptr;
 };
 
 TEST_F(TorchLeadTest, SegmentsAreBlocksWhileItIsLed) {
@@ -176,6 +180,28 @@ TEST_F(TorchLeadTest, WhatWasFreedIsRoomAtOnce) {
   whole = Malloc(kQuota);
   EXPECT_FALSE(IsBusy(gpu_, stream.get()));
   EXPECT_EQ(free_(whole), 0);
+}
+
+TEST_F(TorchLeadTest, HowMuchThereIsIsTheTenantsBudget) {
+  size_t free = 0;
+  size_t total = 0;
+  ASSERT_EQ(get_info_(&free, &total), 0);
+  EXPECT_GT(total, kQuota);
+  Lead();
+  void* const kept = Malloc(kQuota / 4);
+  void* const gone = Malloc(kQuota / 2);
+  ASSERT_EQ(get_info_(&free, &total), 0);
+  EXPECT_EQ(total, kQuota);
+  EXPECT_EQ(free, kQuota / 4);
+  EXPECT_EQ(free_(gone), 0);
+  // A slab of CUDA_IPC counts until it is unmapped.
+  EXPECT_EQ(vrampool_quiesce(client_), VRAMPOOL_OK);
+  ASSERT_EQ(get_info_(&free, &total), 0);
+  EXPECT_EQ(free, kQuota / 4 * 3);
+  EXPECT_EQ(free_(kept), 0);
+  vrampool_torch_leave(0);
+  ASSERT_EQ(get_info_(&free, &total), 0);
+  EXPECT_GT(total, kQuota);
 }
 
 TEST_F(TorchLeadTest, ManyThreads) {

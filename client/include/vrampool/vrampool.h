@@ -330,7 +330,8 @@ VRAMPOOL_API void vrampool_torch_record_stream(void* p, cudaStream_t stream);
  * their meaning: memory is ready for every stream, and given back behind the
  * work of every stream, though without a wait for the GPU. Where there is no
  * memory PyTorch gives up what it caches, tries again, and then raises its own
- * error; vrampool_last_error_message() of that thread says why.
+ * error; vrampool_last_error_message() of that thread says why. How much memory
+ * there is (cudaMemGetInfo) is the tenant's budget.
  *
  * What PyTorch got before stays what it was, and so does what it gets by other
  * ways (expandable_segments, the backend cudaMallocAsync).

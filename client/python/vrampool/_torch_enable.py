@@ -53,7 +53,8 @@ def enable(device: Any = None, *, whole_process: bool = False) -> Enabled:
 
     PyTorch's own allocator stays in front and asks for whole segments, so its
     statistics, options and `torch.OutOfMemoryError` are as ever; a warning says
-    why there was no memory. What it caches goes back by
+    why there was no memory. `torch.cuda.mem_get_info()` is the tenant's
+    budget. What it caches goes back by
     `torch.cuda.empty_cache()`, which is called when the daemon asks for memory,
     too. Calls nest.
 

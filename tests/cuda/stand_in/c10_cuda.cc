@@ -8,6 +8,7 @@ extern "C" {
 int cudaMalloc(void** address, size_t bytes);
 int cudaFree(void* address);
 int cudaGetDevice(int* device);
+int cudaMemGetInfo(size_t* free, size_t* total);
 
 __attribute__((visibility("default"))) int stand_in_malloc(void** address,
                                                            size_t bytes) {
@@ -18,6 +19,11 @@ __attribute__((visibility("default"))) int stand_in_malloc(void** address,
 
 __attribute__((visibility("default"))) int stand_in_free(void* address) {
   return cudaFree(address);
+}
+
+__attribute__((visibility("default"))) int stand_in_get_info(size_t* free,
+                                                             size_t* total) {
+  return cudaMemGetInfo(free, total);
 }
 
 }  // extern "C"

@@ -21,6 +21,11 @@ __attribute__((visibility("default"))) int cudaFree(void* address) {
       reinterpret_cast<vrampool::cuda::DevicePtr>(address));
 }
 
+__attribute__((visibility("default"))) int cudaMemGetInfo(size_t* free,
+                                                          size_t* total) {
+  return vrampool::cuda::LoadDriver().api->MemGetInfo(free, total);
+}
+
 // The tests have one GPU.
 __attribute__((visibility("default"))) int cudaGetDevice(int* device) {
   *device = 0;
