@@ -7,7 +7,8 @@
 # when they are named, compare (tests/bench/compare.sh with PyTorch's allocator and
 # logs of two programs, ten minutes), views (the Python package with PyTorch),
 # frameworks (the same with PyTorch, JAX, CuPy and Numba, which all have to be
-# there), rmm (RMM's Python, which the folder brings, with PyTorch, CuPy and Numba),
+# there), allocators (the pool as the allocator of CuPy and Numba), torch_memory (of
+# PyTorch), rmm (RMM's Python, which the folder brings, with PyTorch, CuPy and Numba),
 # exchange (tests/bench/exchange.sh with PyTorch, CuPy and Numba) and two_gpus, which
 # needs two GPUs.
 # Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default
@@ -62,18 +63,41 @@ run_views() {
       -k always -k read_once -k spawned
   done
 }
-# Every test, though one of them has failed.
+# Every test of these for a kind, though one of them has failed.
+for_kind() {
+  local kind=$1 test status=0
+  shift
+  for test in "$@"; do
+    echo "=== $kind: $test"
+    VRAMPOOL_TEST_DEVICE=cuda:0 VRAMPOOL_KIND=$kind python3 -B \
+      "tests/python/${test}_test.py" "${served[@]}" || status=1
+  done
+  return "$status"
+}
+run_allocators() {
+  local kind status=0
+  for kind in CUDA_IPC VMM_FD; do
+    for_kind "$kind" allocators cupy_memory cupy_lifetime || status=1
+  done
+  return "$status"
+}
+run_torch_memory() {
+  local kind status=0
+  for kind in CUDA_IPC VMM_FD; do
+    for_kind "$kind" torch_memory torch_pool torch_process || status=1
+  done
+  for_kind VMM_FD torch_reclaim || status=1  # The kind that goes back.
+  return "$status"
+}
+# Every test, too.
 run_frameworks() {
-  local kind test whole status=0 python
+  local kind whole status=0 python
   python=$(command -v python3)
   printf "%s $python\n" torch jax cupy numba >"$OUT/frameworks"
   export VRAMPOOL_TEST_DEVICE=cuda:0
   for kind in CUDA_IPC VMM_FD; do
     echo "=== $kind"
-    for test in allocators table_gpu; do
-      VRAMPOOL_KIND=$kind python3 -B "tests/python/${test}_test.py" \
-        "${served[@]}" || status=1
-    done
+    for_kind "$kind" table_gpu || status=1
     VRAMPOOL_KIND=$kind python3 -B tests/python/matrix_test.py \
       "${served[@]}" "$OUT/frameworks" MatrixTest || status=1
     for whole in 0 1; do

@@ -351,14 +351,19 @@ client = vrampool.default_client()
 tensor = torch.ones(1 << 20, device="cuda")
 address = tensor.data_ptr()
 assert client.describe(address).address == address
+# The first launch of a kernel loads it, and waits for all work on the GPU.
+tensor += 1
+torch.zeros(1 << 20, device="cuda")
+torch.cuda._sleep(1)
+torch.cuda.synchronize()
 stream = torch.cuda.Stream()
-stream.wait_stream(torch.cuda.current_stream())
 with torch.cuda.stream(stream):
-    torch.cuda._sleep(1 << 28)
+    torch.cuda._sleep(1 << 30)
     tensor += 1
 tensor.record_stream(stream)
 del tensor
 other = torch.zeros(1 << 20, device="cuda")
+assert not stream.query(), "the stream is not at work any more"
 assert other.data_ptr() != address, "while the stream works on it"
 torch.cuda.synchronize()
 assert float(other.sum()) == 0

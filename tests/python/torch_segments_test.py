@@ -64,8 +64,8 @@ class StandIn:
 class PyTorchs:
     """PyTorch's own, led to the pool."""
 
-    def __init__(self):
-        vrampool.torch.enable(whole_process=IS_WHOLE)
+    def __init__(self, whole_process=IS_WHOLE):
+        vrampool.torch.enable(whole_process=whole_process)
 
     def empty(self):
         return torch.empty(ELEMENTS, device="cuda")
@@ -133,7 +133,10 @@ class Numbers(torch.utils.data.Dataset):
     def __getitem__(self, index):
         if Numbers.segments is None:
             vrampool.torch.share_by_token()
-            Numbers.segments = new_segments()
+            # The parent's tensor has come: PyTorch is at work on the GPU, and
+            # its allocator cannot be changed any more.
+            Numbers.segments = (PyTorchs(whole_process=False) if ON_GPU
+                                else StandIn())
         made = Numbers.segments.empty()
         made.fill_(float(self.tensor[index]) * 10)
         return made
