@@ -105,6 +105,8 @@ class Client final : private LinkEvents {
   Status Trim();
   // Waits for the GPU, and unmaps and returns all that is not in use.
   Status Quiesce();
+  // Of that what needs no wait for the GPU.
+  Status GiveBackUnused();
 
   // A stream's capture begins; it has been ended with this graph (null: with
   // none). As in vrampool.h.

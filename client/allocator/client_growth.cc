@@ -176,7 +176,8 @@ Result<Block*> Client::CutLocked(const BlockRequest& request) {
 
 Result<void*> Client::Grow(const BlockRequest& request, uint64_t needed) {
   const TimePoint deadline =
-      steady_clock::now() + milliseconds(settings_.wait_ms);
+      steady_clock::now() +
+      milliseconds(request.is_impatient ? 0 : settings_.wait_ms);
   for (int tries = 1;; ++tries) {
     VRAMPOOL_ASSIGN_OR_RETURN(SessionPtr session, LiveSession(deadline));
     Result<void*> grown = GrowIn(session, request, needed, deadline);

@@ -310,6 +310,11 @@ Status Client::Quiesce() {
     (void)DrainCaches(ThreadCaches::Which::kAll);
   }
   VRAMPOOL_RETURN_IF_ERROR(AwaitGpu());
+  return GiveBackUnused();
+}
+
+Status Client::GiveBackUnused() {
+  (void)Settle();
   SlabSet::Departures unused;
   {
     MutexLock lock(mu_);

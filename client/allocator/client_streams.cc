@@ -86,15 +86,17 @@ Status Client::Free(void* p, uint64_t bytes, cudaStream_t stream,
 
 Status Client::FreeSlowly(const FreeRequest& request) {
   if (debug_ != nullptr) return FreeDebugged(request);
-  const auto& [p, bytes, stream, call_site, is_careful, asked] = request;
-  VRAMPOOL_ASSIGN_OR_RETURN(const StreamUse use,
-                            IdentifyForFree(stream, is_careful, asked));
+  const cudaStream_t stream = request.stream;
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      const StreamUse use,
+      IdentifyForFree(stream, request.is_careful, request.asked_key));
   OrderedBlocks::Going going;
   Block* used = nullptr;
   std::optional<SlabKey> shared;  // Where objects keep it.
   {
     MutexLock lock(mu_);
-    VRAMPOOL_ASSIGN_OR_RETURN(Block * block, TakeLive(p, bytes));
+    VRAMPOOL_ASSIGN_OR_RETURN(Block * block,
+                              TakeLive(request.p, request.bytes));
     if (block->objects > 0 && slabs_.Get(block->slab).is_dedicated) {
       shared = block->slab;
     }
@@ -102,7 +104,8 @@ Status Client::FreeSlowly(const FreeRequest& request) {
       used = block;
       ++block->objects;  // See FreeUsed().
     } else {
-      going = BeginFreeLocked(block, use, is_careful);
+      going =
+          BeginFreeLocked(block, use, request.is_careful || request.is_eager);
       if (block->objects == 0) slabs_.Release(block);
       NoteIdle();
     }
@@ -118,10 +121,10 @@ Status Client::FreeSlowly(const FreeRequest& request) {
 }
 
 OrderedBlocks::Going Client::BeginFreeLocked(Block* block, const StreamUse& use,
-                                             bool is_careful) {
+                                             bool is_wanted) {
   // Large blocks are worth an event as soon as others could want them.
   const bool is_eager =
-      is_careful || is_slow_.load() ||
+      is_wanted || is_slow_.load() ||
       (has_streams_.load() && block->asked_bytes.load() > kMaxSmall);
   try {
     return slabs_.ordered().BeginFree(block, use, is_eager);

@@ -79,6 +79,7 @@ struct BlockRequest {
   std::string_view tag;
   bool is_careful = false;    // The stream may be capturing unannounced.
   bool is_dedicated = false;  // To be alone in its slab.
+  bool is_impatient = false;  // Not to wait for room (the option wait_ms).
   StreamKey asked_key = kUnknownStream;  // The stream's, if it was asked for.
   StreamUse use;  // What `stream` was found to be; filled in by Client.
 
@@ -94,6 +95,7 @@ struct FreeRequest {
   cudaStream_t stream = nullptr;
   uint64_t call_site = 0;
   bool is_careful = false;
+  bool is_eager = false;  // Worth an event.
   StreamKey asked_key = kUnknownStream;
 };
 

@@ -1,5 +1,8 @@
 // The C interface: PyTorch's allocator led to the pool.
 
+#include <algorithm>
+#include <string>
+
 #include "client/allocator/last_error.h"
 #include "client/interpose/cuda_malloc.h"
 
@@ -12,6 +15,28 @@ vrampool_status vrampool_torch_lead(int device) {
 
 void vrampool_torch_leave(int device) {
   vrampool::client::CudaMalloc::Get().Leave(device);
+}
+
+vrampool_status vrampool_torch_await_no_capture(uint64_t wait_ms) {
+  constexpr uint64_t kDay = 86'400'000;
+  return vrampool::client::Guarded([&] {
+    return vrampool::client::CudaMalloc::Get().AwaitNoCapture(
+        std::chrono::milliseconds(std::min(wait_ms, kDay)));
+  });
+}
+
+size_t vrampool_torch_refusal(char* text, size_t size) {
+  const vrampool::client::LastErrorKeeper keeper;
+  size_t length = 0;
+  vrampool::client::Guarded([&]() -> vrampool::client::Status {
+    const std::string why = vrampool::client::CudaMalloc::Get().TakeRefusal();
+    length = why.size();
+    if (text != nullptr && size > 0) {
+      text[why.copy(text, size - 1)] = '\0';
+    }
+    return {};
+  });
+  return length;
 }
 
 }  // extern "C"

@@ -1,7 +1,5 @@
 #include "client/interpose/cuda_malloc.h"
 
-#include <new>
-#include <string>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -12,35 +10,20 @@
 namespace vrampool::client {
 namespace {
 
-constexpr char kLibrary[] = "libc10_cuda.so";
-// Python's part of PyTorch, if that is there.
-constexpr char kPythonLibrary[] = "libtorch_python.so";
+// What this thread asked for last, and in vain: the next time PyTorch has given
+// up what it caches, and may wait.
+struct Refused {
+  size_t bytes = 0;
+  int device = 0;
+};
+constinit thread_local Refused refused;
 
-int RedirectedMalloc(void** address, size_t bytes) {
-  return CudaMalloc::Get().Malloc(address, bytes, __builtin_return_address(0));
+// Of threads whose refusals nobody has asked for.
+constexpr size_t kMaxRefusals = 1024;
+
+bool IsForRoom(vrampool_status status) {
+  return status == VRAMPOOL_OVER_QUOTA || status == VRAMPOOL_OUT_OF_POOL;
 }
-
-int RedirectedFree(void* address) {
-  return CudaMalloc::Get().Free(address, __builtin_return_address(0));
-}
-
-int RedirectedGetInfo(size_t* free, size_t* total) {
-  return CudaMalloc::Get().GetInfo(free, total);
-}
-
-template <typename Function>
-Status Resolve(const LoadedLibrary& library, const std::string& symbol,
-               Function& function) {
-  function = reinterpret_cast<Function>(library.Resolve(symbol));
-  if (function != nullptr) return {};
-  return {VRAMPOOL_NOT_FOUND,
-          library.path() +
-              " was not linked with a library of CUDA's runtime "
-              "that has " +
-              symbol + ": take the allocator of the whole process instead"};
-}
-
-size_t IndexOf(int device) { return static_cast<size_t>(device); }
 
 }  // namespace
 
@@ -50,62 +33,28 @@ CudaMalloc& CudaMalloc::Get() {
 }
 
 Status CudaMalloc::Lead(int device) {
-  VRAMPOOL_RETURN_IF_ERROR(DeviceClient(device).status());
+  VRAMPOOL_ASSIGN_OR_RETURN(const vrampool_client* client,
+                            DeviceClient(device));
   MutexLock lock(leading_);
-  VRAMPOOL_RETURN_IF_ERROR(MakeStreams(device));
+  std::unique_ptr<SegmentStreams>& streams = DeviceOf(device).streams;
+  if (streams == nullptr) {
+    VRAMPOOL_ASSIGN_OR_RETURN(streams,
+                              SegmentStreams::Make(client->client->gpu()));
+  }
   VRAMPOOL_RETURN_IF_ERROR(Redirect());
-  is_led_[IndexOf(device)].store(true);
+  DeviceOf(device).is_led.store(true);
   return {};
 }
 
 void CudaMalloc::Leave(int device) {
-  if (device < 0 || device >= kMaxDevices) return;
-  is_led_[IndexOf(device)].store(false);
+  if (device >= 0 && device < kMaxDevices) DeviceOf(device).is_led.store(false);
 }
 
-Status CudaMalloc::MakeStreams(int device) {
-  std::unique_ptr<SegmentStreams>& streams = streams_[IndexOf(device)];
-  if (streams != nullptr) return {};
-  VRAMPOOL_ASSIGN_OR_RETURN(const vrampool_client* client,
-                            DeviceClient(device));
-  VRAMPOOL_ASSIGN_OR_RETURN(streams,
-                            SegmentStreams::Make(client->client->gpu()));
-  return {};
-}
-
-// The second is redirected first: it takes everybody's memory.
-Status CudaMalloc::Redirect() {
-  if (is_redirected_.load()) return {};
-  const Result<LoadedLibrary> library = LoadedLibrary::Find(kLibrary);
-  if (!library.ok()) {
-    return {VRAMPOOL_NOT_FOUND,
-            library.status().message() +
-                ": import PyTorch first, one that was built with CUDA"};
-  }
-  VRAMPOOL_RETURN_IF_ERROR(Resolve(*library, "cudaMalloc", runtime_.malloc));
-  VRAMPOOL_RETURN_IF_ERROR(Resolve(*library, "cudaFree", runtime_.free));
-  VRAMPOOL_RETURN_IF_ERROR(
-      Resolve(*library, "cudaGetDevice", runtime_.get_device));
-  VRAMPOOL_RETURN_IF_ERROR(
-      Resolve(*library, "cudaMemGetInfo", runtime_.get_info));
-  VRAMPOOL_RETURN_IF_ERROR(
-      library->Redirect("cudaFree", reinterpret_cast<void*>(&RedirectedFree)));
-  VRAMPOOL_RETURN_IF_ERROR(library->Redirect(
-      "cudaMalloc", reinterpret_cast<void*>(&RedirectedMalloc)));
-  // Whoever does not ask needs no answer.
-  void* const get_info = reinterpret_cast<void*>(&RedirectedGetInfo);
-  (void)library->Redirect("cudaMemGetInfo", get_info);
-  const Result<LoadedLibrary> python = LoadedLibrary::Find(kPythonLibrary);
-  if (python.ok()) (void)python->Redirect("cudaMemGetInfo", get_info);
-  is_redirected_.store(true);
-  return {};
-}
-
-int CudaMalloc::LedDevice(std::optional<int>& device) const {
+int CudaMalloc::LedDevice(std::optional<int>& device) {
   int current = 0;
   const int asked = runtime_.get_device(&current);
   if (asked == cuda::kSuccess && current >= 0 && current < kMaxDevices &&
-      is_led_[IndexOf(current)].load()) {
+      DeviceOf(current).is_led.load()) {
     device = current;
   }
   return asked;
@@ -120,34 +69,22 @@ int CudaMalloc::Malloc(void** address, size_t bytes, const void* caller) {
              : runtime_.malloc(address, bytes);
 }
 
-int CudaMalloc::GetInfo(size_t* free, size_t* total) {
-  std::optional<int> led;
-  const int asked = LedDevice(led);
-  if (asked != cuda::kSuccess) return asked;
-  if (!led || free == nullptr || total == nullptr) {
-    return runtime_.get_info(free, total);
-  }
-  const LastErrorKeeper keeper;
-  const vrampool_status told = Guarded([&]() -> Status {
-    VRAMPOOL_ASSIGN_OR_RETURN(vrampool_client * handle, DeviceClient(*led));
-    VRAMPOOL_RETURN_IF_ERROR(handle->client->Trim());
-    VRAMPOOL_ASSIGN_OR_RETURN(const BudgetReply budget,
-                              handle->client->ReadBudget());
-    *free = budget.available_bytes;
-    *total = budget.total_bytes;
-    return {};
-  });
-  return told == VRAMPOOL_OK ? cuda::kSuccess : runtime_.get_info(free, total);
-}
-
-// Why there is none is this thread's last error.
+// When it cannot be known that the block is ready, it goes back on the stream
+// that waits for that.
 int CudaMalloc::MallocLed(int device, void** address, size_t bytes,
                           const void* caller) {
-  const SegmentStreams& streams = *streams_[IndexOf(device)];
-  BlockRequest request = RequestOf(bytes, streams.arrivals(), caller);
-  request.is_careful = true;  // PyTorch announces no captures.
+  const SegmentStreams& streams = *DeviceOf(device).streams;
+  BlockRequest request = RequestOf(bytes, streams.arrivals().stream, caller);
+  request.asked_key = streams.arrivals().key;
+  request.is_impatient = refused.bytes != bytes || refused.device != device;
   void* const got = AllocateIn(device, request);
-  if (got == nullptr) return cuda::kOutOfMemory;
+  if (got == nullptr) {
+    refused.bytes = request.is_impatient ? bytes : 0;
+    refused.device = device;
+    NoteRefusal(vrampool_last_error_message());
+    return cuda::kOutOfMemory;
+  }
+  refused.bytes = 0;
   const Segment segment{.bytes = bytes, .device = device};
   const vrampool_status ready = Guarded([&]() -> Status {
     VRAMPOOL_RETURN_IF_ERROR(streams.AwaitArrival());
@@ -156,41 +93,73 @@ int CudaMalloc::MallocLed(int device, void** address, size_t bytes,
   });
   if (ready != VRAMPOOL_OK) {
     const LastErrorKeeper keeper;
-    (void)GiveBack(got, segment, caller);
+    (void)GiveBack(got, segment, streams.arrivals(), caller);
     return cuda::kUnknown;
   }
   *address = got;
   return cuda::kSuccess;
 }
 
-void* CudaMalloc::AllocateIn(int device, const BlockRequest& request) {
-  void* const got = AllocateFrom(DeviceClient(device), request);
-  const vrampool_status why = thread_head.last_status;
-  if (got != nullptr ||
-      (why != VRAMPOOL_OVER_QUOTA && why != VRAMPOOL_OUT_OF_POOL)) {
-    return got;
-  }
+void CudaMalloc::NoteRefusal(const char* why) {
+  const LastErrorKeeper keeper;
+  Guarded([&]() -> Status {
+    MutexLock lock(mu_);
+    if (refusals_.size() >= kMaxRefusals) refusals_.clear();
+    refusals_.insert_or_assign(std::this_thread::get_id(), why);
+    return {};
+  });
+}
+
+std::string CudaMalloc::TakeRefusal() {
+  MutexLock lock(mu_);
+  const auto found = refusals_.find(std::this_thread::get_id());
+  if (found == refusals_.end()) return "";
+  std::string why = std::move(found->second);
+  refusals_.erase(found);
+  return why;
+}
+
+void* CudaMalloc::AllocateIn(int device, BlockRequest request) {
+  const uint64_t rooms = DeviceOf(device).rooms.load();
+  const bool is_impatient = std::exchange(request.is_impatient, true);
+  void* got = AllocateFrom(DeviceClient(device), request);
+  if (got != nullptr || !IsForRoom(thread_head.last_status)) return got;
+  bool is_worth_it = !is_impatient;
   {
     const LastErrorKeeper keeper;
-    if (!MakeRoom(device)) return nullptr;
+    is_worth_it |= MakeRoom(device, rooms);
   }
+  if (!is_worth_it) return nullptr;
+  request.is_impatient = is_impatient;
   return AllocateFrom(DeviceClient(device), request);
+}
+
+// True: room was made since `rooms_before`, by whichever thread, so it is worth
+// another try.
+bool CudaMalloc::MakeRoom(int device, uint64_t rooms_before) {
+  Device& here = DeviceOf(device);
+  MutexLock lock(here.making_room);
+  if (here.rooms.load() != rooms_before) return true;
+  const uint64_t frees = here.frees.load();
+  if (frees == here.frees_before) return false;
+  if (Guarded([&] { return GiveUpFreed(device); }) != VRAMPOOL_OK) return false;
+  here.frees_before = frees;
+  ++here.rooms;
+  return true;
 }
 
 // Waits, as cudaFree() would have, for what was freed, and gives it back. A
 // slab of CUDA_IPC counts until it is unmapped, which stalls the process's use
-// of the GPU. True: it is worth another try.
-bool CudaMalloc::MakeRoom(int device) {
-  if (!has_freed_[IndexOf(device)].exchange(false)) return false;
-  const vrampool_status made = Guarded([&]() -> Status {
-    VRAMPOOL_RETURN_IF_ERROR(streams_[IndexOf(device)]->AwaitDepartures());
-    vrampool_client* const handle = OpenedDeviceClient(device);
-    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(handle));
-    Client& client = *handle->client;
-    return client.session()->kind() == HandleKind::kCudaIpc ? client.Quiesce()
-                                                            : client.Trim();
-  });
-  return made == VRAMPOOL_OK;
+// of the GPU, and may not be while a stream captures.
+Status CudaMalloc::GiveUpFreed(int device) {
+  const SegmentStreams& streams = *DeviceOf(device).streams;
+  VRAMPOOL_RETURN_IF_ERROR(streams.AwaitDepartures());
+  vrampool_client* const handle = OpenedDeviceClient(device);
+  VRAMPOOL_RETURN_IF_ERROR(CheckHandle(handle));
+  Client& client = *handle->client;
+  const bool is_unmapped = client.session()->kind() == HandleKind::kCudaIpc &&
+                           !streams.captures().is_any_announced();
+  return is_unmapped ? client.GiveBackUnused() : client.Trim();
 }
 
 int CudaMalloc::Free(void* address, const void* caller) {
@@ -198,32 +167,63 @@ int CudaMalloc::Free(void* address, const void* caller) {
   if (!ClaimProcess()) return cuda::kNotInitialized;
   const std::optional<Segment> segment = Find(address);
   if (!segment) return runtime_.free(address);
-  const int followed = streams_[IndexOf(segment->device)]->FollowAll();
+  Device& device = DeviceOf(segment->device);
+  const int followed = device.streams->FollowAll();
   if (followed != cuda::kSuccess) return followed;
   if (!Forget(address)) return cuda::kInvalidValue;
-  const int given = GiveBack(address, *segment, caller);
-  has_freed_[IndexOf(segment->device)].store(true);
-  return given;
+  if (!GiveBack(address, *segment, device.streams->departures(), caller)) {
+    Guarded([&]() -> Status {
+      Remember(address, *segment);
+      return {};
+    });
+    return cuda::kInvalidValue;
+  }
+  ++device.frees;
+  return cuda::kSuccess;
 }
 
-int CudaMalloc::GiveBack(void* address, const Segment& segment,
-                         const void* caller) {
-  const vrampool_status freed = Guarded([&]() -> Status {
-    vrampool_client* const client = OpenedDeviceClient(segment.device);
-    VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
-    return client->client->FreeSlowly(
-        {.p = address,
-         .bytes = segment.bytes,
-         .stream = streams_[IndexOf(segment.device)]->departures(),
-         .call_site = reinterpret_cast<uint64_t>(caller),
-         .is_careful = true});
+bool CudaMalloc::GiveBack(void* address, const Segment& segment,
+                          const SegmentStreams::Named& on, const void* caller) {
+  return Guarded([&]() -> Status {
+           vrampool_client* const client = OpenedDeviceClient(segment.device);
+           VRAMPOOL_RETURN_IF_ERROR(CheckHandle(client));
+           return client->client->FreeSlowly(
+               {.p = address,
+                .bytes = segment.bytes,
+                .stream = on.stream,
+                .call_site = reinterpret_cast<uint64_t>(caller),
+                .is_eager = true,
+                .asked_key = on.key});
+         }) == VRAMPOOL_OK;
+}
+
+int CudaMalloc::GetInfo(size_t* free, size_t* total) {
+  std::optional<int> led;
+  const int asked = LedDevice(led);
+  if (asked != cuda::kSuccess) return asked;
+  if (!led || free == nullptr || total == nullptr) {
+    return runtime_.get_info(free, total);
+  }
+  std::atomic<uint64_t>& known = DeviceOf(*led).total_bytes;
+  const LastErrorKeeper keeper;
+  *free = 0;
+  Guarded([&]() -> Status {
+    VRAMPOOL_ASSIGN_OR_RETURN(vrampool_client * handle, DeviceClient(*led));
+    (void)handle->client->Trim();
+    VRAMPOOL_ASSIGN_OR_RETURN(const BudgetReply budget,
+                              handle->client->ReadBudget());
+    *free = budget.available_bytes;
+    known.store(budget.total_bytes);
+    return {};
   });
-  return freed == VRAMPOOL_OK ? cuda::kSuccess : cuda::kInvalidValue;
+  *total = known.load();
+  return *total > 0 ? cuda::kSuccess : cuda::kUnknown;
 }
 
 void CudaMalloc::Remember(void* address, const Segment& segment) {
   MutexLock lock(mu_);
   segments_.insert_or_assign(address, segment);
+  refusals_.erase(std::this_thread::get_id());
 }
 
 std::optional<CudaMalloc::Segment> CudaMalloc::Find(void* address) {

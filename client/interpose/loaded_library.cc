@@ -56,6 +56,10 @@ LoadedLibrary::LoadedLibrary(const dl_phdr_info& info)
   for (ElfW(Half) i = 0; i < info.dlpi_phnum; ++i) {
     const ElfW(Phdr)& header = info.dlpi_phdr[i];
     const uint64_t begin = base_ + header.p_vaddr;
+    if (header.p_type == PT_LOAD) {
+      if (all_.end == 0) all_.begin = begin;
+      all_.end = begin + header.p_memsz;  // They are in ascending order.
+    }
     if (header.p_type == PT_GNU_RELRO) {
       read_only_ = {.begin = begin, .end = begin + header.p_memsz};
     } else if (header.p_type == PT_DYNAMIC) {
@@ -105,6 +109,17 @@ void LoadedLibrary::ReadDynamic(const ElfW(Dyn) * entries) {
 // Whether the linker has already added where the library lies depends on it.
 uint64_t LoadedLibrary::AddressOf(uint64_t value) const {
   return value < base_ ? base_ + value : value;
+}
+
+// An address inside the library is its own stub: the linker has not bound it.
+void* LoadedLibrary::Current(const std::string& symbol) const {
+  for (const uint64_t place : PlacesOf(symbol)) {
+    void* const now =
+        std::atomic_ref<void*>(*reinterpret_cast<void**>(place)).load();
+    const auto address = reinterpret_cast<uint64_t>(now);
+    if (address < all_.begin || address >= all_.end) return now;
+  }
+  return Resolve(symbol);
 }
 
 void* LoadedLibrary::Resolve(const std::string& symbol) const {

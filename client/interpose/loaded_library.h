@@ -9,8 +9,9 @@
 //
 // The library must stay loaded as long as this is used.
 //
-// Threads: immutable after Find(); Store() may be called while others call the
-// function: they call the one before or the new one.
+// Threads: immutable after Find(); Redirect() may be called while others call
+// the function: they call the one before or the new one. A thread whose first
+// call the linker is binding just then undoes it, so it is to be repeated.
 
 #ifndef VRAMPOOL_CLIENT_INTERPOSE_LOADED_LIBRARY_H_
 #define VRAMPOOL_CLIENT_INTERPOSE_LOADED_LIBRARY_H_
@@ -31,9 +32,10 @@ class LoadedLibrary {
   // NotFound if there is none.
   static Result<LoadedLibrary> Find(const std::string& name);
 
-  // Where the library's own calls of `symbol` lead by their name: in itself or
-  // the libraries it was linked with. Null if nowhere.
-  void* Resolve(const std::string& symbol) const;
+  // Where the library's calls of `symbol` lead now; if none was made yet, where
+  // its name is found: in itself or the libraries it was linked with. Null if
+  // nowhere.
+  void* Current(const std::string& symbol) const;
 
   // From now on the library's calls of `symbol` go to `function`.
   //   NotFound  it does not call it by the dynamic linker: it has a function of
@@ -57,11 +59,13 @@ class LoadedLibrary {
   explicit LoadedLibrary(const dl_phdr_info& info);
   void ReadDynamic(const ElfW(Dyn) * entries);
   uint64_t AddressOf(uint64_t value) const;
+  void* Resolve(const std::string& symbol) const;
   std::vector<uint64_t> PlacesOf(const std::string& symbol) const;
   Status Store(uint64_t place, void* function) const;
 
   std::string path_;
   uint64_t base_ = 0;
+  Range all_;        // From its first segment to its last.
   Range read_only_;  // After relocation (PT_GNU_RELRO).
   const ElfW(Sym) * symbols_ = nullptr;
   const char* names_ = nullptr;

@@ -19,9 +19,14 @@ Result<std::unique_ptr<SegmentStreams>> SegmentStreams::Make(
   const cuda::DriverApi& api = context.api();
   const GpuContext::Scope scope(context);
   VRAMPOOL_RETURN_IF_ERROR(scope.status());
-  for (cuda::Stream* const stream : {&made->arrivals_, &made->departures_}) {
+  for (Named* const one : {&made->arrivals_, &made->departures_}) {
     VRAMPOOL_RETURN_IF_ERROR(context.StatusOf(
-        api.StreamCreate(stream, cuda::kStreamNonBlocking), "making a stream"));
+        api.StreamCreate(&one->stream, cuda::kStreamNonBlocking),
+        "making a stream"));
+    unsigned long long id = 0;
+    VRAMPOOL_RETURN_IF_ERROR(context.StatusOf(api.StreamGetId(one->stream, &id),
+                                              "asking who a stream is"));
+    one->key = StreamKey{id + 1};
   }
   VRAMPOOL_RETURN_IF_ERROR(
       context.StatusOf(api.EventCreate(&made->all_, cuda::kEventDisableTiming),
@@ -32,14 +37,16 @@ Result<std::unique_ptr<SegmentStreams>> SegmentStreams::Make(
 SegmentStreams::~SegmentStreams() {
   const GpuContext::Scope scope(*gpu_);
   if (all_ != nullptr) (void)gpu_->api().EventDestroy(all_);
-  for (const cuda::Stream stream : {arrivals_, departures_}) {
-    if (stream != nullptr) (void)gpu_->api().StreamDestroy(stream);
+  for (const Named& one : {arrivals_, departures_}) {
+    if (one.stream != nullptr) (void)gpu_->api().StreamDestroy(one.stream);
   }
 }
 
-Status SegmentStreams::AwaitArrival() const { return Await(arrivals_); }
+Status SegmentStreams::AwaitArrival() const { return Await(arrivals_.stream); }
 
-Status SegmentStreams::AwaitDepartures() const { return Await(departures_); }
+Status SegmentStreams::AwaitDepartures() const {
+  return Await(departures_.stream);
+}
 
 Status SegmentStreams::Await(cuda::Stream stream) const {
   const GpuContext::Scope scope(*gpu_);
@@ -53,11 +60,19 @@ Status SegmentStreams::Await(cuda::Stream stream) const {
 cuda::Result SegmentStreams::FollowAll() const {
   const GpuContext::Scope scope(*gpu_);
   if (scope.error() != cuda::kSuccess) return scope.error();
-  cuda::Result error = cuda::kNotSupported;
-  if (record_all_ != nullptr) error = record_all_(gpu_->context(), all_);
-  if (error == cuda::kNotSupported) return gpu_->api().CtxSynchronize();
+  const CaptureGuard::Passage passage(captures(),
+                                      CaptureGuard::Reach::kAllStreams);
+  if (!passage.is_open() || record_all_ == nullptr) return AwaitGpu();
+  const cuda::Result error = record_all_(gpu_->context(), all_);
+  if (error == cuda::kNotSupported) return AwaitGpu();
   if (error != cuda::kSuccess) return error;
-  return gpu_->api().StreamWaitEvent(departures_, all_, 0);
+  return gpu_->api().StreamWaitEvent(departures_.stream, all_, 0);
+}
+
+cuda::Result SegmentStreams::AwaitGpu() const {
+  cuda::DevicePtr nothing = 0;
+  const cuda::Result error = gpu_->api().MemAlloc(&nothing, 1);
+  return error == cuda::kSuccess ? gpu_->api().MemFree(nothing) : error;
 }
 
 }  // namespace vrampool::client

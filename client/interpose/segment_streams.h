@@ -10,6 +10,10 @@
 //   - blocks are freed on another one, `departures`, behind an event of all
 //     streams (FollowAll()): nobody waits on the CPU.
 //
+// An event of all streams spoils captures, and so does waiting for the context.
+// cuMemFree() waits for the GPU and spoils none of another thread's in relaxed
+// mode (docs/results/gpu.md).
+//
 // Threads: thread-safe; immutable after Make(). Never destroyed but by what
 // fails in Make(): its streams are used until the process ends.
 
@@ -19,6 +23,7 @@
 #include <memory>
 
 #include "client/cuda/gpu_context.h"
+#include "client/cuda/stream_events.h"
 #include "client/session/status.h"
 
 namespace vrampool::client {
@@ -32,8 +37,14 @@ class SegmentStreams {
   SegmentStreams(const SegmentStreams&) = delete;
   SegmentStreams& operator=(const SegmentStreams&) = delete;
 
-  cuda::Stream arrivals() const { return arrivals_; }
-  cuda::Stream departures() const { return departures_; }
+  // A stream, and who the driver says it is: asking it while the calling thread
+  // captures is not needed then.
+  struct Named {
+    cuda::Stream stream = nullptr;
+    StreamKey key = kUnknownStream;
+  };
+  const Named& arrivals() const { return arrivals_; }
+  const Named& departures() const { return departures_; }
 
   // Waits until what was allocated on `arrivals` can be used by all streams.
   Status AwaitArrival() const;
@@ -42,22 +53,23 @@ class SegmentStreams {
   Status AwaitDepartures() const;
 
   // What is freed on `departures` from now on is behind all that was enqueued
-  // on any stream before. With drivers before 12.5, and where the GPU takes no
-  // such event, it waits for the GPU. An error of the capture
-  // (cuda::IsCaptureError()) as cudaFree() gives it while a stream captures;
-  // such a call spoils the capture, as cudaFree() does.
+  // on any stream before. While a stream captures, or may (capture_guard.h),
+  // and with drivers before 12.5, it waits for the GPU in a way that spoils no
+  // capture.
   cuda::Result FollowAll() const;
+  CaptureGuard& captures() const { return *gpu_->captures(); }
 
  private:
   using RecordAllFunction = cuda::Result (*)(cuda::Context, cuda::Event);
 
   explicit SegmentStreams(std::shared_ptr<const GpuContext> gpu);
   Status Await(cuda::Stream stream) const;
+  cuda::Result AwaitGpu() const;
 
   const std::shared_ptr<const GpuContext> gpu_;
   const RecordAllFunction record_all_;  // Null before 12.5.
-  cuda::Stream arrivals_ = nullptr;
-  cuda::Stream departures_ = nullptr;
+  Named arrivals_;
+  Named departures_;
   cuda::Event all_ = nullptr;
 };
 

@@ -41,7 +41,7 @@ INSTANTIATE_TEST_SUITE_P(Bound, LoadedLibraryTest,
 
 TEST_P(LoadedLibraryTest, ItsCallsGoElsewhereAndBack) {
   const LoadedLibrary library = Found(name());
-  void* const answer = library.Resolve("answer");
+  void* const answer = library.Current("answer");
   ASSERT_NE(answer, nullptr);
   // Before the first call too, which would bind the name.
   ASSERT_TRUE(library.Redirect("answer", reinterpret_cast<void*>(&Other)).ok());
@@ -59,7 +59,7 @@ TEST_P(LoadedLibraryTest, WhatItDoesNotCallIsSaid) {
       library.Redirect("nobody_calls_it", reinterpret_cast<void*>(&Other));
   EXPECT_EQ(refused.code(), VRAMPOOL_NOT_FOUND);
   EXPECT_NE(refused.message().find(GetParam()), std::string::npos);
-  EXPECT_EQ(library.Resolve("nobody_calls_it"), nullptr);
+  EXPECT_EQ(library.Current("nobody_calls_it"), nullptr);
 }
 
 TEST(LoadedLibraryErrorTest, ALibraryThatIsNotThere) {

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <utility>
@@ -37,16 +38,13 @@ class TorchLeadTest : public ::testing::Test {
   void SetUp() override {
     client_ = vrampool_device_client(0);
     ASSERT_NE(client_, nullptr) << vrampool_last_error_message();
-    void* const library = ::dlopen(VRAMPOOL_STAND_IN, RTLD_LAZY);
-    ASSERT_NE(library, nullptr) << ::dlerror();
-    malloc_ = reinterpret_cast<int (*)(void**, size_t)>(
-        ::dlsym(library, "stand_in_malloc"));
-    free_ = reinterpret_cast<int (*)(void*)>(::dlsym(library, "stand_in_free"));
-    get_info_ = reinterpret_cast<int (*)(size_t*, size_t*)>(
-        ::dlsym(library, "stand_in_get_info"));
-    ASSERT_NE(malloc_, nullptr);
-    ASSERT_NE(free_, nullptr);
-    ASSERT_NE(get_info_, nullptr);
+    library_ = ::dlopen(VRAMPOOL_STAND_IN, RTLD_LAZY);
+    ASSERT_NE(library_, nullptr) << ::dlerror();
+    Find("stand_in_malloc", malloc_);
+    Find("stand_in_free", free_);
+    Find("stand_in_get_info", get_info_);
+    Find("stand_in_begin_capture", begin_capture_);
+    Find("stand_in_end_capture", end_capture_);
   }
   void TearDown() override {
     vrampool_torch_leave(0);
@@ -56,6 +54,11 @@ class TorchLeadTest : public ::testing::Test {
     EXPECT_EQ(usage().leased_bytes, 0u);
   }
 
+  template <typename Function>
+  void Find(const char* name, Function& function) const {
+    function = reinterpret_cast<Function>(::dlsym(library_, name));
+    ASSERT_NE(function, nullptr);
+  }
   void Lead() {
     ASSERT_EQ(vrampool_torch_lead(0), VRAMPOOL_OK)
         << vrampool_last_error_message();
@@ -79,9 +82,12 @@ class TorchLeadTest : public ::testing::Test {
 
   Gpu gpu_;
   vrampool_client* client_ = nullptr;
+  void* library_ = nullptr;
   int (*malloc_)(void**, size_t) = nullptr;
   int (*free_)(void*) = nullptr;
   int (*get_info_)(size_t*, size_t*) = nullptr;
+  int (*begin_capture_)(cuda::Stream, int) = nullptr;
+  int (*end_capture_)(cuda::Stream, cuda::Graph*) = nullptr;
 };
 
 TEST_F(TorchLeadTest, SegmentsAreBlocksWhileItIsLed) {
@@ -202,6 +208,66 @@ TEST_F(TorchLeadTest, HowMuchThereIsIsTheTenantsBudget) {
   vrampool_torch_leave(0);
   ASSERT_EQ(get_info_(&free, &total), 0);
   EXPECT_GT(total, kQuota);
+}
+
+// In whatever mode, an event of all streams would spoil it.
+TEST_F(TorchLeadTest, MemoryComesAndGoesWhileAStreamCaptures) {
+  Lead();
+  const TestStream stream(gpu_);
+  for (const int mode :
+       {cuda::kModeGlobal, cuda::kModeThreadLocal, cuda::kModeRelaxed}) {
+    void* const before = Malloc(kMiB);
+    EXPECT_EQ(vrampool_torch_await_no_capture(0), VRAMPOOL_OK);
+    ASSERT_EQ(begin_capture_(stream.get(), mode), 0);
+    EXPECT_EQ(vrampool_torch_await_no_capture(1), VRAMPOOL_TIMEOUT);
+    void* const during = Malloc(kLarge);
+    gpu_.Fill(stream.get(), WordsAt(during, kLarge), kNew);
+    EXPECT_EQ(free_(before), 0);
+    // Before it fails it looks for what could be given back.
+    void* none = nullptr;
+    EXPECT_EQ(malloc_(&none, kQuota), kOutOfMemory);
+    cuda::Graph graph = nullptr;
+    EXPECT_EQ(end_capture_(stream.get(), &graph), 0) << "of mode " << mode;
+    EXPECT_NE(graph, nullptr);
+    EXPECT_EQ(vrampool_torch_await_no_capture(0), VRAMPOOL_OK);
+    gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying a graph");
+    EXPECT_EQ(free_(during), 0);
+    EXPECT_EQ(vrampool_quiesce(client_), VRAMPOOL_OK);
+  }
+}
+
+TEST_F(TorchLeadTest, AFreeDuringACaptureStillComesBehindTheLateWriter) {
+  Lead();
+  const TestStream writer(gpu_);
+  const TestStream captured(gpu_);
+  void* const given = Malloc(kLarge);
+  Gate gate(gpu_);
+  gate.HoldBack(writer.get());
+  gpu_.Fill(writer.get(), WordsAt(given, kLarge), kOld);
+  ASSERT_EQ(begin_capture_(captured.get(), cuda::kModeRelaxed), 0);
+  std::thread opener([&] { gate.Open(); });
+  EXPECT_EQ(free_(given), 0);  // Waits for the GPU.
+  EXPECT_FALSE(IsBusy(gpu_, writer.get()));
+  opener.join();
+  cuda::Graph graph = nullptr;
+  EXPECT_EQ(end_capture_(captured.get(), &graph), 0);
+  gpu_.Expect(gpu_.test().GraphDestroy(graph), "destroying a graph");
+}
+
+TEST_F(TorchLeadTest, WhyThereWasNoMemoryIsToldOnce) {
+  Lead();
+  char text[200] = "";
+  EXPECT_EQ(free_(Malloc(kMiB)), 0);
+  EXPECT_EQ(vrampool_torch_refusal(text, sizeof(text)), 0u);
+  void* p = nullptr;
+  EXPECT_EQ(malloc_(&p, 2 * kQuota), kOutOfMemory);
+  EXPECT_EQ(vrampool_client_usage(client_, nullptr), VRAMPOOL_INVALID_ARGUMENT);
+  EXPECT_GT(vrampool_torch_refusal(nullptr, 0), sizeof("asked"));
+  EXPECT_EQ(malloc_(&p, 2 * kQuota), kOutOfMemory);
+  const size_t length = vrampool_torch_refusal(text, sizeof(text));
+  EXPECT_NE(std::string(text).find("asked"), std::string::npos) << text;
+  EXPECT_EQ(std::string(text).size(), std::min(length, sizeof(text) - 1));
+  EXPECT_EQ(vrampool_torch_refusal(text, sizeof(text)), 0u);
 }
 
 TEST_F(TorchLeadTest, ManyThreads) {

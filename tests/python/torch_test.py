@@ -103,7 +103,7 @@ class Steps:
 
     def __init__(self, test):
         self.taken = []
-        self.settings = {}
+        self.settings, self.backend = {}, "native"
         library, module = vrampool._library.get(), vrampool._torch_enable
         for owner, name, replacement in (
                 (library, "torch_lead", self.noted("lead", 0)),
@@ -115,7 +115,7 @@ class Steps:
                 (torch.cuda, "current_device", lambda: 3),
                 (torch.cuda, "device", self.device),
                 (torch.cuda, "MemPool", self.noted("pool", "a pool")),
-                (torch.cuda, "get_allocator_backend", lambda: "native"),
+                (torch.cuda, "get_allocator_backend", lambda: self.backend),
                 (torch.cuda.memory, "_snapshot",
                  lambda: {"allocator_settings": self.settings}),
                 (torch._C, "_cuda_attach_out_of_memory_observer",
@@ -169,10 +169,9 @@ class EnableTest(case.Case):
     """How PyTorch is told, with its functions replaced: tests/python/
     allocators_test.py does it on a GPU."""
 
-    begin = [("lead", 3), ("empty",), ("observe",
-                                       vrampool._torch_enable._explain),
-             ("watch",)]
-    end = [("unwatch",), ("leave", 3), ("empty",)]
+    begin = [("lead", 3), ("device", 3), ("empty",),
+             ("observe", vrampool._torch_enable._explain), ("watch",)]
+    end = [("leave", 3), ("unwatch",), ("device", 3), ("empty",)]
 
     def setUp(self):
         super().setUp()
@@ -210,17 +209,40 @@ class EnableTest(case.Case):
         vrampool.torch.enable()
         self.steps.take()
         self.steps.reclaim(1 << 30)
-        self.assertEqual(self.steps.take(), [("empty",)])
+        self.assertEqual(self.steps.take(), [("device", 3), ("empty",)])
+        with unittest.mock.patch.object(
+                vrampool._library.get(), "torch_await_no_capture",
+                lambda _: vrampool.Timeout.status):
+            self.steps.reclaim(1 << 30)
+        self.assertEqual(self.steps.take(), [])
+
+    def test_nothing_stays_led_where_enabling_fails(self):
+        def empty():
+            raise RuntimeError("CUDA error")
+        with unittest.mock.patch.object(torch.cuda, "empty_cache", empty):
+            with self.assertRaisesRegex(RuntimeError, "CUDA error"):
+                vrampool.torch.enable()
+        self.assertEqual(self.steps.take(),
+                         [("lead", 3), ("device", 3), ("leave", 3)])
+        vrampool.torch.enable()
+        self.assertEqual(self.steps.take(), self.begin)
 
     def test_an_error_for_want_of_memory_is_explained(self):
         library = vrampool._library.get()
-        vrampool.torch.enable()
-        self.assertNotEqual(library.trim(None), 0)  # In words of the library's.
-        with self.assertWarnsRegex(RuntimeWarning, "GPU 3: the client .* null"):
+
+        def refusal(text, size):
+            text.value = b"a limit"
+            return min(len(text.value), size)
+        with unittest.mock.patch.object(library, "torch_refusal", refusal):
+            with self.assertWarnsRegex(RuntimeWarning, "GPU 3: a limit"):
+                vrampool._torch_enable._explain(3, 100, 200, 50)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # PyTorch's error goes first.
+                vrampool._torch_enable._explain(3, 100, 200, 50)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
             vrampool._torch_enable._explain(3, 100, 200, 50)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            vrampool._torch_enable._explain(1, 100, 200, 50)
+        self.assertEqual(said, [])
 
     def test_a_pool_for_a_part_of_a_program(self):
         pool = vrampool.torch.pool(2)
@@ -251,9 +273,11 @@ class EnableTest(case.Case):
         self.steps.settings["expandable_segments"] = True
         with self.assertRaisesRegex(RuntimeError, "unset expandable_segments"):
             vrampool.torch.enable()
-        with unittest.mock.patch.object(torch.cuda, "get_allocator_backend",
-                                        lambda: "cudaMallocAsync"):
-            with self.assertRaisesRegex(RuntimeError, "unset backend"):
+        self.steps.settings.clear()
+        for backend, words in (("cudaMallocAsync", "unset backend"),
+                               ("pluggable", "was changed")):
+            self.steps.backend = backend
+            with self.assertRaisesRegex(RuntimeError, words):
                 vrampool.torch.enable()
         self.assertEqual(self.steps.take(), [])
 

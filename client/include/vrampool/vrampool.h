@@ -330,8 +330,10 @@ VRAMPOOL_API void vrampool_torch_record_stream(void* p, cudaStream_t stream);
  * their meaning: memory is ready for every stream, and given back behind the
  * work of every stream, though without a wait for the GPU. Where there is no
  * memory PyTorch gives up what it caches, tries again, and then raises its own
- * error; vrampool_last_error_message() of that thread says why. How much memory
- * there is (cudaMemGetInfo) is the tenant's budget.
+ * error; vrampool_torch_refusal() says why. How much memory there is
+ * (cudaMemGetInfo) is the tenant's budget. PyTorch's captures of graphs are
+ * announced; with the option detect_captures, for those of others, giving back
+ * waits for the GPU as cudaFree() does.
  *
  * What PyTorch got before stays what it was, and so does what it gets by other
  * ways (expandable_segments, the backend cudaMallocAsync).
@@ -341,6 +343,13 @@ VRAMPOOL_API void vrampool_torch_record_stream(void* p, cudaStream_t stream);
 VRAMPOOL_API vrampool_status vrampool_torch_lead(int device);
 /* And from now on from CUDA again; what is of the pool goes back there. */
 VRAMPOOL_API void vrampool_torch_leave(int device);
+/* Waits until no stream captures a graph for PyTorch, of GPUs that are led: a
+ * capture is no time to give memory back. TIMEOUT after `wait_ms`. */
+VRAMPOOL_API vrampool_status vrampool_torch_await_no_capture(uint64_t wait_ms);
+/* Why there was no memory when PyTorch last asked for some in this thread, told
+ * once: written to `text` as far as that has room, with a terminating zero.
+ * Gives its length; 0 when there is nothing to tell. */
+VRAMPOOL_API size_t vrampool_torch_refusal(char* text, size_t size);
 
 /* The process-wide client of that GPU, to announce captures to; null with an
  * error when it cannot be opened. */

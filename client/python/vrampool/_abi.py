@@ -128,6 +128,8 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "vrampool_device_client": (_CLIENT, c_int),
     "vrampool_torch_lead": (c_int, c_int),
     "vrampool_torch_leave": (None, c_int),
+    "vrampool_torch_await_no_capture": (c_int, c_uint64),
+    "vrampool_torch_refusal": (c_size_t, c_char_p, c_size_t),
     "vrampool_client_info": (c_int, _CLIENT, POINTER(Info)),
     "vrampool_client_allocate": (c_void_p, _CLIENT, c_size_t, _STREAM),
     "vrampool_client_deallocate": (None, _CLIENT, c_void_p, c_size_t, _STREAM),

@@ -9,6 +9,7 @@ caches (docs/decisions/0024).
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import warnings
 from types import TracebackType
@@ -19,6 +20,8 @@ import torch
 from . import _library, _torch_segments, errors
 from ._client import device_client
 from ._reclaims import ReclaimWatch
+
+_CAPTURE_MS = 10_000  # How long a capture may put off what the daemon wants.
 
 _lock = threading.RLock()
 _routes: Dict[int, "_Route"] = {}  # By the device's number.
@@ -130,17 +133,31 @@ class _Route:
         self._ordinal = ordinal
         self._library = library
         library.check(library.torch_lead(ordinal))
-        # Of what PyTorch caches nothing is CUDA's any more.
-        torch.cuda.empty_cache()
-        _observe()
-        self._client = device_client(ordinal)  # The watch ends with it.
-        self._watch: ReclaimWatch = self._client.on_reclaim(
-            lambda _: torch.cuda.empty_cache())
+        try:
+            # Of what PyTorch caches nothing is CUDA's any more.
+            self._empty_cache()
+            _observe()
+            self._client = device_client(ordinal)  # The watch ends with it.
+            self._watch: ReclaimWatch = self._client.on_reclaim(
+                lambda _: self._give_up())
+        except BaseException:
+            library.torch_leave(ordinal)
+            raise
 
     def end(self) -> None:
-        self._watch.close()
         self._library.torch_leave(self._ordinal)
-        torch.cuda.empty_cache()
+        self._watch.close()
+        self._empty_cache()
+
+    def _empty_cache(self) -> None:
+        # On another device it would make a context of CUDA's.
+        with torch.cuda.device(self._ordinal):
+            torch.cuda.empty_cache()
+
+    def _give_up(self) -> None:
+        """For the daemon, on a thread of the package."""
+        if self._library.torch_await_no_capture(_CAPTURE_MS) == 0:
+            self._empty_cache()
 
 
 def _observe() -> None:
@@ -154,11 +171,16 @@ def _observe() -> None:
 
 
 def _explain(device: int, *_: Any) -> None:
-    """Called by the thread that asked for the memory."""
-    library = _library.get()
-    if device in _routes and library.last_status() != 0:
-        warnings.warn(f"PyTorch got no memory of GPU {device}: "
-                      f"{library.message()}", RuntimeWarning, stacklevel=2)
+    """Called by the thread that asked for the memory, before PyTorch raises its
+    error; another one would come in its place."""
+    try:
+        text = ctypes.create_string_buffer(1024)
+        if _library.get().torch_refusal(text, len(text)) > 0:
+            why = text.value.decode(errors="replace")
+            warnings.warn(f"PyTorch got no memory of GPU {device}: {why}",
+                          RuntimeWarning, stacklevel=2)
+    except Exception:  # pylint: disable=broad-except
+        pass  # Warnings may be errors.
 
 
 def _take_the_process(library: _library.Library) -> None:
@@ -196,6 +218,10 @@ def _pluggable(library: _library.Library, malloc: str) -> Any:
 def _must_draw_segments() -> None:
     """RuntimeError where PyTorch would ask others than cudaMalloc()."""
     backend = torch.cuda.get_allocator_backend()
+    if backend == "pluggable":
+        raise RuntimeError(
+            "PyTorch's allocator was changed to another one, which asks for its "
+            "memory by itself: call enable() in a process where it was not")
     if backend != "native":
         raise RuntimeError(
             f"PyTorch's allocator is {backend}, which asks CUDA's own pools: "

@@ -9,6 +9,8 @@ int cudaMalloc(void** address, size_t bytes);
 int cudaFree(void* address);
 int cudaGetDevice(int* device);
 int cudaMemGetInfo(size_t* free, size_t* total);
+int cudaStreamBeginCapture(void* stream, int mode);
+int cudaStreamEndCapture(void* stream, void** graph);
 
 __attribute__((visibility("default"))) int stand_in_malloc(void** address,
                                                            size_t bytes) {
@@ -24,6 +26,17 @@ __attribute__((visibility("default"))) int stand_in_free(void* address) {
 __attribute__((visibility("default"))) int stand_in_get_info(size_t* free,
                                                              size_t* total) {
   return cudaMemGetInfo(free, total);
+}
+
+// In PyTorch these two calls are libtorch_cuda.so's.
+__attribute__((visibility("default"))) int stand_in_begin_capture(void* stream,
+                                                                  int mode) {
+  return cudaStreamBeginCapture(stream, mode);
+}
+
+__attribute__((visibility("default"))) int stand_in_end_capture(void* stream,
+                                                                void** graph) {
+  return cudaStreamEndCapture(stream, graph);
 }
 
 }  // extern "C"

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "base/cuda/driver.h"
+#include "tests/cuda/test_driver.h"
 
 extern "C" {
 
@@ -24,6 +25,16 @@ __attribute__((visibility("default"))) int cudaFree(void* address) {
 __attribute__((visibility("default"))) int cudaMemGetInfo(size_t* free,
                                                           size_t* total) {
   return vrampool::cuda::LoadDriver().api->MemGetInfo(free, total);
+}
+
+__attribute__((visibility("default"))) int cudaStreamBeginCapture(
+    vrampool::cuda::Stream stream, int mode) {
+  return vrampool::cuda::TestDriver().StreamBeginCapture(stream, mode);
+}
+
+__attribute__((visibility("default"))) int cudaStreamEndCapture(
+    vrampool::cuda::Stream stream, vrampool::cuda::Graph* graph) {
+  return vrampool::cuda::TestDriver().StreamEndCapture(stream, graph);
 }
 
 // The tests have one GPU.
