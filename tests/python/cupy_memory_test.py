@@ -25,9 +25,8 @@ class SizesTest(CupyCase):
             self.assertEqual((memory.ptr, memory.mem.size), (0, 0))
             cupy.cuda.set_allocator(allocate)
             array = cupy.zeros((3, 0, 2), cupy.float32)
-            self.assertEqual((array.sum().item(), array.nbytes), (0, 0))
+            self.assertEqual((array.size, array.nbytes), (0, 0))
             del array
-        # The sum was a number in a pool of CuPy's, which has gone with it.
         del memory, allocate
         cupy.cuda.set_allocator(self.allocator)
         self.assertEqual(self.blocks(), 0)
@@ -151,6 +150,7 @@ class ChunksTest(CupyCase):
         memory.free()
         memory.free()
         self.assertEqual(self.chunks.n_free_blocks(), 1)
+        del memory
         self.chunks.free_all_blocks()
         self.assertEqual(self.blocks(), 0)
 
@@ -159,7 +159,8 @@ class ChunksTest(CupyCase):
         gone = self.chunks.malloc(8 * UNIT)
         del gone
         self.assertEqual(self.blocks(), 2)
-        del self.chunks, kept
+        del kept
+        del self.chunks
         self.assertEqual(self.blocks(), 0)
 
 
@@ -231,7 +232,7 @@ class StreamsTest(CupyCase):
             with stream:
                 self.assertTrue(is_all(array, value))
         for step in range(600):
-            if held and (chance.random() < 0.5 or len(held) > 60):
+            if held and (chance.random() < 0.45 or len(held) > 60):
                 check(*held.pop(chance.randrange(len(held))))
                 continue
             stream = chance.choice(streams)

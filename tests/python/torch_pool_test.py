@@ -149,23 +149,27 @@ class UsersTest(Led):
         self.assertEqual(blocks(), 0)
 
     def test_threads_make_and_end_them(self):
-        start = threading.Barrier(4)
+        """Not at once: PyTorch ends the process where a pool ends while another
+        thread uses one."""
+        start, one_at_a_time = threading.Barrier(4), threading.Lock()
 
         def work(number):
             start.wait(case.PATIENCE_SECONDS)
             for step in range(20):
-                pool = torch.cuda.MemPool()
-                with torch.cuda.use_mem_pool(pool):
-                    tensor = mebibytes(4)
+                with one_at_a_time:
+                    pool = torch.cuda.MemPool()
+                    with torch.cuda.use_mem_pool(pool):
+                        tensor = mebibytes(4)
                     inside = is_in_the_pool(tensor)
-                tensor.fill_(number * 20 + step)
-                seen = extremes(tensor)
+                    tensor.fill_(number * 20 + step)
+                    seen = extremes(tensor)
+                    del tensor, pool
                 if not inside or seen != (number * 20 + step,) * 2:
                     raise AssertionError(f"{inside}, {seen}")
-                del tensor, pool
             return step
         with concurrent.futures.ThreadPoolExecutor(4) as threads:
             self.assertEqual(list(threads.map(work, range(4))), [19] * 4)
+        torch.cuda.empty_cache()
         self.assertEqual(private_segments(), [])
 
     def test_one_of_ours_serves_beside_it(self):
