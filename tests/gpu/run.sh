@@ -8,9 +8,10 @@
 # logs of two programs, ten minutes), views (the Python package with PyTorch),
 # frameworks (the same with PyTorch, JAX, CuPy and Numba, which all have to be
 # there), allocators (the pool as the allocator of CuPy and Numba), torch_memory (of
-# PyTorch), rmm (RMM's Python, which the folder brings, with PyTorch, CuPy and Numba),
-# exchange (tests/bench/exchange.sh with PyTorch, CuPy and Numba) and two_gpus, which
-# needs two GPUs.
+# PyTorch), numba (numba-cuda's own tests, with its memory manager and with the
+# pool's, five minutes), rmm (RMM's Python, which the folder brings, with PyTorch,
+# CuPy and Numba), exchange (tests/bench/exchange.sh with PyTorch, CuPy and Numba) and
+# two_gpus, which needs two GPUs.
 # Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default
 # build/gpu-bundle) and, for the steps torch, kill, handoff, figures and two_gpus,
 # Python with PyTorch and pytest. Nothing else may use the GPU meanwhile. Logs and
@@ -77,9 +78,13 @@ for_kind() {
 run_allocators() {
   local kind status=0
   for kind in CUDA_IPC VMM_FD; do
-    for_kind "$kind" allocators cupy_memory cupy_lifetime || status=1
+    for_kind "$kind" allocators cupy_memory cupy_lifetime numba_ipc || status=1
   done
   return "$status"
+}
+run_numba() {
+  python3 -B tests/gpu/numba_suite.py "$bin/vrampoold" \
+    "$VRAMPOOL_BUNDLE/lib/libvrampool.so.0"
 }
 run_torch_memory() {
   local kind status=0
