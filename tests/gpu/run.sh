@@ -72,7 +72,7 @@ run_frameworks() {
   export VRAMPOOL_TEST_DEVICE=cuda:0
   for kind in CUDA_IPC VMM_FD; do
     echo "=== $kind"
-    for test in allocators table_gpu; do
+    for test in allocators numba_ipc table_gpu; do
       VRAMPOOL_KIND=$kind python3 -B "tests/python/${test}_test.py" \
         "${served[@]}" || status=1
     done

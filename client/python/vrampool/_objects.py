@@ -204,7 +204,7 @@ class Manner(NamedTuple):
     grants: Tuple[str, ...] = ()
 
 
-# Complete, to be written, and there until its name is taken off.
+# Complete, to be written, and there until its name, if any, is taken off.
 LASTING = Manner(False, None, False, None)
 
 

@@ -24,14 +24,15 @@ import time
 import uuid
 from multiprocessing.reduction import ForkingPickler
 from multiprocessing.util import Finalize
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch.multiprocessing import reductions
 
 from . import (_blocks, _dlpack, _objects, _pins, _ref, _torch_segments,
                errors)
-from ._client import Client, connect, open_client_of
+from ._client import Client
+from ._receivers import client_for
 from ._ref import Found
 from ._tensor import Buffer, Tensor, extent_of
 from .dtypes import DType, dtype as _dtype
@@ -173,7 +174,7 @@ def _refuse(status: int, text: str) -> None:
 def _rebuild(*fields: Any) -> "torch.Tensor":
     from .torch import view
     message = Message(*fields)
-    client = _client_for(message.directory, message.device)
+    client = client_for(message.directory, message.device)
     # The hold ends behind the work on the stream that is current here.
     device_type, ordinal = client._open().facts.device
     stream = torch.cuda.current_stream(ordinal) if device_type == 2 else None
@@ -195,17 +196,3 @@ def _rebuild(*fields: Any) -> "torch.Tensor":
     if message.is_parameter:
         return torch.nn.parameter.Parameter(result, message.requires_grad)
     return result.requires_grad_(message.requires_grad)
-
-
-_receivers: Dict[Tuple[str, str], Client] = {}
-
-
-def _client_for(directory: str, device: str) -> Client:
-    """A client of the device that this process has, or one for all messages."""
-    found = open_client_of(device)
-    if found is not None:
-        return found
-    key = (directory, device)
-    if key not in _receivers or _receivers[key].closed:
-        _receivers[key] = connect(directory or None, device)
-    return _receivers[key]

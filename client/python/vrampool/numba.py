@@ -7,7 +7,8 @@
     export NUMBA_CUDA_MEMORY_MANAGER=vrampool.numba     # All arrays.
 
 With the last, all device arrays come from the process-wide client of
-VRAMPOOL_DIR and VRAMPOOL_DEVICE. Memory of a GPU only.
+VRAMPOOL_DIR and VRAMPOOL_DEVICE, and `array.get_ipc_handle()` gives a handle
+that other processes open. Memory of a GPU only.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Callable, Dict, Optional
 from numba import cuda
 from numba.cuda import HostOnlyCUDAMemoryManager, MemoryPointer
 
-from . import _cuda
+from . import _cuda, _numba_ipc
 from ._client import Client, default_client
 from ._tensor import Buffer, Tensor
 
@@ -79,8 +80,7 @@ class MemoryManager(HostOnlyCUDAMemoryManager):  # type: ignore[misc]
         return finalize
 
     def get_ipc_handle(self, memory: Any) -> Any:
-        raise NotImplementedError(
-            "memory of the pool is shared by the pool: client.share(array)")
+        return _numba_ipc.handle_of(memory)
 
     def get_memory_info(self) -> Any:
         self.initialize()
