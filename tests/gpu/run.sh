@@ -8,10 +8,11 @@
 # logs of two programs, ten minutes), views (the Python package with PyTorch),
 # frameworks (the same with PyTorch, JAX, CuPy and Numba, which all have to be
 # there), allocators (the pool as the allocator of CuPy and Numba), torch_memory (of
-# PyTorch), numba (numba-cuda's own tests, with its memory manager and with the
-# pool's, five minutes), rmm (RMM's Python, which the folder brings, with PyTorch,
-# CuPy and Numba), exchange (tests/bench/exchange.sh with PyTorch, CuPy and Numba) and
-# two_gpus, which needs two GPUs.
+# PyTorch), rmm (RMM's Python, which the folder brings, with PyTorch, CuPy and Numba),
+# numba (numba-cuda's own tests, with its memory manager and with ours, which needs
+# pytest-xdist; VRAMPOOL_KIND for one kind of handle only), exchange
+# (tests/bench/exchange.sh with PyTorch, CuPy and Numba) and two_gpus, which needs two
+# GPUs.
 # Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default
 # build/gpu-bundle) and, for the steps torch, kill, handoff, figures and two_gpus,
 # Python with PyTorch and pytest. Nothing else may use the GPU meanwhile. Logs and
@@ -82,10 +83,6 @@ run_allocators() {
   done
   return "$status"
 }
-run_numba() {
-  python3 -B tests/gpu/numba_suite.py "$bin/vrampoold" \
-    "$VRAMPOOL_BUNDLE/lib/libvrampool.so.0"
-}
 run_torch_memory() {
   local kind status=0
   for kind in CUDA_IPC VMM_FD; do
@@ -141,6 +138,11 @@ END
       "${served[@]}" <(grep '^rmm ' "$OUT/with_rmm") || status=1
   done
   return "$status"
+}
+run_numba() {
+  # shellcheck disable=SC2086  # None or one.
+  python3 -B tests/gpu/numba_suite.py "$bin/vrampoold" \
+    "$VRAMPOOL_BUNDLE/lib/libvrampool.so.0" ${VRAMPOOL_KIND:-}
 }
 run_torch() { pytest_of torch_test.py; }
 run_kill() { pytest_of kill_test.py; }

@@ -125,9 +125,15 @@ def fill(array, rounds):
 
 array = cuda.to_device(numpy.zeros(1 << 24, "int32"))
 stream = cuda.stream()
-fill[1, 128, stream](array, 1)  # Compiles.
-fill[64, 256, stream](array, 300)
-say(array.get_ipc_handle())
+fill[64, 256, stream](array, 1)  # Compiles.
+stream.synchronize()
+fill[64, 256, stream](array, 10000)
+filled = cuda.event()
+filled.record(stream)
+assert not filled.query(), "too short to tell"
+handle = array.get_ipc_handle()
+assert filled.query()
+say(handle)
 sys.stdin.readline()
 """
 
@@ -135,7 +141,7 @@ READS = PREAMBLE + """
 [handle] = pickle.loads(bytes.fromhex(sys.argv[1]))
 with handle as view:
     host = view.copy_to_host()
-assert (host == 299).all(), (host.min(), host.max())
+assert (host == 9999).all(), (host.min(), host.max())
 print("complete")
 """
 

@@ -30,9 +30,9 @@ class Handle(IpcHandle):  # type: ignore[misc]
     @property
     def handle(self) -> Any:
         raise AttributeError(
-            "memory of the pool has no CUipcMemHandle, so cuda.open_ipc_array() "
-            "cannot open it; send the handle itself, which can be pickled, or "
-            "the token of client.share(array)")
+            "memory of the pool has no CUipcMemHandle, so that "
+            "cuda.open_ipc_array() cannot open it; send the handle itself, "
+            "which can be pickled, or the token of client.share(array)")
 
     def can_access_peer(self, context: Any) -> bool:
         """Whether the context is of the memory's own device."""

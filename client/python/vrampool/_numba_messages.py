@@ -1,10 +1,10 @@
 """What Numba's handles of memory say in other processes; itself without Numba.
 
 A handle names an object: the whole block that the memory is in, since an array
-with negative strides reaches to before its first element. It is shared once, and
-lives as long as whatever owns the memory in the process that lends it, as long as
-a handle there does, and as long as somebody has opened it. Memory that this
-process has opened is passed on by its token, as long as it is held here.
+with negative strides reaches to before its first element. It is shared once,
+and lives as long as whatever owns the memory in the process that lends it, as
+long as a handle there does, and as long as somebody has opened it. Memory that
+this process has opened is passed on by its token, as long as it is held here.
 """
 
 from __future__ import annotations

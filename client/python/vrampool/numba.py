@@ -7,8 +7,8 @@
     export NUMBA_CUDA_MEMORY_MANAGER=vrampool.numba     # All arrays.
 
 With the last, all device arrays come from the process-wide client of
-VRAMPOOL_DIR and VRAMPOOL_DEVICE, and `array.get_ipc_handle()` gives a handle that
-other processes open. Memory of a GPU only.
+VRAMPOOL_DIR and VRAMPOOL_DEVICE, and `array.get_ipc_handle()` gives a handle
+that other processes open. Memory of a GPU only.
 """
 
 from __future__ import annotations

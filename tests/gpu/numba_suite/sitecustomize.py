@@ -1,5 +1,5 @@
-"""What numba-cuda 0.30's tests want of other packages, in every process that they
-start: on their PYTHONPATH."""
+"""What numba-cuda 0.30's tests want of other packages, in every process that
+they start: on their PYTHONPATH."""
 
 import importlib.util
 import sys
