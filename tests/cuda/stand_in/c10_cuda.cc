@@ -3,14 +3,19 @@
 
 #include <cstddef>
 
+#include "base/cuda/driver_api.h"
+
+using vrampool::cuda::Graph;
+using vrampool::cuda::Stream;
+
 extern "C" {
 
 int cudaMalloc(void** address, size_t bytes);
 int cudaFree(void* address);
 int cudaGetDevice(int* device);
 int cudaMemGetInfo(size_t* free, size_t* total);
-int cudaStreamBeginCapture(void* stream, int mode);
-int cudaStreamEndCapture(void* stream, void** graph);
+int cudaStreamBeginCapture(Stream stream, int mode);
+int cudaStreamEndCapture(Stream stream, Graph* graph);
 
 __attribute__((visibility("default"))) int stand_in_malloc(void** address,
                                                            size_t bytes) {
@@ -29,13 +34,13 @@ __attribute__((visibility("default"))) int stand_in_get_info(size_t* free,
 }
 
 // In PyTorch these two calls are libtorch_cuda.so's.
-__attribute__((visibility("default"))) int stand_in_begin_capture(void* stream,
+__attribute__((visibility("default"))) int stand_in_begin_capture(Stream stream,
                                                                   int mode) {
   return cudaStreamBeginCapture(stream, mode);
 }
 
-__attribute__((visibility("default"))) int stand_in_end_capture(void* stream,
-                                                                void** graph) {
+__attribute__((visibility("default"))) int stand_in_end_capture(Stream stream,
+                                                                Graph* graph) {
   return cudaStreamEndCapture(stream, graph);
 }
 
