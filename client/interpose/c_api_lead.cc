@@ -5,6 +5,7 @@
 
 #include "client/allocator/last_error.h"
 #include "client/interpose/cuda_malloc.h"
+#include "client/session/control_channel.h"
 
 extern "C" {
 
@@ -18,10 +19,10 @@ void vrampool_torch_leave(int device) {
 }
 
 vrampool_status vrampool_torch_await_no_capture(uint64_t wait_ms) {
-  constexpr uint64_t kDay = 86'400'000;
   return vrampool::client::Guarded([&] {
     return vrampool::client::CudaMalloc::Get().AwaitNoCapture(
-        std::chrono::milliseconds(std::min(wait_ms, kDay)));
+        std::chrono::milliseconds(
+            std::min(wait_ms, vrampool::client::kMaxWaitMs)));
   });
 }
 

@@ -21,10 +21,6 @@ constinit thread_local Refused refused;
 // Of threads whose refusals nobody has asked for.
 constexpr size_t kMaxRefusals = 1024;
 
-bool IsForRoom(vrampool_status status) {
-  return status == VRAMPOOL_OVER_QUOTA || status == VRAMPOOL_OUT_OF_POOL;
-}
-
 }  // namespace
 
 CudaMalloc& CudaMalloc::Get() {
@@ -123,7 +119,7 @@ void* CudaMalloc::AllocateIn(int device, BlockRequest request) {
   const uint64_t rooms = DeviceOf(device).rooms.load();
   const bool is_impatient = std::exchange(request.is_impatient, true);
   void* got = AllocateFrom(DeviceClient(device), request);
-  if (got != nullptr || !IsForRoom(thread_head.last_status)) return got;
+  if (got != nullptr || !IsForWantOfRoom(thread_head.last_status)) return got;
   bool is_worth_it = !is_impatient;
   {
     const LastErrorKeeper keeper;
@@ -168,8 +164,9 @@ int CudaMalloc::Free(void* address, const void* caller) {
   const std::optional<Segment> segment = Find(address);
   if (!segment) return runtime_.free(address);
   Device& device = DeviceOf(segment->device);
-  const int followed = device.streams->FollowAll();
-  if (followed != cuda::kSuccess) return followed;
+  const vrampool_status followed =
+      Guarded([&] { return device.streams->FollowAll(); });
+  if (followed != VRAMPOOL_OK) return cuda::kUnknown;
   if (!Forget(address)) return cuda::kInvalidValue;
   if (!GiveBack(address, *segment, device.streams->departures(), caller)) {
     Guarded([&]() -> Status {

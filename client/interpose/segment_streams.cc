@@ -2,15 +2,12 @@
 
 #include <utility>
 
-#include "base/cuda/driver.h"
 #include "base/status_macros.h"
 
 namespace vrampool::client {
 
 SegmentStreams::SegmentStreams(std::shared_ptr<const GpuContext> gpu)
-    : gpu_(std::move(gpu)),
-      record_all_(reinterpret_cast<RecordAllFunction>(
-          cuda::FindDriverSymbol("cuCtxRecordEvent"))) {}
+    : gpu_(std::move(gpu)), events_(gpu_) {}
 
 Result<std::unique_ptr<SegmentStreams>> SegmentStreams::Make(
     std::shared_ptr<const GpuContext> gpu) {
@@ -28,15 +25,13 @@ Result<std::unique_ptr<SegmentStreams>> SegmentStreams::Make(
                                               "asking who a stream is"));
     one->key = StreamKey{id + 1};
   }
-  VRAMPOOL_RETURN_IF_ERROR(
-      context.StatusOf(api.EventCreate(&made->all_, cuda::kEventDisableTiming),
-                       "making an event"));
+  VRAMPOOL_ASSIGN_OR_RETURN(made->all_, made->events_.Create());
   return made;
 }
 
 SegmentStreams::~SegmentStreams() {
   const GpuContext::Scope scope(*gpu_);
-  if (all_ != nullptr) (void)gpu_->api().EventDestroy(all_);
+  if (all_ != nullptr) events_.Destroy(all_);
   for (const Named& one : {arrivals_, departures_}) {
     if (one.stream != nullptr) (void)gpu_->api().StreamDestroy(one.stream);
   }
@@ -57,22 +52,20 @@ Status SegmentStreams::Await(cuda::Stream stream) const {
 
 // Two threads may record the event one behind the other, and both wait for the
 // later one: that has more before it.
-cuda::Result SegmentStreams::FollowAll() const {
-  const GpuContext::Scope scope(*gpu_);
-  if (scope.error() != cuda::kSuccess) return scope.error();
-  const CaptureGuard::Passage passage(captures(),
-                                      CaptureGuard::Reach::kAllStreams);
-  if (!passage.is_open() || record_all_ == nullptr) return AwaitGpu();
-  const cuda::Result error = record_all_(gpu_->context(), all_);
-  if (error == cuda::kNotSupported) return AwaitGpu();
-  if (error != cuda::kSuccess) return error;
-  return gpu_->api().StreamWaitEvent(departures_.stream, all_, 0);
+Status SegmentStreams::FollowAll() {
+  const Status recorded = events_.RecordAll(all_);
+  if (recorded.code() == VRAMPOOL_UNAVAILABLE) return AwaitGpu();
+  VRAMPOOL_RETURN_IF_ERROR(recorded);
+  return events_.MakeWait(departures_.stream, all_);
 }
 
-cuda::Result SegmentStreams::AwaitGpu() const {
+Status SegmentStreams::AwaitGpu() const {
+  const GpuContext::Scope scope(*gpu_);
+  VRAMPOOL_RETURN_IF_ERROR(scope.status());
   cuda::DevicePtr nothing = 0;
-  const cuda::Result error = gpu_->api().MemAlloc(&nothing, 1);
-  return error == cuda::kSuccess ? gpu_->api().MemFree(nothing) : error;
+  VRAMPOOL_RETURN_IF_ERROR(gpu_->StatusOf(gpu_->api().MemAlloc(&nothing, 1),
+                                          "making room to wait for the GPU"));
+  return gpu_->StatusOf(gpu_->api().MemFree(nothing), "waiting for the GPU");
 }
 
 }  // namespace vrampool::client

@@ -23,7 +23,7 @@
 #include <memory>
 
 #include "client/cuda/gpu_context.h"
-#include "client/cuda/stream_events.h"
+#include "client/cuda/gpu_stream_events.h"
 #include "client/session/status.h"
 
 namespace vrampool::client {
@@ -56,18 +56,16 @@ class SegmentStreams {
   // on any stream before. While a stream captures, or may (capture_guard.h),
   // and with drivers before 12.5, it waits for the GPU in a way that spoils no
   // capture.
-  cuda::Result FollowAll() const;
+  Status FollowAll();
   CaptureGuard& captures() const { return *gpu_->captures(); }
 
  private:
-  using RecordAllFunction = cuda::Result (*)(cuda::Context, cuda::Event);
-
   explicit SegmentStreams(std::shared_ptr<const GpuContext> gpu);
   Status Await(cuda::Stream stream) const;
-  cuda::Result AwaitGpu() const;
+  Status AwaitGpu() const;
 
   const std::shared_ptr<const GpuContext> gpu_;
-  const RecordAllFunction record_all_;  // Null before 12.5.
+  GpuStreamEvents events_;
   Named arrivals_;
   Named departures_;
   cuda::Event all_ = nullptr;

@@ -55,9 +55,11 @@ class [[nodiscard]] Result {
 };
 
 // There is no room, for us or for anybody.
+inline bool IsForWantOfRoom(vrampool_status code) {
+  return code == VRAMPOOL_OVER_QUOTA || code == VRAMPOOL_OUT_OF_POOL;
+}
 inline bool IsForWantOfRoom(const Status& status) {
-  return status.code() == VRAMPOOL_OVER_QUOTA ||
-         status.code() == VRAMPOOL_OUT_OF_POOL;
+  return IsForWantOfRoom(status.code());
 }
 
 }  // namespace vrampool::client

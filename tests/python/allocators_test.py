@@ -9,6 +9,7 @@ import json
 import sys
 
 import case
+from cupy_case import CupyCase
 
 import cupy
 import numpy
@@ -29,18 +30,10 @@ def pipeline():
     return [cupy.asnumpy(one) for one in results]
 
 
-class CupyTest(case.Case):
-    config = {"pool_size": "1GiB", "default_limit": "256MiB"}
-
+class CupyTest(CupyCase):
     def setUp(self):
         super().setUp()
-        self.environment["PYTHONWARNINGS"] = "ignore"
-        stock = cupy.get_default_memory_pool().malloc
-        cupy.cuda.set_allocator(stock)
-        self.expected = pipeline()
-        self.client = self.connect()
-        self.allocator = vrampool.cupy.allocator(self.client)
-        self.addCleanup(cupy.cuda.set_allocator, stock)
+        self.expected = pipeline()  # Of CuPy's own allocator.
 
     def check_pipeline(self):
         """On the default stream and on one that does not wait for it."""
@@ -52,8 +45,7 @@ class CupyTest(case.Case):
                     self.assertTrue(numpy.array_equal(got, wanted))
 
     def nothing_is_left(self):
-        gc.collect()
-        self.assertEqual(self.client.usage().live_blocks, 0)
+        self.assertEqual(self.blocks(), 0)
 
     def test_without_a_pool_of_cupys(self):
         cupy.cuda.set_allocator(self.allocator)

@@ -123,9 +123,10 @@ class MatrixTest(case.Case):
                 self.assertEqual(process.end(), 0, name)
         print(counts)
         pairs = len(self.makers) * len(self.openers)
-        self.assertGreater(counts["opened"], pairs)
-        self.assertGreater(counts["written"], pairs)
-        self.assertGreater(counts["refused"], 0)
+        self.assertGreater(min(counts["opened"], counts["written"]),
+                           max(pairs, 20))
+        # RMM takes nothing of others, so nothing is refused by it.
+        self.assertGreater(counts["refused"], 10 if "rmm" in versions else 20)
         self.assertEqual(self.operator("objects")["objects"], [])
         self.assertEqual(self.leaks_of_the_ended(), [])
 

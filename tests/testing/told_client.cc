@@ -12,6 +12,7 @@
 //   ready OBJECT                   open OBJECT TOKEN WAIT_MS
 //   open_name OBJECT PUBLIC WAIT_MS                    close OBJECT
 //   unlink PUBLIC                  trim                quiesce
+//   end (waits until one more of the objects that it shared has ended)
 //   usage (live blocks, slabs, rpcs, attachments)      room BYTES WAIT_MS
 //   reserve BYTES HOLD_MS (tells its number)          unreserve NUMBER
 //   fits BYTES
@@ -91,6 +92,7 @@ class ToldClient {
   std::string Fits(Words& words);
   std::string Fork(Words&);
   static std::string LeaveChild();
+  std::string End();
   static std::string Events();
 
   static std::string Told(const Status& status, const std::string& value = "") {
@@ -109,6 +111,7 @@ class ToldClient {
   }
 
   Client client_;
+  uint64_t ends_ = 0;  // As it was told last.
   const std::unique_ptr<Gpu> gpu_;
   const std::unique_ptr<MemoryWork> work_;
   std::map<std::string, Memory> memory_;
@@ -137,6 +140,7 @@ std::string ToldClient::Do(const std::string& command) {
       {"open_name", [&](Words& words) { return OpenName(words); }},
       {"close", [&](Words& words) { return Close(words); }},
       {"unlink", [&](Words& words) { return Unlink(words); }},
+      {"end", [&](Words&) { return End(); }},
       {"room", [&](Words& words) { return Room(words); }},
       {"trim", [&](Words&) { return Told(client_.Trim()); }},
       {"quiesce", [&](Words&) { return Told(client_.Quiesce()); }},
@@ -289,6 +293,13 @@ std::string ToldClient::Unlink(Words& words) {
   std::string name;
   words >> name;
   return Told(client_.Unlink(name.c_str()));
+}
+
+std::string ToldClient::End() {
+  constexpr uint64_t kMinute = 60000;
+  const Result<uint64_t> ends = client_.AwaitEnds(ends_, kMinute);
+  if (ends.ok()) ends_ = *ends;
+  return Told(ends.ok() ? Status() : ends.status());
 }
 
 std::string ToldClient::Room(Words& words) {
