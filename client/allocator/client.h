@@ -43,6 +43,7 @@
 #include "client/allocator/graph_ends.h"
 #include "client/allocator/growth_policy.h"
 #include "client/allocator/held_object.h"
+#include "client/allocator/return_book.h"
 #include "client/allocator/share_request.h"
 #include "client/allocator/slab_set.h"
 #include "client/allocator/thread_caches.h"
@@ -163,8 +164,6 @@ class Client final : private LinkEvents {
  private:
   using TimePoint = std::chrono::steady_clock::time_point;
   using SessionPtr = std::shared_ptr<Session>;
-  // Of a slab that the daemon knows, in one of our sessions.
-  using SlabName = std::pair<LinkSerial, SlabId>;
 
   Client(Settings settings, ChannelFactory factory);
 
@@ -347,12 +346,6 @@ class Client final : private LinkEvents {
   void NoteGone(SlabName slab) VRAMPOOL_REQUIRES(mu_);
   void GiveBack(SlabSet::Departures taken);
   void GiveBackOne(Slab slab);
-  struct Unreturned {
-    SessionPtr session;
-    SlabId slab{};
-    LeaseId lease{};
-    ReturnedAs as = ReturnedAs::kUnmapped;
-  };
   // True if the daemon no longer has the lease; else it is asked again later.
   bool ReturnLease(const Unreturned& one);
   static bool TryReturn(const Unreturned& one);
@@ -470,14 +463,7 @@ class Client final : private LinkEvents {
   uint64_t waiting_growths_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   // Handles that nobody has collected yet.
   std::map<SlabName, SlabParcel> parcels_ VRAMPOOL_GUARDED_BY(mu_);
-  // Slabs being unmapped and given back right now.
-  std::multiset<SlabName> leaving_ VRAMPOOL_GUARDED_BY(mu_);
-  uint64_t gone_ VRAMPOOL_GUARDED_BY(mu_) = 0;  // That were, and are back.
-  // Slabs that the daemon goes on taking for mapped here, because a call that
-  // opened an object in them crossed our report.
-  std::set<SlabName> withdrawn_ VRAMPOOL_GUARDED_BY(mu_);
-  // Leases whose return the daemon did not confirm.
-  std::vector<Unreturned> unreturned_ VRAMPOOL_GUARDED_BY(mu_);
+  ReturnBook returns_ VRAMPOOL_GUARDED_BY(mu_);
   // Captures whose graphs have ended and that still keep memory.
   std::vector<CaptureId> ended_captures_ VRAMPOOL_GUARDED_BY(mu_);
   // Announced, and not among those yet, or among them.

@@ -401,7 +401,7 @@ Client::Arrival Client::AwaitSlab(const SessionPtr& session,
       parcels_.erase(found);
       return Arrival::kParcel;
     }
-    if (withdrawn_.count(name) != 0) return Arrival::kWithdrawn;
+    if (returns_.IsWithdrawn(name)) return Arrival::kWithdrawn;
     const LinkState state = session->link().state();
     if (state == LinkState::kGone || state == LinkState::kCondemned) {
       return Arrival::kGone;

@@ -257,7 +257,7 @@ void Client::Abandon(HeldObject& held, const OpenReply& reply) {
     const SlabName name{session.serial(), reply.slabs[i].slab};
     {
       MutexLock lock(mu_);
-      if (withdrawn_.count(name) == 0) continue;
+      if (!returns_.IsWithdrawn(name)) continue;
     }
     if (ReturnAgain(name)) continue;  // It was a lease.
     uint32_t kept = 0;
@@ -279,7 +279,7 @@ void Client::Abandon(HeldObject& held, const OpenReply& reply) {
 void Client::AwaitReinstated(SlabName slab) {
   const TimePoint deadline = steady_clock::now() + kReinstateLimit;
   MutexLock lock(mu_);
-  while (withdrawn_.count(slab) > 0) {
+  while (returns_.IsWithdrawn(slab)) {
     if (!changed_.WaitUntil(lock, deadline)) return;
   }
 }

@@ -150,10 +150,10 @@ SlabSet::Departures Client::TakeIdle(SlabSet::Which which) {
 void Client::NoteLeaving(const SlabSet::Departures& taken) {
   try {
     for (const Slab& slab : taken.slabs) {
-      leaving_.insert({slab.session->serial(), slab.id});
+      returns_.NoteLeaving({slab.session->serial(), slab.id});
     }
     for (const SlabSet::ParkedLease& parked : taken.parked) {
-      leaving_.insert({parked.session->serial(), parked.slab});
+      returns_.NoteLeaving({parked.session->serial(), parked.slab});
     }
   } catch (const std::bad_alloc&) {
   }
@@ -182,11 +182,9 @@ void Client::GiveBack(SlabSet::Departures taken) {
   std::vector<Unreturned> again;
   {
     MutexLock lock(mu_);
-    again = unreturned_;
+    again = returns_.unreturned();
   }
-  for (const Unreturned& one : again) {
-    (void)ReturnAgain({one.session->serial(), one.slab});
-  }
+  for (const Unreturned& one : again) (void)ReturnAgain(one.name());
 }
 
 void Client::GiveBackOne(Slab slab) {
@@ -214,21 +212,19 @@ void Client::GiveBackOne(Slab slab) {
     }
   }
   MutexLock lock(mu_);
-  if (kept > 0 && session == current_) withdrawn_.insert(name);
+  if (kept > 0 && session == current_) returns_.Withdraw(name);
   NoteGone(name);
 }
 
 void Client::NoteGone(SlabName slab) {
-  const auto found = leaving_.find(slab);
-  if (found != leaving_.end()) leaving_.erase(found);
-  ++gone_;
+  returns_.NoteGone(slab);
   changed_.NotifyAll();
 }
 
 // The daemon no longer takes the slab for mapped.
 void Client::Reinstate(SlabName slab) {
   MutexLock lock(mu_);
-  withdrawn_.erase(slab);
+  returns_.Reinstate(slab);
   changed_.NotifyAll();
 }
 
@@ -246,26 +242,21 @@ bool Client::ReturnLease(const Unreturned& one) {
   // An object there was opened meanwhile, or the reply was lost: asked again
   // with the next slab that is given back, and by who opened it.
   MutexLock lock(mu_);
-  if (one.session == current_) unreturned_.push_back(one);
+  if (one.session == current_) returns_.NoteUnreturned(one);
   return false;
 }
 
 bool Client::ReturnAgain(SlabName slab) {
-  const auto is_meant = [&](const Unreturned& one) {
-    return SlabName(one.session->serial(), one.slab) == slab;
-  };
   std::optional<Unreturned> found;
   {
     MutexLock lock(mu_);
-    const auto one =
-        std::find_if(unreturned_.begin(), unreturned_.end(), is_meant);
-    if (one != unreturned_.end()) found = *one;
+    found = returns_.FindUnreturned(slab);
   }
   // Several threads may: the last of those that had it open is heard.
   if (!found || !TryReturn(*found)) return false;
   {
     MutexLock lock(mu_);
-    std::erase_if(unreturned_, is_meant);
+    returns_.DropUnreturned(slab);
   }
   Reinstate(slab);
   return true;
@@ -333,7 +324,7 @@ Status Client::GiveBackUnused() {
 
 uint64_t Client::CountGone() {
   MutexLock lock(mu_);
-  return gone_;
+  return returns_.gone();
 }
 
 // Whether slabs were on their way back when CountGone() said so, or have been
@@ -342,10 +333,10 @@ uint64_t Client::CountGone() {
 bool Client::AwaitLeaving(uint64_t gone_before) {
   const TimePoint deadline = steady_clock::now() + kTrimLimit;
   MutexLock lock(mu_);
-  const std::multiset<SlabName> leaving = leaving_;
-  const bool was_leaving = !leaving.empty() || gone_ != gone_before;
+  const std::multiset<SlabName> leaving = returns_.leaving();
+  const bool was_leaving = !leaving.empty() || returns_.gone() != gone_before;
   for (const SlabName& name : leaving) {
-    while (leaving_.count(name) != 0) {
+    while (returns_.IsLeaving(name)) {
       if (!changed_.WaitUntil(lock, deadline)) return was_leaving;
     }
   }
@@ -355,7 +346,7 @@ bool Client::AwaitLeaving(uint64_t gone_before) {
 // Waits for what other threads are giving back.
 Status Client::AwaitLeft(MutexLock& lock) {
   const TimePoint deadline = steady_clock::now() + kTrimLimit;
-  while (!leaving_.empty()) {
+  while (!returns_.leaving().empty()) {
     if (!changed_.WaitUntil(lock, deadline)) {
       return {VRAMPOOL_TIMEOUT,
               "the daemon has not answered to slabs given back by another "

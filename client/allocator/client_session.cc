@@ -100,13 +100,13 @@ Client::~Client() {
   }
   graph_ends_->Detach();
   std::vector<SessionPtr> sessions;
-  std::vector<Unreturned> unreturned;
+  ReturnBook returns;
   std::vector<cuda::Event> events;
   SlabSet slabs;  // Unmapped without the lock.
   {
     MutexLock lock(mu_);
     sessions.swap(sessions_);
-    unreturned.swap(unreturned_);
+    std::swap(returns, returns_);
     current_.reset();
     parcels_.clear();
     events = slabs_.ordered().TakeEvents();
@@ -231,10 +231,8 @@ void Client::Install(SessionPtr session) {
     const LinkSerial old = before->serial();
     EndProduced(*before);
     std::erase_if(parcels_, [&](auto& p) { return p.first.first == old; });
-    std::erase_if(withdrawn_, [&](auto& name) { return name.first == old; });
+    returns_.Forget(old);
     std::erase_if(lost_leases_, [&](auto& l) { return l.session == old; });
-    std::erase_if(unreturned_,
-                  [&](auto& one) { return one.session == before; });
   }
   ++attachments_;
   sessions_.push_back(session);
