@@ -281,8 +281,10 @@ void Client::SettleSoon() {
   } while (steady_clock::now() < deadline);
 }
 
+// What the GPU is not done with could not be given back: it need not leave the
+// quarantine.
 Status Client::Trim() {
-  (void)EmptyQuarantine(Leaving::kAll);
+  (void)EmptyQuarantine(Leaving::kDone);
   {
     MutexLock lock(mu_);
     (void)DrainCaches(ThreadCaches::Which::kAll);
@@ -304,6 +306,9 @@ Status Client::Trim() {
 }
 
 Status Client::Quiesce() {
+  // So that all that is in quarantine can be looked at. If it fails, it does so
+  // again below.
+  if (debug_ != nullptr) (void)AwaitGpu();
   (void)EmptyQuarantine(Leaving::kAll);
   {
     MutexLock lock(mu_);
