@@ -13,6 +13,10 @@ namespace {
 // A look takes as long as reading the block does.
 constexpr std::chrono::milliseconds kLookLimit(500);
 
+// What has left may be in it again by the time that a block is cut: others
+// allocate and free meanwhile.
+constexpr int kCuts = 8;
+
 uint64_t AddressOf(const void* p) { return reinterpret_cast<uint64_t>(p); }
 
 }  // namespace
@@ -134,7 +138,8 @@ void Client::AwaitRedZone(Block* block, const StreamUse& use) {
 }
 
 // Another thread may have recorded an event between the free's beginning and
-// the filling: it covers only the former.
+// the filling: it covers only the former. (Some of it may have been enqueued
+// also when the driver has refused the rest.)
 void Client::FreeGuarded(Block* block, Guarding guarding) {
   const cudaStream_t stream = guarding.request->stream;
   if (guarding.is_private) {
@@ -144,7 +149,7 @@ void Client::FreeGuarded(Block* block, Guarding guarding) {
   }
   {
     MutexLock lock(mu_);
-    if (debug_->WatchesOnGpu(*block) && guarding.is_fillable &&
+    if (guarding.is_private && guarding.is_fillable && gpu_ != nullptr &&
         !slabs_.ordered().Postpone(block, guarding.going)) {
       DebugMode::Unwatch(*block);
     }
@@ -225,8 +230,11 @@ BlockList Client::TakeLeaving(Leaving which) {
 }
 
 Result<Block*> Client::CutFromQuarantine(const BlockRequest& request) {
-  if (!EmptyQuarantine(Leaving::kAll)) return static_cast<Block*>(nullptr);
-  return CutSettled(request);
+  for (int i = 0; i < kCuts && EmptyQuarantine(Leaving::kAll); ++i) {
+    Result<Block*> cut = CutSettled(request);
+    if (!cut.ok() || *cut != nullptr) return cut;
+  }
+  return static_cast<Block*>(nullptr);
 }
 
 Status Client::RefuseUse(const void* p, const char* doing,

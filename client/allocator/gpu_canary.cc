@@ -93,7 +93,11 @@ GpuCanary::Damages GpuCanary::Look(const CanaryPlace& place,
   if (watched.has_red_zone) {
     look(Pattern::RedZoneOf(place), Pattern::kRedByte, behind);
   }
-  if (!is_seen || !Compare(batch)) return {};
+  if (!is_seen || !Compare(batch)) {
+    // No copy may be under way when the memory is somebody's, or unmapped.
+    (void)gpu_->api().StreamSynchronize(stream_);
+    return {};
+  }
   return {.behind = Pattern::OrNone(behind), .after = Pattern::OrNone(after)};
 }
 
