@@ -199,6 +199,8 @@ using HostFunction = void (*)(void* user_data);
   X(MemsetD32, cuMemsetD32_v2,                                               \
     (DevicePtr pointer, unsigned value, size_t count))                       \
   X(MemcpyDtoH, cuMemcpyDtoH_v2, (void* to, DevicePtr from, size_t bytes))   \
+  X(MemcpyDtoHAsync, cuMemcpyDtoHAsync_v2,                                   \
+    (void* to, DevicePtr from, size_t bytes, Stream stream))                 \
   X(MemcpyHtoD, cuMemcpyHtoD_v2,                                             \
     (DevicePtr to, const void* from, size_t bytes))                          \
   X(MemHostAlloc, cuMemHostAlloc,                                            \

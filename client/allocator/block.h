@@ -64,6 +64,8 @@ enum class BlockPhase : uint32_t {
 inline constexpr uint8_t kQuarantined = 1;  // Freed, and not to be reused yet.
 inline constexpr uint8_t kFilled = 2;
 inline constexpr uint8_t kProtected = 4;
+// On a GPU: filled, by `next_owner.stream` at `freed_number` until the free.
+inline constexpr uint8_t kHasRedZone = 8;
 
 struct Span;        // Of a slab (block_allocator.h).
 struct OwnerShare;  // What one owner has (block_allocator.h).
@@ -80,10 +82,10 @@ struct Block {
 
   // The notes of those who use it.
   SlabKey slab{};
-  uint32_t objects = 0;            // Live objects that it is part of.
-  bool is_struck = false;          // Given up, and taken off the manifest.
-  bool has_uses = false;           // Other streams use it (OrderedBlocks).
-  uint8_t debug = 0;               // Of a block that is kHeld.
+  uint32_t objects = 0;    // Live objects that it is part of.
+  bool is_struck = false;  // Given up, and taken off the manifest.
+  bool has_uses = false;   // Other streams use it (OrderedBlocks).
+  uint8_t debug = 0;
   CaptureId capture = kNoCapture;  // That it was allocated in.
   Owner next_owner{};              // When given up: whose it will be, and
   uint64_t freed_number = 0;       // that free's number (stream_order.h).

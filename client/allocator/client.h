@@ -129,8 +129,7 @@ class Client final : private LinkEvents {
   const std::string& device_uuid() const { return device_; }
   // Null for a client of the host.
   const std::shared_ptr<const GpuContext>& gpu() const { return gpu_; }
-  // Null in normal mode.
-  const DebugMode* debug() const { return debug_.get(); }
+  const DebugMode* debug() const { return debug_.get(); }  // Mostly null.
 
   using ShareRequest = client::ShareRequest;
   Result<std::unique_ptr<HeldObject>> Share(ShareRequest request);
@@ -310,18 +309,22 @@ class Client final : private LinkEvents {
 
   // The debug mode (client_debug.cc); but for the first two, only with it.
   void BeginDebugging();
-  // What is in quarantine, or what should leave it now, is free. True if there
-  // was anything.
-  enum class Leaving { kDue, kAll };
+  // What is in quarantine, or what should leave it now, is free; what a GPU is
+  // not done with only with kAll. True if there was anything.
+  enum class Leaving { kDue, kDone, kAll };
   bool EmptyQuarantine(Leaving which);
+  void SettleQuarantine(Leaving which);
+  BlockList TakeLeaving(Leaving which) VRAMPOOL_REQUIRES(mu_);
   // Somebody waits for memory: nothing stays in it.
-  bool IsQuarantineWanted() const VRAMPOOL_REQUIRES(mu_) {
-    return waiting_growths_ > 0 || reclaim_until_.has_value();
-  }
+  bool IsQuarantineWanted() const VRAMPOOL_REQUIRES(mu_);
   // Null where there is no quarantine, or not enough in it.
   Result<Block*> CutFromQuarantine(const BlockRequest& request);
   void NoteAllocated(const BlockRequest& request, const void* p);
+  void FillRedZone(const BlockRequest& request, const void* p);
   Status FreeDebugged(const FreeRequest& request);
+  void AwaitRedZone(Block* block, const StreamUse& use) VRAMPOOL_REQUIRES(mu_);
+  struct Guarding;  // A free of a block that no other stream uses.
+  void FreeGuarded(Block* block, Guarding guarding);
   Status RefuseUse(const void* p, const char* doing, uint64_t call_site) const;
   Status ExplainShare(const ShareRequest& request, Status refused);
 

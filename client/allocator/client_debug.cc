@@ -1,6 +1,8 @@
 // The debug mode's part of allocations and frees (debug_mode.h).
 
 #include <chrono>
+#include <new>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
@@ -11,14 +13,22 @@ namespace {
 // A look takes as long as reading the block does.
 constexpr std::chrono::milliseconds kLookLimit(500);
 
+// What has left may be in it again by the time that a block is cut: others
+// allocate and free meanwhile.
+constexpr int kCuts = 8;
+
 uint64_t AddressOf(const void* p) { return reinterpret_cast<uint64_t>(p); }
 
 }  // namespace
 
 void Client::BeginDebugging() {
-  debug_ = std::make_unique<DebugMode>(
-      settings_.debug,
-      gpu_ == nullptr ? DebugMode::Memory::kOfHost : DebugMode::Memory::kOfGpu);
+  if (gpu_ == nullptr) {
+    debug_ = std::make_unique<DebugMode>(settings_.debug);
+  } else {
+    Result<std::unique_ptr<GpuCanary>> made = GpuCanary::Make(gpu_, events_);
+    debug_ = std::make_unique<DebugMode>(
+        settings_.debug, made.ok() ? *std::move(made) : nullptr);
+  }
   MutexLock lock(mu_);
   slabs_.SetQuarantine(&quarantine_);
 }
@@ -32,7 +42,42 @@ void Client::NoteAllocated(const BlockRequest& request, const void* p) {
                          .tag = request.tag,
                          .call_site = request.call_site,
                          .stream = request.use.id});
+  if (gpu_ != nullptr && request.use.takes_events) FillRedZone(request, p);
 }
+
+// Behind the waits that made the block the stream's. What a capture has is not
+// watched, nor what never comes into quarantine.
+void Client::FillRedZone(const BlockRequest& request, const void* p) {
+  Block* block = nullptr;
+  {
+    MutexLock lock(mu_);
+    block = slabs_.blocks().BlockAt(AddressOf(p));
+    if (block == nullptr || block->capture != kNoCapture ||
+        slabs_.Get(block->slab).is_dedicated) {
+      return;
+    }
+  }
+  if (!debug_->FillOnGpu(*block, request.stream)) return;
+  OrderedBlocks::Going going;
+  try {
+    MutexLock lock(mu_);
+    going = slabs_.ordered().EndingFree(request.use);
+    block->next_owner = {.stream = going.stream};
+    block->freed_number = going.number;
+    block->debug |= kHasRedZone;
+  } catch (const std::bad_alloc&) {  // Then it is not looked at.
+    return;
+  }
+  RecordFree(going, request.stream);
+}
+
+struct Client::Guarding {
+  const FreeRequest* request = nullptr;
+  const DebugCall* from = nullptr;
+  OrderedBlocks::Going going;
+  bool is_private = false;   // Nobody else may read it.
+  bool is_fillable = false;  // By a GPU.
+};
 
 // While the block is filled, the free itself counts as an object that it is
 // part of: the end of the last other one does not release it.
@@ -41,37 +86,35 @@ Status Client::FreeDebugged(const FreeRequest& request) {
       const StreamUse use,
       IdentifyForFree(request.stream, request.is_careful, request.asked_key));
   const DebugCall from = DebugMode::CallFrom(request.call_site, use.id);
-  OrderedBlocks::Going going;
+  Guarding guarding{.request = &request, .from = &from, .going = {}};
   Block* block = nullptr;
-  bool is_private = false;
+  bool is_used = false;           // By other streams.
   std::optional<SlabKey> shared;  // Where objects keep it.
   {
     MutexLock lock(mu_);
     const Result<Block*> taken = TakeLive(request.p, request.bytes);
     if (taken.ok()) {
       block = *taken;
-      is_private = block->objects == 0 && !block->has_uses;
-      if (block->objects > 0 && slabs_.Get(block->slab).is_dedicated) {
-        shared = block->slab;
+      const bool is_dedicated = slabs_.Get(block->slab).is_dedicated;
+      if (block->objects > 0 && is_dedicated) shared = block->slab;
+      is_used = block->has_uses;
+      AwaitRedZone(block, use);
+      if (!is_used) {
+        guarding.going = BeginFreeLocked(block, use, true);
+        guarding.is_private = block->objects == 0;
+        guarding.is_fillable = use.takes_events && !is_dedicated &&
+                               block->next_owner.capture == kNoCapture;
       }
-      if (!block->has_uses) going = BeginFreeLocked(block, use, true);
       ++block->objects;
     }
   }
   if (block == nullptr) {
     return debug_->RefuseFree(AddressOf(request.p), request.bytes, from);
   }
-  if (block->has_uses) {
+  if (is_used) {
     FreeUsed(block, use, request.stream, &from);
   } else {
-    if (is_private) debug_->GuardFreed(*block, from);
-    {
-      MutexLock lock(mu_);
-      debug_->NoteFreed(*block, from);
-      slabs_.RemoveObject(block);
-      NoteIdle();
-    }
-    RecordFree(going, request.stream);
+    FreeGuarded(block, guarding);
   }
   if (shared) LetGoIn(*shared);
   (void)EmptyQuarantine(Leaving::kDue);
@@ -79,17 +122,52 @@ Status Client::FreeDebugged(const FreeRequest& request) {
   return {};
 }
 
+// Its stream may not have come to filling that yet. A program that never used
+// the block need not have made the free wait for it.
+void Client::AwaitRedZone(Block* block, const StreamUse& use) {
+  if ((block->debug & kHasRedZone) == 0) return;
+  const StreamKey filled_on = block->next_owner.stream;
+  if (filled_on == use.key) return;
+  try {
+    slabs_.ordered().BeginFilled(block, filled_on, block->freed_number);
+  } catch (const std::bad_alloc&) {
+    slabs_.ordered().DropFilled(block);
+    block->SetPhase(BlockPhase::kSpecial);  // The application's, as before.
+    throw;
+  }
+}
+
+// Another thread may have recorded an event between the free's beginning and
+// the filling: it covers only the former. (Some of it may have been enqueued
+// also when the driver has refused the rest.)
+void Client::FreeGuarded(Block* block, Guarding guarding) {
+  const cudaStream_t stream = guarding.request->stream;
+  if (guarding.is_private) {
+    debug_->GuardFreed(
+        *block, *guarding.from,
+        guarding.is_fillable ? std::optional(stream) : std::nullopt);
+  }
+  {
+    MutexLock lock(mu_);
+    if (guarding.is_private && guarding.is_fillable && gpu_ != nullptr &&
+        !slabs_.ordered().Postpone(block, guarding.going)) {
+      DebugMode::Unwatch(*block);
+    }
+    debug_->NoteFreed(*block, *guarding.from);
+    slabs_.RemoveObject(block);
+    NoteIdle();
+  }
+  RecordFree(guarding.going, stream);
+}
+
 // Looks at the blocks without the lock; they are nobody's meanwhile.
 bool Client::EmptyQuarantine(Leaving which) {
   if (debug_ == nullptr) return false;
+  SettleQuarantine(which);
   BlockList leaving;
   {
     MutexLock lock(mu_);
-    const bool is_all = which == Leaving::kAll || IsQuarantineWanted();
-    while (Block* const block =
-               is_all ? quarantine_.TakeAny() : quarantine_.TakeDue()) {
-      leaving.Push(block);
-    }
+    leaving = TakeLeaving(which);
     leaving_quarantine_ += leaving.count;
   }
   const bool has_left = leaving.count > 0;
@@ -115,9 +193,48 @@ bool Client::EmptyQuarantine(Leaving which) {
   return has_left || were_leaving;
 }
 
+bool Client::IsQuarantineWanted() const {
+  return waiting_growths_ > 0 || reclaim_until_.has_value();
+}
+
+// Asks the driver what is done, if that decides about what leaves.
+void Client::SettleQuarantine(Leaving which) {
+  if (gpu_ == nullptr) return;
+  {
+    MutexLock lock(mu_);
+    if (quarantine_.bytes() == 0) return;
+    if (which == Leaving::kDue && !IsQuarantineWanted()) {
+      Block* const due = quarantine_.FirstDue();
+      if (due == nullptr || slabs_.ordered().IsDone(due)) return;
+    }
+  }
+  try {
+    (void)Settle();
+  } catch (const std::bad_alloc&) {  // Less is known to be done.
+  }
+}
+
+// What the GPU is not done with is not looked at. Nobody waits for what it will
+// never be known to be done with.
+BlockList Client::TakeLeaving(Leaving which) {
+  if (IsQuarantineWanted()) which = Leaving::kAll;
+  OrderedBlocks& ordered = slabs_.ordered();
+  const auto may_leave = [&](Block* block) {
+    if (!debug_->WatchesOnGpu(*block) || ordered.IsDone(block)) return true;
+    if (which != Leaving::kAll && !ordered.IsNeverDone(*block)) return false;
+    DebugMode::Unwatch(*block);
+    return true;
+  };
+  return which == Leaving::kDue ? quarantine_.TakeDue(may_leave)
+                                : quarantine_.TakeAll(may_leave);
+}
+
 Result<Block*> Client::CutFromQuarantine(const BlockRequest& request) {
-  if (!EmptyQuarantine(Leaving::kAll)) return static_cast<Block*>(nullptr);
-  return CutSettled(request);
+  for (int i = 0; i < kCuts && EmptyQuarantine(Leaving::kAll); ++i) {
+    Result<Block*> cut = CutSettled(request);
+    if (!cut.ok() || *cut != nullptr) return cut;
+  }
+  return static_cast<Block*>(nullptr);
 }
 
 Status Client::RefuseUse(const void* p, const char* doing,

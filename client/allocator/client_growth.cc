@@ -8,8 +8,8 @@
 
 #include "base/bytes.h"
 #include "base/status_macros.h"
+#include "client/allocator/canary.h"
 #include "client/allocator/client.h"
-#include "client/allocator/host_canary.h"
 #include "client/allocator/stack_choice.h"
 #include "client/allocator/thread_head.h"
 
@@ -96,7 +96,7 @@ Result<void*> Client::AllocateSlowly(BlockRequest request) {
   const StackChoice choice = ChooseStack(request, sampler, settings_.stacks);
   if (choice.wants_frames) return VRAMPOOL_WANTS_FRAMES;
   request.tag = TagOf(request);
-  if (debug_ != nullptr) request.red_zone = HostCanary::kRedZone;
+  if (debug_ != nullptr) request.red_zone = CanaryPattern::kRedZone;
   VRAMPOOL_ASSIGN_OR_RETURN(
       request.use,
       Identify(request.stream, request.is_careful, request.asked_key));

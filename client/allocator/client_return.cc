@@ -272,8 +272,10 @@ void Client::SettleSoon() {
   } while (steady_clock::now() < deadline);
 }
 
+// What the GPU is not done with could not be given back: it need not leave the
+// quarantine.
 Status Client::Trim() {
-  (void)EmptyQuarantine(Leaving::kAll);
+  (void)EmptyQuarantine(Leaving::kDone);
   {
     MutexLock lock(mu_);
     (void)DrainCaches(ThreadCaches::Which::kAll);
@@ -295,6 +297,9 @@ Status Client::Trim() {
 }
 
 Status Client::Quiesce() {
+  // So that all that is in quarantine can be looked at. If it fails, it does so
+  // again below.
+  if (debug_ != nullptr) (void)AwaitGpu();
   (void)EmptyQuarantine(Leaving::kAll);
   {
     MutexLock lock(mu_);

@@ -129,6 +129,7 @@ OrderedBlocks::Going Client::BeginFreeLocked(Block* block, const StreamUse& use,
   try {
     return slabs_.ordered().BeginFree(block, use, is_eager);
   } catch (const std::bad_alloc&) {
+    slabs_.ordered().DropFilled(block);
     block->SetPhase(BlockPhase::kSpecial);  // The application's, as before.
     throw;
   }

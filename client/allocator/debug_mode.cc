@@ -30,7 +30,7 @@ DebugCall DebugMode::CallFrom(uint64_t call_site, uint64_t stream) {
 }
 
 void DebugMode::NoteAllocated(const Allocation& block) noexcept {
-  if (memory_ == Memory::kOfHost) {
+  if (!is_of_gpu_) {
     HostCanary::FillRedZone({.address = block.address,
                              .bytes = block.bytes,
                              .extent = block.extent});
@@ -47,9 +47,19 @@ void DebugMode::NoteAllocated(const Allocation& block) noexcept {
   }
 }
 
-void DebugMode::GuardFreed(Block& block, const DebugCall& call) noexcept {
-  if (memory_ != Memory::kOfHost) return;
+bool DebugMode::FillOnGpu(const Block& block, cudaStream_t stream) noexcept {
+  return canary_ != nullptr && canary_->FillRedZone(PlaceOf(block), stream);
+}
+
+void DebugMode::GuardFreed(Block& block, const DebugCall& call,
+                           std::optional<cudaStream_t> stream) noexcept {
   const CanaryPlace place = PlaceOf(block);
+  if (is_of_gpu_) {
+    if (canary_ != nullptr && stream && canary_->FillFreed(place, *stream)) {
+      block.debug |= kFilled;
+    }
+    return;
+  }
   if (const auto damage = HostCanary::CheckRedZone(place)) {
     TellDamage(DebugFinding::Kind::kWrittenBehind, block, damage->first,
                damage->count, &call);
@@ -63,7 +73,10 @@ void DebugMode::GuardFreed(Block& block, const DebugCall& call) noexcept {
 }
 
 bool DebugMode::Unguard(const Block& block) const noexcept {
-  if (memory_ != Memory::kOfHost) return true;
+  if (is_of_gpu_) {
+    LookOnGpu(block);
+    return true;
+  }
   const CanaryPlace place = PlaceOf(block);
   if ((block.debug & kProtected) != 0 && !HostCanary::Unprotect(place)) {
     return false;
@@ -78,6 +91,21 @@ bool DebugMode::Unguard(const Block& block) const noexcept {
                damage->count, nullptr);
   }
   return true;
+}
+
+void DebugMode::LookOnGpu(const Block& block) const noexcept {
+  if (canary_ == nullptr || !WatchesOnGpu(block)) return;
+  const GpuCanary::Damages damages = canary_->Look(
+      PlaceOf(block), {.has_red_zone = (block.debug & kHasRedZone) != 0,
+                       .is_filled = (block.debug & kFilled) != 0});
+  if (damages.behind) {
+    TellDamage(DebugFinding::Kind::kWrittenBehind, block, damages.behind->first,
+               damages.behind->count, nullptr);
+  }
+  if (damages.after) {
+    TellDamage(DebugFinding::Kind::kWrittenAfter, block, damages.after->first,
+               damages.after->count, nullptr);
+  }
 }
 
 void DebugMode::TellDamage(DebugFinding::Kind kind, const Block& block,

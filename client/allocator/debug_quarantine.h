@@ -2,9 +2,10 @@
 // of their frees.
 //
 // A block leaves when so many bytes as `bound` have been freed after it, or
-// when all are wanted. So it holds `bound` and one block more, at most. The
-// memory stays leased; what its stream still does with it goes on being known
-// (ordered_blocks.h): leaving only makes the free take place.
+// when all are wanted, if its owner lets it. So it holds `bound` and one block
+// more, at most, and what the owner keeps. The memory stays leased; what its
+// stream still does with it goes on being known (ordered_blocks.h): leaving
+// only makes the free take place.
 //
 // Units: bytes that blocks take up. Throws nothing.
 //
@@ -16,6 +17,7 @@
 #include <cstdint>
 
 #include "client/allocator/block.h"
+#include "client/allocator/stream_cache.h"
 
 namespace vrampool::client {
 
@@ -32,24 +34,44 @@ class DebugQuarantine {
     bytes_ += block->extent;
   }
 
-  // The oldest, if it is its time to leave; or null.
-  Block* TakeDue() {
-    return first_ != nullptr && bytes_ - first_->extent >= bound_ ? Pop()
+  // The oldest, if it is its time to leave; or null. It stays.
+  Block* FirstDue() const {
+    return first_ != nullptr && bytes_ - first_->extent >= bound_ ? first_
                                                                   : nullptr;
   }
-  // The oldest; or null.
-  Block* TakeAny() { return first_ == nullptr ? nullptr : Pop(); }
+  // Those whose time it is, or all, of which `may_leave(block)` says so.
+  template <typename MayLeave>
+  BlockList TakeDue(const MayLeave& may_leave) {
+    return Take(bound_, may_leave);
+  }
+  template <typename MayLeave>
+  BlockList TakeAll(const MayLeave& may_leave) {
+    return Take(0, may_leave);
+  }
 
   uint64_t bytes() const { return bytes_; }
 
  private:
-  Block* Pop() {
-    Block* const block = first_;
-    first_ = block->next_cached;
-    if (first_ == nullptr) last_ = nullptr;
-    block->next_cached = nullptr;
-    bytes_ -= block->extent;
-    return block;
+  template <typename MayLeave>
+  BlockList Take(uint64_t bound, const MayLeave& may_leave) {
+    BlockList taken;
+    uint64_t behind = bytes_;
+    Block* before = nullptr;
+    Block* block = first_;
+    while (block != nullptr && behind - block->extent >= bound) {
+      behind -= block->extent;
+      Block* const next = block->next_cached;
+      if (may_leave(block)) {
+        (before == nullptr ? first_ : before->next_cached) = next;
+        bytes_ -= block->extent;
+        taken.Push(block);
+      } else {
+        before = block;
+      }
+      block = next;
+    }
+    if (block == nullptr) last_ = before;
+    return taken;
   }
 
   const uint64_t bound_;

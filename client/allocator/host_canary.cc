@@ -3,56 +3,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cstring>
 
 namespace vrampool::client {
 namespace {
 
-// No small number, no ASCII, no address, and as floats or indexes far off.
-constexpr unsigned char kRedByte = 0xFA;
-constexpr unsigned char kFreedByte = 0xFD;
-
-struct Range {
-  uint64_t begin = 0;  // From the block's beginning.
-  uint64_t size = 0;
-};
+using Pattern = CanaryPattern;
 
 unsigned char* At(const CanaryPlace& place, uint64_t offset) {
   return reinterpret_cast<unsigned char*>(place.address + offset);
 }
 
-// What of a freed block is filled.
-std::array<Range, 2> FilledOf(const CanaryPlace& place) {
-  if (place.bytes <= HostCanary::kMaxFilled) {
-    return {Range{0, place.bytes}, Range{}};
-  }
-  constexpr uint64_t kHalf = HostCanary::kMaxFilled / 2;
-  return {Range{0, kHalf}, Range{place.bytes - kHalf, kHalf}};
-}
-
-void Look(const CanaryPlace& place, Range range, unsigned char expected,
+void Look(const CanaryPlace& place, CanaryRange range, unsigned char expected,
           CanaryDamage& damage) {
-  const unsigned char* const bytes = At(place, range.begin);
-  // Most of the time all is as it was: one comparison with itself, shifted.
-  if (range.size == 0 || (bytes[0] == expected &&
-                          std::memcmp(bytes, bytes + 1, range.size - 1) == 0)) {
-    return;
-  }
-  for (uint64_t i = 0; i < range.size; ++i) {
-    if (bytes[i] == expected) continue;
-    if (damage.count++ == 0) damage.first = range.begin + i;
-  }
-}
-
-std::optional<CanaryDamage> OrNone(const CanaryDamage& damage) {
-  if (damage.count == 0) return std::nullopt;
-  return damage;
-}
-
-Range RedZoneOf(const CanaryPlace& place) {
-  return {place.bytes, place.extent - place.bytes};
+  Pattern::Compare(At(place, range.begin), range, expected, damage);
 }
 
 bool SetAccess(const CanaryPlace& place, int access) {
@@ -66,28 +30,28 @@ bool SetAccess(const CanaryPlace& place, int access) {
 }  // namespace
 
 void HostCanary::FillRedZone(const CanaryPlace& place) {
-  const Range range = RedZoneOf(place);
-  std::memset(At(place, range.begin), kRedByte, range.size);
+  const CanaryRange range = Pattern::RedZoneOf(place);
+  std::memset(At(place, range.begin), Pattern::kRedByte, range.size);
 }
 
 std::optional<CanaryDamage> HostCanary::CheckRedZone(const CanaryPlace& place) {
   CanaryDamage damage;
-  Look(place, RedZoneOf(place), kRedByte, damage);
-  return OrNone(damage);
+  Look(place, Pattern::RedZoneOf(place), Pattern::kRedByte, damage);
+  return Pattern::OrNone(damage);
 }
 
 void HostCanary::FillFreed(const CanaryPlace& place) {
-  for (const Range& range : FilledOf(place)) {
-    std::memset(At(place, range.begin), kFreedByte, range.size);
+  for (const CanaryRange& range : Pattern::FilledOf(place)) {
+    std::memset(At(place, range.begin), Pattern::kFreedByte, range.size);
   }
 }
 
 std::optional<CanaryDamage> HostCanary::CheckFreed(const CanaryPlace& place) {
   CanaryDamage damage;
-  for (const Range& range : FilledOf(place)) {
-    Look(place, range, kFreedByte, damage);
+  for (const CanaryRange& range : Pattern::FilledOf(place)) {
+    Look(place, range, Pattern::kFreedByte, damage);
   }
-  return OrNone(damage);
+  return Pattern::OrNone(damage);
 }
 
 bool HostCanary::Protect(const CanaryPlace& place) {

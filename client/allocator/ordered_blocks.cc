@@ -113,6 +113,28 @@ OrderedBlocks::Going OrderedBlocks::BeginFree(Block* block,
   return going;
 }
 
+void OrderedBlocks::BeginFilled(Block* block, StreamKey stream,
+                                uint64_t number) {
+  if (order_.IsDone(stream, number)) return;
+  waits_[block].push_back({.stream = stream, .number = number});
+  block->has_uses = true;
+}
+
+void OrderedBlocks::DropFilled(Block* block) {
+  waits_.erase(block);
+  block->has_uses = uses_.count(block) != 0;
+}
+
+bool OrderedBlocks::Postpone(Block* block, Going& going) {
+  try {
+    going.number = order_.Begin(going.stream, 0);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  block->freed_number = going.number;
+  return true;
+}
+
 // The capture that keeps the memory of a block that is freed in `freed_in`.
 CaptureId OrderedBlocks::KeeperOfFreed(const Block& block, CaptureId freed_in) {
   const bool was_kept = captures_.IsLiving(block.capture);
@@ -197,6 +219,17 @@ OrderedBlocks::Going OrderedBlocks::BeginUse(Block* block, const Use& use,
 
 bool OrderedBlocks::IsAwaited(Block* block) const {
   return block->has_uses && waits_.count(block) != 0;
+}
+
+bool OrderedBlocks::IsDone(Block* block) const {
+  return !IsAwaited(block) &&
+         Settled(block->next_owner, block->freed_number).is_everyone();
+}
+
+// While a graph lives it may run again.
+bool OrderedBlocks::IsNeverDone(const Block& block) const {
+  return block.next_owner.stream == kUnknownStream ||
+         captures_.IsLiving(KeeperOf(block.next_owner.capture));
 }
 
 uint64_t OrderedBlocks::pending_bytes() const {

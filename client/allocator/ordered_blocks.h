@@ -125,6 +125,15 @@ class OrderedBlocks {
   // wanted: when one is due, or `is_eager`.
   Going BeginBatch(const StreamUse& use, uint64_t count);
   void EndBatch(Going& going, const StreamUse& use, bool is_eager);
+  // Before BeginFree() of a block into which we had a stream write, of which
+  // `number` is a free behind that (EndingFree()): its memory waits for that as
+  // for a use (O9).
+  void BeginFilled(Block* block, StreamKey stream, uint64_t number);
+  // Undoes it.
+  void DropFilled(Block* block);
+  // The free comes only now: behind what its stream was given since
+  // BeginFree(). False: for want of memory nothing has changed.
+  bool Postpone(Block* block, Going& going);
   // `going.event` was recorded. (When it was not: GiveSpare(), and O7.)
   void NoteRecorded(const Going& going);
   void GiveSpare(cuda::Event event) { order_.GiveSpare(event); }
@@ -145,6 +154,10 @@ class OrderedBlocks {
   void DropWaits(Block* block) { waits_.erase(block); }
   // Whether a given-up block has to wait for others than its own stream.
   bool IsAwaited(Block* block) const;
+  // Of a given-up block: whether nobody's work on the GPU can touch it any
+  // more; and whether no event will ever tell.
+  bool IsDone(Block* block) const;
+  bool IsNeverDone(const Block& block) const;
   bool has_awaited() const { return !waits_.empty(); }
   // What was freed and is not everyone's yet.
   uint64_t pending_bytes() const;

@@ -189,6 +189,15 @@ Status GpuStreamEvents::MakeWaitNow(cudaStream_t stream, cuda::Event event) {
                         "making a stream wait for another");
 }
 
+Status GpuStreamEvents::FillNow(cudaStream_t stream, const Filling& filling) {
+  const GpuContext::Scope scope(*gpu_);
+  VRAMPOOL_RETURN_IF_ERROR(scope.status());
+  return gpu_->StatusOf(
+      gpu_->api().MemsetD8Async(filling.address, filling.value, filling.bytes,
+                                stream),
+      "filling memory");
+}
+
 Status GpuStreamEvents::Synchronize() {
   const GpuContext::Scope scope(*gpu_);
   VRAMPOOL_RETURN_IF_ERROR(scope.status());

@@ -37,6 +37,7 @@ class GpuStreamEvents final : public StreamEvents {
   Status RecordNow(cuda::Event event, cudaStream_t stream) override;
   Status RecordAllNow(cuda::Event event) override;
   Status MakeWaitNow(cudaStream_t stream, cuda::Event event) override;
+  Status FillNow(cudaStream_t stream, const Filling& filling) override;
   // The legacy stream, when the driver has answered `asked` to the question
   // whether it captures: an error means that another stream does, which
   // touching this one would spoil.

@@ -40,4 +40,8 @@ Status StreamEvents::MakeWait(cudaStream_t stream, cuda::Event event) {
   return OnStream(*this, stream, [&] { return MakeWaitNow(stream, event); });
 }
 
+Status StreamEvents::Fill(cudaStream_t stream, const Filling& filling) {
+  return OnStream(*this, stream, [&] { return FillNow(stream, filling); });
+}
+
 }  // namespace vrampool::client

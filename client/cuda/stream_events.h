@@ -88,7 +88,7 @@ class StreamEvents {
   virtual Result<cuda::Event> Create() = 0;
   virtual void Destroy(cuda::Event event) = 0;
   // The event is done when what is enqueued on `stream` now is. Unavailable on
-  // the legacy stream when that would spoil a capture; so MakeWait().
+  // the legacy stream when that would spoil a capture; so MakeWait(), Fill().
   Status Record(cuda::Event event, cudaStream_t stream);
   // The event is done when what is enqueued on any stream now is, also on those
   // that were destroyed. Unavailable while a stream is, or may be, capturing.
@@ -99,6 +99,14 @@ class StreamEvents {
   // What is enqueued on `stream` from now on begins after the event's last
   // recording is done. Does not block.
   Status MakeWait(cudaStream_t stream, cuda::Event event);
+  // Memory of the GPU, to be filled with one byte.
+  struct Filling {
+    uint64_t address = 0;
+    uint64_t bytes = 0;
+    unsigned char value = 0;
+  };
+  // Fills it in the order of the stream. Does not block.
+  Status Fill(cudaStream_t stream, const Filling& filling);
   // Waits until everything enqueued so far is done.
   virtual Status Synchronize() = 0;
 
@@ -113,10 +121,11 @@ class StreamEvents {
       : captures_(std::move(captures)) {}
 
  private:
-  // The three without a look whether they spoil captures.
+  // The four without a look whether they spoil captures.
   virtual Status RecordNow(cuda::Event event, cudaStream_t stream) = 0;
   virtual Status RecordAllNow(cuda::Event event) = 0;
   virtual Status MakeWaitNow(cudaStream_t stream, cuda::Event event) = 0;
+  virtual Status FillNow(cudaStream_t stream, const Filling& filling) = 0;
 
   const std::shared_ptr<CaptureGuard> captures_;
 };

@@ -1,5 +1,7 @@
 #include "client/allocator/debug_book.h"
 
+#include <vector>
+
 #include "client/allocator/debug_quarantine.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -8,7 +10,10 @@ namespace vrampool::client {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 using Kind = DebugFinding::Kind;
 
 DebugCall CallOf(const char* place) {
@@ -129,40 +134,72 @@ TEST(DebugFindingDeathTest, AbortingComesAfterTheReport) {
                "vrampool: free of a foreign pointer: 0x123");
 }
 
-TEST(DebugQuarantineTest, ABlockLeavesWhenEnoughWasFreedAfterIt) {
-  DebugQuarantine quarantine(1024);
-  Block blocks[4];
-  for (Block& block : blocks) block.extent = 512;
-  quarantine.Push(&blocks[0]);
-  quarantine.Push(&blocks[1]);
-  EXPECT_EQ(quarantine.TakeDue(), nullptr);
-  quarantine.Push(&blocks[2]);
-  EXPECT_EQ(quarantine.TakeDue(), &blocks[0]);
-  EXPECT_EQ(quarantine.TakeDue(), nullptr);
-  EXPECT_EQ(quarantine.bytes(), 1024u);
-  EXPECT_EQ(quarantine.TakeAny(), &blocks[1]);
-  EXPECT_EQ(quarantine.TakeAny(), &blocks[2]);
-  EXPECT_EQ(quarantine.TakeAny(), nullptr);
-  EXPECT_EQ(quarantine.bytes(), 0u);
-  quarantine.Push(&blocks[3]);
-  EXPECT_EQ(quarantine.TakeAny(), &blocks[3]);
+class DebugQuarantineTest : public ::testing::Test {
+ protected:
+  DebugQuarantineTest() {
+    for (Block& block : blocks_) block.extent = 512;
+  }
+  static std::vector<Block*> Listed(BlockList list) {
+    std::vector<Block*> blocks;
+    while (list.count > 0) blocks.push_back(list.Pop());
+    return blocks;
+  }
+  std::vector<Block*> TakeDue() {
+    return Listed(quarantine_.TakeDue([&](Block* b) { return b != kept_; }));
+  }
+  std::vector<Block*> TakeAll() {
+    return Listed(quarantine_.TakeAll([&](Block* b) { return b != kept_; }));
+  }
+
+  DebugQuarantine quarantine_{1024};
+  Block blocks_[6];
+  const Block* kept_ = nullptr;
+};
+
+TEST_F(DebugQuarantineTest, ABlockLeavesWhenEnoughWasFreedAfterIt) {
+  quarantine_.Push(&blocks_[0]);
+  quarantine_.Push(&blocks_[1]);
+  EXPECT_THAT(TakeDue(), IsEmpty());
+  quarantine_.Push(&blocks_[2]);
+  EXPECT_EQ(quarantine_.FirstDue(), &blocks_[0]);
+  EXPECT_THAT(TakeDue(), ElementsAre(&blocks_[0]));
+  EXPECT_THAT(TakeDue(), IsEmpty());
+  EXPECT_EQ(quarantine_.bytes(), 1024u);
+  EXPECT_THAT(TakeAll(), UnorderedElementsAre(&blocks_[1], &blocks_[2]));
+  EXPECT_THAT(TakeAll(), IsEmpty());
+  EXPECT_EQ(quarantine_.bytes(), 0u);
+  quarantine_.Push(&blocks_[3]);
+  EXPECT_THAT(TakeAll(), ElementsAre(&blocks_[3]));
 }
 
 // It alone is beyond the bound and stays all the same: nothing came after it.
-TEST(DebugQuarantineTest, TheLastFreedStaysHoweverLarge) {
-  DebugQuarantine quarantine(1024);
-  Block large;
-  large.extent = uint64_t{1} << 40;
-  quarantine.Push(&large);
-  EXPECT_EQ(quarantine.TakeDue(), nullptr);
+TEST_F(DebugQuarantineTest, TheLastFreedStaysHoweverLarge) {
+  blocks_[0].extent = uint64_t{1} << 40;
+  quarantine_.Push(&blocks_[0]);
+  EXPECT_EQ(quarantine_.FirstDue(), nullptr);
+  EXPECT_THAT(TakeDue(), IsEmpty());
 }
 
-TEST(DebugQuarantineTest, ABoundOfZeroKeepsNothing) {
+TEST_F(DebugQuarantineTest, ABoundOfZeroKeepsNothing) {
   DebugQuarantine quarantine(0);
-  Block block;
-  block.extent = 256;
-  quarantine.Push(&block);
-  EXPECT_EQ(quarantine.TakeDue(), &block);
+  quarantine.Push(&blocks_[0]);
+  EXPECT_THAT(Listed(quarantine.TakeDue([](Block*) { return true; })),
+              ElementsAre(&blocks_[0]));
+}
+
+TEST_F(DebugQuarantineTest, WhatMayNotLeaveHoldsNobodyElseBack) {
+  kept_ = &blocks_[0];
+  for (int i = 0; i < 4; ++i) quarantine_.Push(&blocks_[i]);
+  EXPECT_THAT(TakeDue(), ElementsAre(&blocks_[1]));
+  EXPECT_EQ(quarantine_.bytes(), 3 * 512u);
+  kept_ = &blocks_[3];  // The last, and something comes behind it.
+  EXPECT_THAT(TakeAll(), UnorderedElementsAre(&blocks_[0], &blocks_[2]));
+  quarantine_.Push(&blocks_[4]);
+  quarantine_.Push(&blocks_[5]);
+  kept_ = nullptr;
+  EXPECT_EQ(quarantine_.FirstDue(), &blocks_[3]);
+  EXPECT_THAT(TakeDue(), ElementsAre(&blocks_[3]));
+  EXPECT_THAT(TakeAll(), UnorderedElementsAre(&blocks_[4], &blocks_[5]));
 }
 
 }  // namespace

@@ -312,6 +312,14 @@ Status FakeStreams::MakeWaitNow(cudaStream_t stream, cuda::Event event) {
   return {};
 }
 
+// There is no GPU that could.
+Status FakeStreams::FillNow(cudaStream_t /*stream*/,
+                            const Filling& /*filling*/) {
+  MutexLock lock(mu_);
+  ++misuses_;
+  return {VRAMPOOL_INTERNAL, "not to be filled"};
+}
+
 Status FakeStreams::Synchronize() {
   FinishAll();
   return {};

@@ -84,6 +84,7 @@ class FakeStreams final : public StreamEvents {
   Status RecordNow(cuda::Event event, cudaStream_t stream) override;
   Status RecordAllNow(cuda::Event event) override;
   Status MakeWaitNow(cudaStream_t stream, cuda::Event event) override;
+  Status FillNow(cudaStream_t stream, const Filling& filling) override;
 
   struct Entry {
     Place wait;  // Length 0: waits for nothing.

@@ -66,7 +66,7 @@ TEST_F(HostCanaryTest, ABlockThatWasFilledWithOneByteIsChangedToo) {
 }
 
 TEST_F(HostCanaryTest, OfALargeBlockTheEndsAreFilled) {
-  constexpr uint64_t kSize = HostCanary::kMaxFilled + kExtent;
+  constexpr uint64_t kSize = CanaryPattern::kMaxFilled + kExtent;
   void* const large =
       ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -76,7 +76,7 @@ TEST_F(HostCanaryTest, OfALargeBlockTheEndsAreFilled) {
                           .extent = kSize};
   HostCanary::FillFreed(place);
   auto* const bytes = static_cast<char*>(large);
-  bytes[HostCanary::kMaxFilled / 2] = 1;
+  bytes[CanaryPattern::kMaxFilled / 2] = 1;
   EXPECT_FALSE(HostCanary::CheckFreed(place).has_value());
   bytes[kSize - 1] = 1;
   ASSERT_TRUE(HostCanary::CheckFreed(place).has_value());

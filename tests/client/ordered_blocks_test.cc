@@ -344,5 +344,56 @@ TEST_F(OrderedBlocksTest, CapturingStreamDoesNotTakeItsOwnEarlierMemory) {
   EXPECT_EQ(rig_.AllocateAcross(256, s_), nullptr);
 }
 
+// Another thread's event came between the free's beginning and what its own
+// thread enqueued then.
+TEST_F(OrderedBlocksTest, APostponedFreeIsNotCoveredByAnEventBefore) {
+  Block* const block = rig_.Allocate(kMiB / 2, s_);
+  Block* const other = rig_.Allocate(kMiB / 2, s_);
+  auto going = rig_.blocks().BeginFree(block, *streams_.Identify(s_), true);
+  rig_.Free(other, s_);
+  streams_.Enqueue(s_);
+  ASSERT_TRUE(rig_.blocks().Postpone(block, going));
+  rig_.Settle();
+  EXPECT_FALSE(rig_.blocks().IsDone(block));
+  rig_.Record(going, s_);
+  rig_.Settle();
+  EXPECT_FALSE(rig_.blocks().IsDone(block));
+  streams_.FinishAll();
+  rig_.Settle();
+  EXPECT_TRUE(rig_.blocks().IsDone(block));
+  rig_.blocks().Release(block);
+  EXPECT_TRUE(rig_.IsAllEveryones());
+}
+
+TEST_F(OrderedBlocksTest, ABlockWaitsForWhatFillsItOnAnotherStream) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  streams_.Enqueue(s_);
+  const StreamUse use = *streams_.Identify(s_);
+  const auto filling = rig_.blocks().EndingFree(use);
+  rig_.Record(filling, s_);
+  rig_.blocks().BeginFilled(block, use.key, filling.number);
+  rig_.FreeUsed(block, t_);
+  rig_.Settle();
+  EXPECT_FALSE(rig_.blocks().IsDone(block));
+  EXPECT_EQ(rig_.Allocate(256, t_), nullptr);
+  streams_.FinishAll();
+  rig_.Settle();
+  EXPECT_NE(rig_.Allocate(256, t_), nullptr);
+}
+
+TEST_F(OrderedBlocksTest, WhatAGraphMayUseAgainIsNeverDone) {
+  Block* const block = rig_.Allocate(kMiB, s_);
+  const CaptureId capture = rig_.BeginCapture(s_);
+  (void)rig_.blocks().BeginFree(block, *streams_.Identify(s_), true);
+  rig_.EndCapture(s_);
+  rig_.Settle();
+  EXPECT_TRUE(rig_.blocks().IsNeverDone(*block));
+  EXPECT_FALSE(rig_.blocks().IsDone(block));
+  (void)rig_.blocks().ForgetCapture(capture);
+  EXPECT_FALSE(rig_.blocks().IsNeverDone(*block));
+  EXPECT_TRUE(rig_.blocks().IsDone(block));
+  rig_.blocks().Release(block);
+}
+
 }  // namespace
 }  // namespace vrampool::client

@@ -116,9 +116,6 @@ class OrderedRig {
     Record(blocks_.EndingFree(use), stream);
   }
 
-  bool IsAllEveryones() const { return blocks_.pieces().OwnedIn(kSlab) == 0; }
-
- private:
   void Record(OrderedBlocks::Going going, cudaStream_t stream) {
     if (!going.wants_event) return;
     if (going.event == nullptr) going.event = *streams_.Create();
@@ -129,6 +126,9 @@ class OrderedRig {
     }
   }
 
+  bool IsAllEveryones() const { return blocks_.pieces().OwnedIn(kSlab) == 0; }
+
+ private:
   FakeStreams streams_;
   OrderedBlocks blocks_;
   bool is_eager_ = true;

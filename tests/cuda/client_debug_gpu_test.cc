@@ -94,19 +94,20 @@ TEST_F(ClientDebugGpuTest, AStreamIsRecordedForWhoeverHasTheBlock) {
   }
 }
 
-// Memory that only the GPU can use is neither filled nor looked at.
-TEST_F(ClientDebugGpuTest, ContentsAreTheApplicationsAlone) {
+// The rest is in client_canary_test.
+TEST_F(ClientDebugGpuTest, AWriteAfterTheHooksFreeIsTold) {
   const TestStream stream(gpu_);
   void* const p = Take(0, stream.get());
   const Words words = WordsAt(p, kBytes);
-  EXPECT_EQ(Told([&] {
-              gpu_.Fill(stream.get(), words, 7);
-              EXPECT_EQ(gpu_.CountMismatches(stream.get(), words, 7), 0u);
-              vrampool_torch_free(p, kBytes, 0, stream.get());
-              EXPECT_EQ(vrampool_quiesce(vrampool_device_client(0)),
-                        VRAMPOOL_OK);
-            }),
-            "");
+  gpu_.Fill(stream.get(), words, 7);
+  EXPECT_EQ(gpu_.CountMismatches(stream.get(), words, 7), 0u);
+  vrampool_torch_free(p, kBytes, 0, stream.get());
+  gpu_.Fill(stream.get(), WordsAt(p, 4), 7);
+  EXPECT_THAT(Told([&] {
+                EXPECT_EQ(vrampool_quiesce(vrampool_device_client(0)),
+                          VRAMPOOL_OK);
+              }),
+              HasSubstr("write after the free of the block of 1048576 bytes"));
 }
 
 }  // namespace

@@ -147,6 +147,36 @@ TEST_F(StreamBehaviourTest, AStreamThatWaitsForAnEventComesAfterIt) {
   EXPECT_EQ(gpu_.CountMismatches(second.get(), buffer.words(), 1), 0u);
 }
 
+// To pinned memory. It waits for no other stream, not even a blocking one.
+TEST_F(StreamBehaviourTest, ACopyToTheHostIsDoneInTheOrderOfItsStreamAlone) {
+  const TestStream copying(gpu_);
+  const TestStream held(gpu_);
+  const DeviceBuffer buffer(gpu_, 1 << 20);
+  const DeviceBuffer scratch(gpu_, 4096);
+  HostFlag stop(gpu_);
+  void* pinned = nullptr;
+  ASSERT_EQ(gpu_.api().MemHostAlloc(&pinned, 1 << 20, 0), cuda::kSuccess);
+  auto* const words = static_cast<volatile uint32_t*>(pinned);
+  words[1] = 5;
+  gpu_.FillUntil(held.get(), scratch.words(), 1, stop.at());
+  gpu_.Fill(copying.get(), buffer.words(), 7);
+  ASSERT_EQ(gpu_.api().MemcpyDtoHAsync(pinned, buffer.at() + 4, (1 << 20) - 4,
+                                       copying.get()),
+            cuda::kSuccess);
+  gpu_.Synchronize(copying.get());
+  EXPECT_EQ(words[0], 7u);
+  EXPECT_EQ(words[(1 << 18) - 2], 7u);
+  gpu_.Fill(held.get(), buffer.words(), 8);
+  ASSERT_EQ(
+      gpu_.api().MemcpyDtoHAsync(pinned, buffer.at(), 1 << 20, held.get()),
+      cuda::kSuccess);
+  EXPECT_EQ(words[0], 7u);
+  stop.Set();
+  gpu_.Synchronize(held.get());
+  EXPECT_EQ(words[0], 8u);
+  EXPECT_EQ(gpu_.api().MemFreeHost(pinned), cuda::kSuccess);
+}
+
 TEST_F(StreamBehaviourTest, TheLegacyStreamComesAfterBlockingStreams) {
   cuda::Stream blocking = nullptr;
   ASSERT_EQ(gpu_.test().StreamCreate(&blocking, cuda::kStreamDefault),

@@ -181,6 +181,27 @@ Result cuMemcpyDtoH_v2(void* to, DevicePtr from, size_t bytes) {
                      });
 }
 
+Result cuMemcpyDtoHAsync_v2(void* to, DevicePtr from, size_t bytes,
+                            Stream stream) {
+  Context context = nullptr;
+  Process& process = Process::Get();
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(process.Enter(__func__, &context));
+  if (bytes == 0) return kSuccess;
+  if (!process.addresses().Allows(from, bytes, Access::kRead)) {
+    return kInvalidValue;
+  }
+  auto* next = static_cast<char*>(to);
+  const auto copy = [next](void* piece, uint64_t length) mutable {
+    std::memcpy(next, piece, length);
+    next += length;
+  };
+  return SubmitOrCapture(stream, context, [&process, from, bytes, copy] {
+    if (!process.addresses().Visit(from, bytes, Access::kRead, copy)) {
+      process.Break(kIllegalAddress);
+    }
+  });
+}
+
 Result cuMemcpyHtoD_v2(DevicePtr to, const void* from, size_t bytes) {
   const auto* next = static_cast<const char*>(from);
   return CopyAndWait(__func__, to, bytes, Access::kReadWrite,
