@@ -38,7 +38,7 @@ run_client() {
   "$bin/client_gpu_test"
   "$bin/gpu_order_test"
   local test
-  for test in client_stream_test producer_death_test; do
+  for test in client_stream_test client_canary_test producer_death_test; do
     beside pool_size=128MiB default_limit=16MiB -- "$bin/$test"
   done
 }
