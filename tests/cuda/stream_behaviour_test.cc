@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <future>
+#include <thread>
 
 #include "gtest/gtest.h"
 #include "tests/cuda/gpu.h"
@@ -158,6 +160,8 @@ TEST_F(StreamBehaviourTest, ACopyToTheHostIsDoneInTheOrderOfItsStreamAlone) {
   ASSERT_EQ(gpu_.api().MemHostAlloc(&pinned, 1 << 20, 0), cuda::kSuccess);
   auto* const words = static_cast<volatile uint32_t*>(pinned);
   words[1] = 5;
+  gpu_.Fill(copying.get(), scratch.words(), 1);  // Its first launch may wait.
+  gpu_.Synchronize(copying.get());
   gpu_.FillUntil(held.get(), scratch.words(), 1, stop.at());
   gpu_.Fill(copying.get(), buffer.words(), 7);
   ASSERT_EQ(gpu_.api().MemcpyDtoHAsync(pinned, buffer.at() + 4, (1 << 20) - 4,
@@ -175,6 +179,35 @@ TEST_F(StreamBehaviourTest, ACopyToTheHostIsDoneInTheOrderOfItsStreamAlone) {
   gpu_.Synchronize(held.get());
   EXPECT_EQ(words[0], 8u);
   EXPECT_EQ(gpu_.api().MemFreeHost(pinned), cuda::kSuccess);
+}
+
+// Though the driver may have to load a kernel for it.
+TEST_F(StreamBehaviourTest, TheFirstFillingOfAProcessWaitsForNoOtherStream) {
+  const TestStream filling(gpu_);
+  const TestStream held(gpu_);
+  const TestEvent event(gpu_);
+  const DeviceBuffer buffer(gpu_, 1 << 20);
+  const DeviceBuffer scratch(gpu_, 4096);
+  HostFlag stop(gpu_);
+  gpu_.FillUntil(held.get(), scratch.words(), 1, stop.at());
+  // From a thread, so that one that waits does not do so for ever.
+  std::promise<cuda::Result> filled;
+  std::future<cuda::Result> answer = filled.get_future();
+  std::thread filler([&] {
+    gpu_.MakeCurrent();
+    for (const size_t bytes : {size_t{128}, size_t{1} << 20}) {
+      const cuda::Result result = gpu_.api().MemsetD8Async(
+          buffer.at() + (1 << 20) - bytes, 7, bytes, filling.get());
+      if (result != cuda::kSuccess) return filled.set_value(result);
+    }
+    filled.set_value(gpu_.test().StreamSynchronize(filling.get()));
+  });
+  const bool is_done =
+      answer.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
+  stop.Set();
+  filler.join();
+  EXPECT_TRUE(is_done);
+  EXPECT_EQ(answer.get(), cuda::kSuccess);
 }
 
 TEST_F(StreamBehaviourTest, TheLegacyStreamComesAfterBlockingStreams) {
