@@ -9,6 +9,8 @@
 # frameworks (the same with PyTorch, JAX, CuPy and Numba, which all have to be
 # there), allocators (the pool as the allocator of CuPy and Numba), torch_memory (of
 # PyTorch), rmm (RMM's Python, which the folder brings, with PyTorch, CuPy and Numba),
+# cudf (cuDF with CuPy and pandas; VRAMPOOL_CUDF is the folder where it, its RMM and
+# vrampool-rmm for that RMM are installed),
 # numba (numba-cuda's own tests, with its memory manager and with ours, which needs
 # pytest-xdist; VRAMPOOL_KIND for one kind of handle only), exchange
 # (tests/bench/exchange.sh with PyTorch, CuPy and Numba) and two_gpus, which needs two
@@ -136,6 +138,35 @@ END
       "${served[@]}" "$OUT/with_rmm" MatrixTest || status=1
     VRAMPOOL_KIND=$kind python3 -B tests/python/docs_test.py \
       "${served[@]}" <(grep '^rmm ' "$OUT/with_rmm") || status=1
+  done
+  return "$status"
+}
+# As run_rmm, with the cuDF that is in a folder of its own.
+run_cudf() {
+  local kind status=0 start=$OUT/cudf_start python
+  python=$(command -v python3)
+  mkdir -p "$start"
+  # numba-cuda 0.30, which cuDF imports, wants what NumPy 2.5 has no more.
+  cat >"$start/sitecustomize.py" <<END
+import numpy
+if not hasattr(numpy, "row_stack"):
+    numpy.row_stack = numpy.vstack
+END
+  local places=${VRAMPOOL_CUDF:?is to name the folder with cuDF}:$start
+  cat >"$OUT/cudf_python" <<END
+#!/bin/sh
+export PYTHONPATH="\$PYTHONPATH:$places"
+exec $python "\$@"
+END
+  chmod +x "$OUT/cudf_python"
+  echo "cudf $OUT/cudf_python" >"$OUT/with_cudf"
+  export VRAMPOOL_TEST_DEVICE=cuda:0
+  for kind in CUDA_IPC VMM_FD; do
+    echo "=== $kind"
+    VRAMPOOL_KIND=$kind python3 -B tests/gpu/cudf_test.py \
+      "${served[@]}" "$places" || status=1
+    VRAMPOOL_KIND=$kind python3 -B tests/python/docs_test.py \
+      "${served[@]}" "$OUT/with_cudf" || status=1
   done
   return "$status"
 }

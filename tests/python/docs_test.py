@@ -17,7 +17,7 @@ ROOT = case.PACKAGE.parents[1]
 EXAMPLE = re.compile(r"^```python *(\w*)\n(.*?)^```$", re.M | re.S)
 INTERPRETERS = {}
 # Where VRAMPOOL_TEST_DEVICE names one; those of them that FRAMEWORKS lists.
-OF_A_GPU = {"cupy", "numba", "rmm"}
+OF_A_GPU = {"cudf", "cupy", "numba", "rmm"}
 
 
 class DocsTest(case.Case):
