@@ -175,14 +175,18 @@ def check_objects_follow_streams(test, client, streams):
 
 def check_foreign_views_are_found(test, client, streams):
     class Array:
-        def __init__(self, tensor):
+        def __init__(self, tensor, mask=None):
             self.tensor = tensor
-            self.__cuda_array_interface__ = tensor.__cuda_array_interface__
+            self.__cuda_array_interface__ = {
+                **tensor.__cuda_array_interface__, "mask": mask}
     tensor = client.empty((2, 2), "complex64")
     found = vrampool.view_of(Array(tensor))
     test.assertEqual((found.address, found.shape, found.dtype, found.device),
                      (tensor.address, (2, 2), tensor.dtype, (2, 0)))
     test.assertEqual(client.share(Array(tensor))[0].shape, (2, 2))
+    for use in (client.share, vrampool.view_of):
+        with test.assertRaisesRegex(vrampool.InvalidArgument, "mask"):
+            use(Array(tensor, mask=client.empty(1)))
 
 
 def check_streams_of_frameworks_are_understood(test, client, streams):

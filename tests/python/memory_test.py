@@ -362,6 +362,29 @@ class ObjectTest(case.Case):
             for seen in (opened[0].numpy(), numpy.from_dlpack(opened[0])):
                 self.assertEqual(seen.tolist(), view.tolist(), view.strides)
 
+    def test_what_a_mask_hides_is_not_shared_as_if_it_were_there(self):
+        tensor = self.client.empty(3, "int32")
+
+        class Column:
+            def __init__(self, of, mask):
+                interface = {**tensor.__array_interface__, "mask": mask}
+                setattr(self, f"__{of}array_interface__", interface)
+        hidden = numpy.ma.array(tensor.numpy(), mask=[0, 1, 0], copy=False)
+        for masked in (Column("", b"\5"), Column("cuda_", b"\5"), hidden,
+                       hidden[:1]):
+            for use in (self.client.share, vrampool.view_of,
+                        lambda one: self.client.share([tensor, one])):
+                with self.assertRaisesRegex(vrampool.InvalidArgument,
+                                            r"mask.*fillna.*serialize"):
+                    use(masked)
+        for whole in (Column("", None), Column("cuda_", None), hidden.data,
+                      numpy.ma.array(tensor.numpy(), copy=False)):
+            self.assertEqual(vrampool.view_of(whole).address, tensor.address)
+        with self.assertRaisesRegex(vrampool.InvalidArgument, "mask"):
+            vrampool.numpy.put(self.client, hidden)
+        self.assertEqual(vrampool.numpy.put(
+            self.client, hidden.filled(7)).numpy()[1], 7)
+
     def test_names_are_found_taken_and_taken_off(self):
         shared = self.client.share(self.client.empty(1), name="w")
         with self.assertRaises(FileExistsError):

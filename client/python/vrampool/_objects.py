@@ -351,11 +351,7 @@ def layout_of(what: Any) -> _dlpack.Layout:
         return _dlpack.Layout(pointer(), dtype_of(what.dtype),
                               tuple(what.shape), tuple(what.stride()),
                               _ref.HOST_DEVICE, False)
-    interface = getattr(what, "__cuda_array_interface__", None)
-    device = (_cuda.DEVICE_TYPE, 0)
-    if interface is None:
-        interface = getattr(what, "__array_interface__", None)
-        device = _ref.HOST_DEVICE
+    interface, device = _interface_of(what)
     if interface is None:
         if not hasattr(what, "__dlpack__"):
             raise TypeError(
@@ -373,6 +369,37 @@ def layout_of(what: Any) -> _dlpack.Layout:
     address, readonly = interface["data"]
     return _dlpack.Layout(address or 0, kind, shape, strides, device,
                           bool(readonly))
+
+
+def refuse_masked(what: Any) -> None:
+    """For who takes the elements of an array alone."""
+    _interface_of(what)
+
+
+def _interface_of(what: Any) -> Tuple[Any, Tuple[int, int]]:
+    """An array interface, None if there is none, and its device.
+    `InvalidArgument` if a mask says which of the elements are there: memory
+    alone does not."""
+    interface = getattr(what, "__cuda_array_interface__", None)
+    device = (_cuda.DEVICE_TYPE, 0)
+    if interface is None:
+        interface = getattr(what, "__array_interface__", None)
+        device = _ref.HOST_DEVICE
+    if interface is not None and (interface.get("mask") is not None
+                                  or _has_numpy_mask(what)):
+        raise errors.InvalidArgument(
+            f"this {type(what).__name__} has a mask, which would be lost, and "
+            "with it what is missing; fill that first (fillna() in cuDF, "
+            "filled() in NumPy), or share cuDF's frame by its "
+            "device_serialize(), as docs/frameworks.md shows")
+    return interface, device
+
+
+def _has_numpy_mask(what: Any) -> bool:
+    """Of a numpy.ma.MaskedArray, whose interface has no word of its mask."""
+    ma: Any = sys.modules.get("numpy.ma")  # Not there: `what` is none.
+    return (ma is not None and isinstance(what, ma.MaskedArray)
+            and ma.getmask(what) is not ma.nomask)
 
 
 def _dtype_of_interface(typestr: str, what: Any) -> DType:

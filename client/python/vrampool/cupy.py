@@ -15,6 +15,7 @@ from typing import Any, Callable
 import cupy
 
 from ._client import Client
+from ._objects import refuse_masked
 from ._tensor import Tensor
 from .dtypes import UINT, DType
 
@@ -46,6 +47,7 @@ def _bfloat16() -> Any:
 
 def put(client: Client, source: Any) -> Tensor:
     """A copy of an array, row-major, in the pool."""
+    refuse_masked(source)
     source = cupy.asarray(source)
     tensor = client.empty(source.shape, source.dtype,
                           stream=cupy.cuda.get_current_stream())

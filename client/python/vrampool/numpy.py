@@ -15,6 +15,7 @@ from typing import Any, Optional
 import numpy
 
 from ._client import Client
+from ._objects import refuse_masked
 from ._tensor import Tensor
 
 
@@ -57,6 +58,7 @@ def dtype_of(tensor: Tensor) -> "numpy.dtype[Any]":
 
 def put(client: Client, source: Any) -> Tensor:
     """A copy of an array, row-major, in the pool. On the host only."""
+    refuse_masked(source)
     source = numpy.asarray(source)
     tensor = client.empty(source.shape, source.dtype)
     view(tensor)[...] = source

@@ -18,6 +18,7 @@ import tensorflow
 
 from . import _copy, _cuda, _dlpack
 from ._client import Client
+from ._objects import refuse_masked
 from ._tensor import Tensor
 from .dtypes import BOOL
 
@@ -51,6 +52,7 @@ def view(tensor: Tensor) -> Any:
 
 def put(client: Client, source: Any) -> Tensor:
     """A copy of a tensor in the pool."""
+    refuse_masked(source)
     source = tensorflow.convert_to_tensor(source)
     return _copy.put(client, _dlpack.Capsule(
         tensorflow.experimental.dlpack.to_dlpack(source)))
