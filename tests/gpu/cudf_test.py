@@ -31,8 +31,12 @@ client = vrampool.connect()
 mr = vrampool.rmm.resource(client)
 rmm.mr.set_current_device_resource(mr)
 
-def forget():
-    # cuDF keeps some scalars that it has met, by their values.
+def forget(*frames):
+    # What an operation has worked out of an index stays with that: 8 bytes a
+    # row. And cuDF keeps some scalars that it has met, by their values.
+    for frame in frames:
+        assert isinstance(frame.index, cudf.RangeIndex)
+        frame.index = cudf.RangeIndex(len(frame))
     cudf.utils.scalar.pa_scalar_to_plc_scalar.cache_clear()
     gc.collect()
     cupy.cuda.Device().synchronize()
@@ -50,10 +54,14 @@ def hear():
     return sys.stdin.readline()
 
 def pieces_of(frame):
-    # All memory of a frame: addresses and sizes.
+    # All memory of a frame's columns: addresses and sizes.
     def walk(column):
         for part in (column.data(), column.null_mask()):
-            if part is not None and part.size:
+            if part is None:
+                continue
+            if not hasattr(part, "ptr"):  # What the frame was made of.
+                part = pylibcudf.gpumemoryview(part)
+            if part.size:
                 yield part.ptr, part.size
         for child in column.children():
             yield from walk(child)
@@ -146,7 +154,7 @@ hear()
 left, right = tables(cudf, rows)
 made = results(left, right)
 told = digests(made)
-forget()
+forget(left, right, *made.values())
 blocks = {}
 for frame in (left, right, *made.values()):
     for start, size in pieces_of(frame):
@@ -179,7 +187,7 @@ for ask in (lambda: cudf.concat([column] * 20), lambda: same.merge(same, on="key
     else:
         raise AssertionError("was not refused")
     del ask
-    forget()
+    forget(column, same)
     assert client.usage().live_bytes == before, client.usage()
     assert int(column.sum()) == rows * (rows - 1) // 2
 frame = cudf.DataFrame({"key": column % 10, "value": column})
@@ -226,8 +234,15 @@ expected = new_frame(pandas)
 opened = client.open(sys.argv[1], wait=60, stream=0)
 tensors = list(opened)
 frame = cudf.DataFrame.device_deserialize(pickle.loads(opened.metadata), tensors)
+other = cudf.DataFrame.device_deserialize(
+    pickle.loads(opened.metadata), list(map(pylibcudf.gpumemoryview, tensors)))
 assert client.usage().live_bytes == 0, client.usage()  # None of its own.
 assert lies_in(tensors, frame)
+assert pieces_of(other) == pieces_of(frame)
+table, _ = other.to_pylibcudf()
+twice = pylibcudf.concatenate.concatenate([table, table])
+assert twice.num_rows() == 2 * len(frame)
+del other, table, twice
 assert client.usage().opened_bytes >= sum(one.nbytes for one in tensors)
 
 def same():
