@@ -76,7 +76,8 @@ class CaptureBook {
   bool is_any_active() const { return !active_.empty(); }
 
   bool IsLiving(CaptureId capture) const {
-    return capture == kUnannouncedCapture || living_.count(capture) != 0;
+    return capture == kUnannouncedCapture ? is_unannounced_living_
+                                          : living_.count(capture) != 0;
   }
 
   // A capture that lives as long as either of two that do.
@@ -98,6 +99,13 @@ class CaptureBook {
     return joint;
   }
 
+  // No capture lives any longer.
+  void ForgetAll() {
+    living_.clear();
+    joint_.clear();
+    is_unannounced_living_ = false;
+  }
+
   // The capture lives no longer, and with it those of Both() that end now.
   void Forget(CaptureId capture) {
     living_.erase(capture);
@@ -115,6 +123,7 @@ class CaptureBook {
   uint64_t last_id_ = static_cast<uint64_t>(kUnannouncedCapture);
   std::map<StreamKey, CaptureId> active_;
   std::set<CaptureId> living_;
+  bool is_unannounced_living_ = true;
   std::map<std::pair<CaptureId, CaptureId>, CaptureId> joint_;
 };
 

@@ -306,6 +306,8 @@ class Client final : private LinkEvents {
   Result<Block*> TryAcross(const BlockRequest& request);
   Status AwaitGpu();
   void OnGraphEnded(CaptureId capture);
+  // No graph will run any more that was captured: what they keep is free.
+  void ForgetGraphs();
 
   // The debug mode (client_debug.cc); but for the first two, only with it.
   void BeginDebugging();
@@ -313,14 +315,18 @@ class Client final : private LinkEvents {
   // not done with only with kAll. True if there was anything.
   enum class Leaving { kDue, kDone, kAll };
   bool EmptyQuarantine(Leaving which);
-  void SettleQuarantine(Leaving which);
+  bool SettleQuarantine(Leaving which);
   BlockList TakeLeaving(Leaving which) VRAMPOOL_REQUIRES(mu_);
+  bool IsLookable(Block* block) VRAMPOOL_REQUIRES(mu_);
   // Somebody waits for memory: nothing stays in it.
   bool IsQuarantineWanted() const VRAMPOOL_REQUIRES(mu_);
-  // Null where there is no quarantine, or not enough in it.
+  // Null where there is no quarantine, or not enough in it; of what is due,
+  // and of all.
+  Result<Block*> CutDue(const BlockRequest& request);
   Result<Block*> CutFromQuarantine(const BlockRequest& request);
   void NoteAllocated(const BlockRequest& request, const void* p);
   void FillRedZone(const BlockRequest& request, const void* p);
+  void AwaitFilled();
   Status FreeDebugged(const FreeRequest& request);
   void AwaitRedZone(Block* block, const StreamUse& use) VRAMPOOL_REQUIRES(mu_);
   struct Guarding;  // A free of a block that no other stream uses.
@@ -341,6 +347,11 @@ class Client final : private LinkEvents {
   bool AwaitWork();
   std::optional<TimePoint> NextDue() VRAMPOOL_REQUIRES(mu_);
   bool HasWork() VRAMPOOL_REQUIRES(mu_);
+  // Whether something waits for the GPU to be asked what it is done with.
+  bool IsAsking() const VRAMPOOL_REQUIRES(mu_) {
+    return slabs_.HasSettling() ||
+           (events_ != nullptr && quarantine_.has_late());
+  }
   void WakeMaintenance() VRAMPOOL_REQUIRES(mu_);
   // To be called when a slab may have become idle.
   void NoteIdle() VRAMPOOL_REQUIRES(mu_);

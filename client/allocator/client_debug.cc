@@ -17,6 +17,9 @@ constexpr std::chrono::milliseconds kLookLimit(500);
 // allocate and free meanwhile.
 constexpr int kCuts = 8;
 
+// While the GPU is behind, it is not asked more often what it is done with.
+constexpr std::chrono::milliseconds kAskPeriod(1);
+
 uint64_t AddressOf(const void* p) { return reinterpret_cast<uint64_t>(p); }
 
 }  // namespace
@@ -26,6 +29,7 @@ void Client::BeginDebugging() {
     debug_ = std::make_unique<DebugMode>(settings_.debug);
   } else {
     Result<std::unique_ptr<GpuCanary>> made = GpuCanary::Make(gpu_, events_);
+    if (!made.ok()) TellUnwatched(made.status().message());
     debug_ = std::make_unique<DebugMode>(
         settings_.debug, made.ok() ? *std::move(made) : nullptr);
   }
@@ -61,14 +65,28 @@ void Client::FillRedZone(const BlockRequest& request, const void* p) {
   OrderedBlocks::Going going;
   try {
     MutexLock lock(mu_);
+    // A free that is wrong may have come before the application has the block.
+    if (slabs_.blocks().BlockAt(AddressOf(p)) != block || !block->is_live()) {
+      return;
+    }
     going = slabs_.ordered().EndingFree(request.use);
     block->next_owner = {.stream = going.stream};
     block->freed_number = going.number;
     block->debug |= kHasRedZone;
-  } catch (const std::bad_alloc&) {  // Then it is not looked at.
+  } catch (const std::bad_alloc&) {
+    AwaitFilled();
     return;
   }
   RecordFree(going, request.stream);
+}
+
+// There is no memory for knowing when the GPU has filled a block. Whoever has
+// it next must not meet that.
+void Client::AwaitFilled() {
+  try {
+    (void)events_->Synchronize();    // On error the GPU does nothing any more.
+  } catch (const std::bad_alloc&) {  // For the message of such an error.
+  }
 }
 
 struct Client::Guarding {
@@ -101,7 +119,9 @@ Status Client::FreeDebugged(const FreeRequest& request) {
       AwaitRedZone(block, use);
       if (!is_used) {
         guarding.going = BeginFreeLocked(block, use, true);
-        guarding.is_private = block->objects == 0;
+        // Who has had an object of an earlier session goes on using it.
+        guarding.is_private =
+            block->objects == 0 && !slabs_.Get(block->slab).is_retired;
         guarding.is_fillable = use.takes_events && !is_dedicated &&
                                block->next_owner.capture == kNoCapture;
       }
@@ -147,12 +167,16 @@ void Client::FreeGuarded(Block* block, Guarding guarding) {
         *block, *guarding.from,
         guarding.is_fillable ? std::optional(stream) : std::nullopt);
   }
+  if (guarding.is_private && guarding.is_fillable && gpu_ != nullptr) {
+    bool is_postponed = false;
+    {
+      MutexLock lock(mu_);
+      is_postponed = slabs_.ordered().Postpone(block, guarding.going);
+    }
+    if (!is_postponed) AwaitFilled();
+  }
   {
     MutexLock lock(mu_);
-    if (guarding.is_private && guarding.is_fillable && gpu_ != nullptr &&
-        !slabs_.ordered().Postpone(block, guarding.going)) {
-      DebugMode::Unwatch(*block);
-    }
     debug_->NoteFreed(*block, *guarding.from);
     slabs_.RemoveObject(block);
     NoteIdle();
@@ -162,22 +186,23 @@ void Client::FreeGuarded(Block* block, Guarding guarding) {
 
 // Looks at the blocks without the lock; they are nobody's meanwhile.
 bool Client::EmptyQuarantine(Leaving which) {
-  if (debug_ == nullptr) return false;
-  SettleQuarantine(which);
+  if (debug_ == nullptr || !SettleQuarantine(which)) return false;
   BlockList leaving;
+  bool is_wanted = which == Leaving::kAll;
   {
     MutexLock lock(mu_);
+    is_wanted |= IsQuarantineWanted();
     leaving = TakeLeaving(which);
     leaving_quarantine_ += leaving.count;
   }
   const bool has_left = leaving.count > 0;
   while (leaving.count > 0) {
     Block* const block = leaving.Pop();
-    const bool is_usable = debug_->Unguard(*block);
+    const bool is_usable = debug_->Unguard(*block, is_wanted);
     MutexLock lock(mu_);
     --leaving_quarantine_;
     if (!is_usable || !slabs_.TryReleaseQuarantined(block)) {
-      quarantine_.Push(block);  // Until the next time.
+      quarantine_.PushLate(block);
     }
     NoteIdle();
     changed_.NotifyAll();
@@ -197,21 +222,31 @@ bool Client::IsQuarantineWanted() const {
   return waiting_growths_ > 0 || reclaim_until_.has_value();
 }
 
-// Asks the driver what is done, if that decides about what leaves.
-void Client::SettleQuarantine(Leaving which) {
-  if (gpu_ == nullptr) return;
+// Asks the driver what is done, if that decides about what leaves. False:
+// nothing would, but what others look at just now.
+bool Client::SettleQuarantine(Leaving which) {
+  if (gpu_ == nullptr) return true;
   {
     MutexLock lock(mu_);
-    if (quarantine_.bytes() == 0) return;
     if (which == Leaving::kDue && !IsQuarantineWanted()) {
       Block* const due = quarantine_.FirstDue();
-      if (due == nullptr || slabs_.ordered().IsDone(due)) return;
+      if (due == nullptr && !quarantine_.has_late()) return false;
+      if (due != nullptr && IsLookable(due)) return true;
+      if (quarantine_.has_late() &&
+          std::chrono::steady_clock::now() < settled_at_ + kAskPeriod) {
+        return false;
+      }
     }
   }
   try {
     (void)Settle();
   } catch (const std::bad_alloc&) {  // Less is known to be done.
   }
+  return true;
+}
+
+bool Client::IsLookable(Block* block) {
+  return !debug_->WatchesOnGpu(*block) || slabs_.ordered().IsDone(block);
 }
 
 // What the GPU is not done with is not looked at. Nobody waits for what it will
@@ -220,7 +255,7 @@ BlockList Client::TakeLeaving(Leaving which) {
   if (IsQuarantineWanted()) which = Leaving::kAll;
   OrderedBlocks& ordered = slabs_.ordered();
   const auto may_leave = [&](Block* block) {
-    if (!debug_->WatchesOnGpu(*block) || ordered.IsDone(block)) return true;
+    if (IsLookable(block)) return true;
     if (which != Leaving::kAll && !ordered.IsNeverDone(*block)) return false;
     DebugMode::Unwatch(*block);
     return true;
@@ -229,8 +264,15 @@ BlockList Client::TakeLeaving(Leaving which) {
                                 : quarantine_.TakeAll(may_leave);
 }
 
+Result<Block*> Client::CutDue(const BlockRequest& request) {
+  if (!EmptyQuarantine(Leaving::kDue)) return static_cast<Block*>(nullptr);
+  return CutLocked(request);
+}
+
 Result<Block*> Client::CutFromQuarantine(const BlockRequest& request) {
+  const auto deadline = std::chrono::steady_clock::now() + kLookLimit;
   for (int i = 0; i < kCuts && EmptyQuarantine(Leaving::kAll); ++i) {
+    if (i > 0 && std::chrono::steady_clock::now() > deadline) break;
     Result<Block*> cut = CutSettled(request);
     if (!cut.ok() || *cut != nullptr) return cut;
   }

@@ -115,6 +115,9 @@ Result<void*> Client::AllocateSlowly(BlockRequest request) {
 Result<void*> Client::AllocateOrGrow(const BlockRequest& request) {
   if (request.is_dedicated) return AllocateDedicated(request);
   VRAMPOOL_ASSIGN_OR_RETURN(Block * block, CutSettled(request));
+  if (block == nullptr) {
+    VRAMPOOL_ASSIGN_OR_RETURN(block, CutDue(request));
+  }
   const SessionPtr used = session();
   if (block == nullptr && !used->is_live()) {
     VRAMPOOL_ASSIGN_OR_RETURN(block, CutAcross(request));

@@ -38,11 +38,11 @@ void Client::WakeMaintenance() { maintenance_wanted_.NotifyOne(); }
 void Client::NoteIdle() {
   const bool needs_timer =
       !is_timer_set_ && ((slabs_.HasIdle() && current_->is_live()) ||
-                         slabs_.HasSettling() || caches_.is_warm());
+                         IsAsking() || caches_.is_warm());
   // The timer may be one for what has an hour.
   const TimePoint settle_at = settled_at_ + kSettlePeriod;
-  const bool is_late = is_timer_set_ && slabs_.HasSettling() &&
-                       timer_due_ > settle_at + kSettlePeriod;
+  const bool is_late =
+      is_timer_set_ && IsAsking() && timer_due_ > settle_at + kSettlePeriod;
   if (!needs_timer && !is_late && !HasWork()) return;
   is_timer_set_ = true;  // By the thread, when it wakes.
   if (is_late) timer_due_ = settle_at;
@@ -55,7 +55,7 @@ std::optional<Client::TimePoint> Client::NextDue() {
   if (const auto oldest = slabs_.OldestIdle(); oldest && current_->is_live()) {
     due = *oldest + milliseconds(settings_.idle_ms);
   }
-  if (slabs_.HasSettling() || reclaim_until_) {
+  if (IsAsking() || reclaim_until_) {
     const TimePoint next = settled_at_ + kSettlePeriod;
     due = due ? std::min(*due, next) : next;
   }
@@ -266,16 +266,16 @@ bool Client::ReturnAgain(SlabName slab) {
 void Client::SettleSoon() {
   const TimePoint deadline = steady_clock::now() + kSoon;
   do {
+    (void)EmptyQuarantine(Leaving::kDone);
     (void)Settle();
     MutexLock lock(mu_);
-    if (!slabs_.HasSettling()) return;
+    if (!IsAsking()) return;
   } while (steady_clock::now() < deadline);
 }
 
 // What the GPU is not done with could not be given back: it need not leave the
 // quarantine.
 Status Client::Trim() {
-  (void)EmptyQuarantine(Leaving::kDone);
   {
     MutexLock lock(mu_);
     (void)DrainCaches(ThreadCaches::Which::kAll);
@@ -283,6 +283,7 @@ Status Client::Trim() {
   if (RecordAll()) {
     SettleSoon();
   } else {
+    (void)EmptyQuarantine(Leaving::kDone);
     (void)Settle();
   }
   SlabSet::Departures idle;

@@ -95,7 +95,10 @@ Client::~Client() {
     EndGates();  // Or the GPU would wait for them, and we for the GPU.
     DropReserve();
     // On error the GPU does no work of ours any more.
-    (void)Quiesce();
+    if (Quiesce().ok()) {
+      ForgetGraphs();
+      (void)GiveBackUnused();
+    }
     Retire();
   }
   graph_ends_->Detach();

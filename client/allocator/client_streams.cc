@@ -304,7 +304,7 @@ void Client::CoverIdle() {
   {
     MutexLock lock(mu_);
     const TimePoint now = steady_clock::now();
-    if (!slabs_.HasSettling() || !slabs_.ordered().HasUncovered()) {
+    if (!IsAsking() || !slabs_.ordered().HasUncovered()) {
       uncovered_since_.reset();
       return;
     }
@@ -467,6 +467,12 @@ Status Client::EndCapture(cudaStream_t stream, cuda::Graph graph) {
       events_->WatchGraph(graph, GraphEnds::OnEnd, watch.get());
   if (watched.ok()) (void)watch.release();  // OnEnd() owns it now.
   return watched;
+}
+
+void Client::ForgetGraphs() {
+  MutexLock lock(mu_);
+  (void)slabs_.Settling(
+      [](OrderedBlocks& ordered) { return ordered.ForgetCaptures(); });
 }
 
 void Client::OnGraphEnded(CaptureId capture) {

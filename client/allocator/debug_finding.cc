@@ -149,4 +149,10 @@ void Tell(const DebugFinding& finding, AfterReport after) noexcept {
   if (after == AfterReport::kAbort) std::abort();
 }
 
+void TellUnwatched(const std::string& why) {
+  Write(
+      "vrampool: writes past the end and after the free are not looked for: " +
+      why + "\n");
+}
+
 }  // namespace vrampool::client

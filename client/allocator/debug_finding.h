@@ -76,6 +76,8 @@ std::string ReportOf(const DebugFinding& finding);
 // memory leaves a shorter one.
 enum class AfterReport { kGoOn, kAbort };
 void Tell(const DebugFinding& finding, AfterReport after) noexcept;
+// That, and why, a client looks for no writes.
+void TellUnwatched(const std::string& why);
 
 }  // namespace vrampool::client
 

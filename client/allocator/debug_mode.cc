@@ -72,11 +72,8 @@ void DebugMode::GuardFreed(Block& block, const DebugCall& call,
   }
 }
 
-bool DebugMode::Unguard(const Block& block) const noexcept {
-  if (is_of_gpu_) {
-    LookOnGpu(block);
-    return true;
-  }
+bool DebugMode::Unguard(const Block& block, bool is_wanted) const noexcept {
+  if (is_of_gpu_) return LookOnGpu(block, is_wanted);
   const CanaryPlace place = PlaceOf(block);
   if ((block.debug & kProtected) != 0 && !HostCanary::Unprotect(place)) {
     return false;
@@ -93,19 +90,22 @@ bool DebugMode::Unguard(const Block& block) const noexcept {
   return true;
 }
 
-void DebugMode::LookOnGpu(const Block& block) const noexcept {
-  if (canary_ == nullptr || !WatchesOnGpu(block)) return;
-  const GpuCanary::Damages damages = canary_->Look(
+bool DebugMode::LookOnGpu(const Block& block, bool is_wanted) const noexcept {
+  if (canary_ == nullptr) return true;
+  if (!WatchesOnGpu(block)) return !canary_->IsReading(block.address);
+  const std::optional<GpuCanary::Damages> damages = canary_->Look(
       PlaceOf(block), {.has_red_zone = (block.debug & kHasRedZone) != 0,
                        .is_filled = (block.debug & kFilled) != 0});
-  if (damages.behind) {
-    TellDamage(DebugFinding::Kind::kWrittenBehind, block, damages.behind->first,
-               damages.behind->count, nullptr);
+  if (!damages) return is_wanted && !canary_->IsReading(block.address);
+  if (damages->behind) {
+    TellDamage(DebugFinding::Kind::kWrittenBehind, block,
+               damages->behind->first, damages->behind->count, nullptr);
   }
-  if (damages.after) {
-    TellDamage(DebugFinding::Kind::kWrittenAfter, block, damages.after->first,
-               damages.after->count, nullptr);
+  if (damages->after) {
+    TellDamage(DebugFinding::Kind::kWrittenAfter, block, damages->after->first,
+               damages->after->count, nullptr);
   }
+  return true;
 }
 
 void DebugMode::TellDamage(DebugFinding::Kind kind, const Block& block,

@@ -98,9 +98,10 @@ class DebugMode {
     block.debug &= static_cast<uint8_t>(~(kHasRedZone | kFilled));
   }
   // Looks for damage once more, and takes protection off; `block` leaves the
-  // quarantine. False: the memory must not be used now. Throws nothing.
+  // quarantine, if it `is_wanted` also without a look. False: the memory must
+  // not be used now. Throws nothing.
   // REQUIRES: the GPU is done with it if WatchesOnGpu().
-  bool Unguard(const Block& block) const noexcept;
+  bool Unguard(const Block& block, bool is_wanted) const noexcept;
 
   // Tells what is wrong with a call, and gives its error.
   Status RefuseFree(uint64_t pointer, uint64_t bytes, DebugCall call) const;
@@ -108,7 +109,7 @@ class DebugMode {
 
  private:
   Status Refuse(const DebugFinding& finding) const;
-  void LookOnGpu(const Block& block) const noexcept;
+  bool LookOnGpu(const Block& block, bool is_wanted) const noexcept;
   void TellDamage(DebugFinding::Kind kind, const Block& block,
                   uint64_t first_bad, uint64_t bad_bytes,
                   const DebugCall* call) const noexcept;

@@ -2,8 +2,9 @@
 // of their frees.
 //
 // A block leaves when so many bytes as `bound` have been freed after it, or
-// when all are wanted, if its owner lets it. So it holds `bound` and one block
-// more, at most, and what the owner keeps. The memory stays leased; what its
+// when all are wanted, if its owner lets it; if not, it is late, and leaves as
+// soon as it is let. So it holds `bound` and one block more, at most, and what
+// is late. The memory stays leased; what its
 // stream still does with it goes on being known (ordered_blocks.h): leaving
 // only makes the free take place.
 //
@@ -33,13 +34,19 @@ class DebugQuarantine {
     last_ = block;
     bytes_ += block->extent;
   }
+  // It could not leave after all.
+  void PushLate(Block* block) {
+    Push(block);
+    NoteLate(block);
+  }
 
   // The oldest, if it is its time to leave; or null. It stays.
   Block* FirstDue() const {
     return first_ != nullptr && bytes_ - first_->extent >= bound_ ? first_
                                                                   : nullptr;
   }
-  // Those whose time it is, or all, of which `may_leave(block)` says so.
+  // Those whose time it is, and who are late; or all; of which
+  // `may_leave(block)` says so.
   template <typename MayLeave>
   BlockList TakeDue(const MayLeave& may_leave) {
     return Take(bound_, may_leave);
@@ -50,22 +57,31 @@ class DebugQuarantine {
   }
 
   uint64_t bytes() const { return bytes_; }
+  bool has_late() const { return late_ > 0; }
 
  private:
   template <typename MayLeave>
   BlockList Take(uint64_t bound, const MayLeave& may_leave) {
     BlockList taken;
     uint64_t behind = bytes_;
+    uint64_t late_behind = late_;
     Block* before = nullptr;
     Block* block = first_;
-    while (block != nullptr && behind - block->extent >= bound) {
+    while (block != nullptr &&
+           (behind - block->extent >= bound || late_behind > 0)) {
+      const bool is_due = behind - block->extent >= bound;
+      const bool was_late = (block->debug & kOverdue) != 0;
       behind -= block->extent;
+      if (was_late) --late_behind;
       Block* const next = block->next_cached;
-      if (may_leave(block)) {
+      if ((is_due || was_late) && may_leave(block)) {
         (before == nullptr ? first_ : before->next_cached) = next;
         bytes_ -= block->extent;
+        if (was_late) --late_;
+        block->debug &= static_cast<uint8_t>(~kOverdue);
         taken.Push(block);
       } else {
+        if (is_due) NoteLate(block);
         before = block;
       }
       block = next;
@@ -73,9 +89,15 @@ class DebugQuarantine {
     if (block == nullptr) last_ = before;
     return taken;
   }
+  void NoteLate(Block* block) {
+    if ((block->debug & kOverdue) != 0) return;
+    block->debug |= kOverdue;
+    ++late_;
+  }
 
   const uint64_t bound_;
   uint64_t bytes_ = 0;
+  uint64_t late_ = 0;  // Blocks.
   Block* first_ = nullptr;
   Block* last_ = nullptr;
 };

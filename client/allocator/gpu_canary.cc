@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <thread>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -27,6 +28,9 @@ Result<std::unique_ptr<GpuCanary>> GpuCanary::Make(
       context.api().StreamCreate(&made->stream_, cuda::kStreamNonBlocking),
       "making a stream"));
   VRAMPOOL_RETURN_IF_ERROR(context.StatusOf(
+      context.api().EventCreate(&made->copied_, cuda::kEventDisableTiming),
+      "making an event"));
+  VRAMPOOL_RETURN_IF_ERROR(context.StatusOf(
       context.api().MemHostAlloc(&made->staging_, kStagingBytes, 0),
       "pinning memory"));
   return made;
@@ -35,8 +39,10 @@ Result<std::unique_ptr<GpuCanary>> GpuCanary::Make(
 // Fails only where the driver or its context has ended, and these too.
 GpuCanary::~GpuCanary() {
   const GpuContext::Scope scope(*gpu_);
+  if (scope.error() != cuda::kSuccess) return;
   MutexLock lock(looking_);
   if (stream_ != nullptr) (void)gpu_->api().StreamDestroy(stream_);
+  if (copied_ != nullptr) (void)gpu_->api().EventDestroy(copied_);
   if (staging_ != nullptr) (void)gpu_->api().MemFreeHost(staging_);
 }
 
@@ -67,23 +73,23 @@ bool GpuCanary::Fill(const CanaryPlace& place, CanaryRange range,
   }
 }
 
-GpuCanary::Damages GpuCanary::Look(const CanaryPlace& place,
-                                   Watched watched) noexcept {
+std::optional<GpuCanary::Damages> GpuCanary::Look(const CanaryPlace& place,
+                                                  Watched watched) noexcept {
   const GpuContext::Scope scope(*gpu_);
-  if (scope.error() != cuda::kSuccess) return {};
+  if (scope.error() != cuda::kSuccess) return Damages{};
   CanaryDamage behind;
   CanaryDamage after;
   Batch batch;
-  bool is_seen = true;
   MutexLock lock(looking_);
+  if (IsLate()) return std::nullopt;
+  Copied copied = Copied::kYes;
   const auto look = [&](CanaryRange range, unsigned char expected,
                         CanaryDamage& damage) VRAMPOOL_REQUIRES(looking_) {
-    is_seen = is_seen && LookAt(place.address,
-                                {.range = range,
-                                 .offset = 0,
-                                 .expected = expected,
-                                 .damage = &damage},
-                                batch);
+    if (copied != Copied::kYes) return;
+    copied = LookAt(
+        place.address,
+        {.range = range, .offset = 0, .expected = expected, .damage = &damage},
+        batch);
   };
   if (watched.is_filled) {
     for (const CanaryRange& range : Pattern::FilledOf(place)) {
@@ -93,20 +99,42 @@ GpuCanary::Damages GpuCanary::Look(const CanaryPlace& place,
   if (watched.has_red_zone) {
     look(Pattern::RedZoneOf(place), Pattern::kRedByte, behind);
   }
-  if (!is_seen || !Compare(batch)) {
+  if (copied == Copied::kYes) copied = Compare(batch);
+  if (copied == Copied::kLate) {
+    late_ = place.address;
+    return std::nullopt;
+  }
+  if (copied == Copied::kRefused) {
     // No copy may be under way when the memory is somebody's, or unmapped.
     (void)gpu_->api().StreamSynchronize(stream_);
-    return {};
+    return Damages{};
   }
-  return {.behind = Pattern::OrNone(behind), .after = Pattern::OrNone(after)};
+  return Damages{.behind = Pattern::OrNone(behind),
+                 .after = Pattern::OrNone(after)};
 }
 
-// Compares what is in the buffer when that is full. Its last piece waits there
-// for those of the next range.
-bool GpuCanary::LookAt(uint64_t address, const Piece& whole, Batch& batch) {
+bool GpuCanary::IsReading(uint64_t address) noexcept {
+  const GpuContext::Scope scope(*gpu_);
+  if (scope.error() != cuda::kSuccess) return false;
+  MutexLock lock(looking_);
+  return late_ == address && IsLate();
+}
+
+bool GpuCanary::IsLate() {
+  if (late_ && gpu_->api().EventQuery(copied_) != cuda::kNotReady) {
+    late_.reset();
+  }
+  return late_.has_value();
+}
+
+GpuCanary::Copied GpuCanary::LookAt(uint64_t address, const Piece& whole,
+                                    Batch& batch) {
   CanaryRange left = whole.range;
   while (left.size > 0) {
-    if (batch.bytes == kStagingBytes && !Compare(batch)) return false;
+    if (batch.bytes == kStagingBytes) {
+      const Copied copied = Compare(batch);
+      if (copied != Copied::kYes) return copied;
+    }
     Piece& piece = batch.pieces[batch.count++];
     piece = whole;
     piece.offset = batch.bytes;
@@ -116,24 +144,39 @@ bool GpuCanary::LookAt(uint64_t address, const Piece& whole, Batch& batch) {
             static_cast<unsigned char*>(staging_) + piece.offset,
             address + piece.range.begin, piece.range.size,
             stream_) != cuda::kSuccess) {
-      return false;
+      return Copied::kRefused;
     }
     batch.bytes += piece.range.size;
     left.begin += piece.range.size;
     left.size -= piece.range.size;
   }
-  return true;
+  return Copied::kYes;
 }
 
-bool GpuCanary::Compare(Batch& batch) {
-  if (gpu_->api().StreamSynchronize(stream_) != cuda::kSuccess) return false;
+GpuCanary::Copied GpuCanary::Compare(Batch& batch) {
+  const Copied copied = AwaitCopies();
+  if (copied != Copied::kYes) return copied;
   for (size_t i = 0; i < batch.count; ++i) {
     const Piece& piece = batch.pieces[i];
     Pattern::Compare(static_cast<const unsigned char*>(staging_) + piece.offset,
                      piece.range, piece.expected, *piece.damage);
   }
   batch = {};
-  return true;
+  return copied;
+}
+
+GpuCanary::Copied GpuCanary::AwaitCopies() {
+  if (gpu_->api().EventRecord(copied_, stream_) != cuda::kSuccess) {
+    return Copied::kRefused;
+  }
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    const cuda::Result result = gpu_->api().EventQuery(copied_);
+    if (result == cuda::kSuccess) return Copied::kYes;
+    if (result != cuda::kNotReady) return Copied::kRefused;
+    if (std::chrono::steady_clock::now() > deadline) return Copied::kLate;
+    std::this_thread::yield();
+  }
 }
 
 }  // namespace vrampool::client

@@ -2,7 +2,9 @@
 //
 // Memory is filled in the order of the application's streams, and looked at
 // through a stream and a staging buffer of our own, which wait for nobody's
-// work: only what the GPU is known to be done with can be looked at.
+// work: only what the GPU is known to be done with can be looked at. Where the
+// driver has a copy of ours wait for others' work all the same (streams share
+// queues of the hardware), the look is given up after kPatience.
 //
 // Nothing here fails: what a driver refuses to fill is not filled, and what it
 // refuses to show is taken for unchanged. That is so, too, when the process is
@@ -15,6 +17,7 @@
 #define VRAMPOOL_CLIENT_ALLOCATOR_GPU_CANARY_H_
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -31,6 +34,7 @@ class GpuCanary {
  public:
   // Has the GPU copied to the CPU at a time.
   static constexpr uint64_t kStagingBytes = uint64_t{1} << 20;
+  static constexpr std::chrono::milliseconds kPatience{50};
 
   // Takes the staging buffer now: to pin memory may make the GPU wait. Errors
   // of GpuContext::StatusOf().
@@ -55,10 +59,15 @@ class GpuCanary {
     std::optional<CanaryDamage> behind;  // In the red zone.
     std::optional<CanaryDamage> after;   // In the freed block.
   };
-  // REQUIRES: the GPU is done with the memory, and with filling it.
-  Damages Look(const CanaryPlace& place, Watched watched) noexcept;
+  // Nothing: not now, a copy waits, of this memory or of what was looked at
+  // before. REQUIRES: the GPU is done with the memory, and with filling it.
+  std::optional<Damages> Look(const CanaryPlace& place,
+                              Watched watched) noexcept;
+  // Whether a copy of what begins there waits: it must not be unmapped.
+  bool IsReading(uint64_t address) noexcept;
 
  private:
+  enum class Copied { kYes, kLate, kRefused };
   // A part of a range that is, or will be, in the staging buffer.
   struct Piece {
     CanaryRange range;
@@ -77,17 +86,23 @@ class GpuCanary {
             std::shared_ptr<StreamEvents> events);
   bool Fill(const CanaryPlace& place, CanaryRange range, unsigned char value,
             cudaStream_t stream);
-  // False: the driver has refused.
-  bool LookAt(uint64_t address, const Piece& whole, Batch& batch)
+  // Enters all copies; compares what is copied, when the buffer is full.
+  Copied LookAt(uint64_t address, const Piece& whole, Batch& batch)
       VRAMPOOL_REQUIRES(looking_);
-  bool Compare(Batch& batch) VRAMPOOL_REQUIRES(looking_);
+  Copied Compare(Batch& batch) VRAMPOOL_REQUIRES(looking_);
+  Copied AwaitCopies() VRAMPOOL_REQUIRES(looking_);
+  // A copy that was given up is still on its way.
+  bool IsLate() VRAMPOOL_REQUIRES(looking_);
 
   const std::shared_ptr<const GpuContext> gpu_;
   const std::shared_ptr<StreamEvents> events_;
 
   Mutex looking_;
   cuda::Stream stream_ VRAMPOOL_GUARDED_BY(looking_) = nullptr;
+  cuda::Event copied_ VRAMPOOL_GUARDED_BY(looking_) = nullptr;
   void* staging_ VRAMPOOL_GUARDED_BY(looking_) = nullptr;
+  // Of the block whose copies were given up.
+  std::optional<uint64_t> late_ VRAMPOOL_GUARDED_BY(looking_);
 };
 
 }  // namespace vrampool::client

@@ -107,9 +107,9 @@ OrderedBlocks::Going OrderedBlocks::BeginFree(Block* block,
       (is_eager || block->span->blocks == 1 || order_.IsEventDue(use.key));
   const Owner next{.stream = use.key, .capture = capture};
   pieces_.PrepareFree(next);
+  if (going.wants_event) going.event = order_.TakeSpare();
   block->next_owner = next;
   block->freed_number = going.number;
-  if (going.wants_event) going.event = order_.TakeSpare();
   return going;
 }
 
@@ -234,7 +234,9 @@ bool OrderedBlocks::IsNeverDone(const Block& block) const {
 
 uint64_t OrderedBlocks::pending_bytes() const {
   uint64_t sum = pieces_.owned_bytes();
-  for (const auto& [block, waits] : waits_) sum += block->extent;
+  for (const auto& [block, waits] : waits_) {
+    if ((block->debug & kQuarantined) == 0) sum += block->extent;
+  }
   return sum;
 }
 
@@ -305,6 +307,15 @@ void OrderedBlocks::PassOne(StreamKey stream, std::set<SlabKey>& slabs) {
 
 std::vector<SlabKey> OrderedBlocks::ForgetCapture(CaptureId capture) {
   captures_.Forget(capture);
+  return PassEnded();
+}
+
+std::vector<SlabKey> OrderedBlocks::ForgetCaptures() {
+  captures_.ForgetAll();
+  return PassEnded();
+}
+
+std::vector<SlabKey> OrderedBlocks::PassEnded() {
   std::set<SlabKey> slabs;
   for (const Owner& owner : pieces_.Owners()) {
     if (owner.capture == kNoCapture ||

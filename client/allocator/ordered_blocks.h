@@ -190,6 +190,7 @@ class OrderedBlocks {
   Going EndingFree(const StreamUse& use);
   // After a want of memory it is to be called again.
   std::vector<SlabKey> ForgetCapture(CaptureId capture);
+  std::vector<SlabKey> ForgetCaptures();  // All, also unannounced ones.
   bool IsCapturing(StreamKey stream) const {
     return captures_.IsActive(stream);
   }
@@ -211,6 +212,7 @@ class OrderedBlocks {
   // Whose memory of a free is, as things stand now.
   Owner Settled(Owner owner, uint64_t number) const;
   std::vector<SlabKey> PassDone(const std::vector<StreamKey>& streams);
+  std::vector<SlabKey> PassEnded();
   void PassOne(StreamKey stream, std::set<SlabKey>& slabs);
 
   BlockAllocator pieces_;

@@ -37,8 +37,10 @@ class ClientMemoryTest : public ::testing::Test {
     daemon_ = std::make_unique<FakeDaemon>(directory_.path(), epoch);
   }
   std::unique_ptr<Client> Open(uint64_t wait_ms = 0,
-                               uint64_t idle_ms = 3600 * 1000) {
+                               uint64_t idle_ms = 3600 * 1000,
+                               bool is_debugged = false) {
     Settings settings = daemon_->MakeSettings();
+    settings.debug.is_on = is_debugged;
     settings.wait_ms = wait_ms;
     settings.idle_ms = idle_ms;
     // The factory outlives the first daemon.
@@ -248,6 +250,25 @@ TEST_F(ClientMemoryTest, RestartedDaemonGetsANewSessionAndOldBlocksLiveOn) {
   EXPECT_TRUE(client->Trim().ok());
   EXPECT_EQ(client->ReadUsage().totals.leased_bytes, 4 * kMiB);
   EXPECT_EQ(daemon_->ledger().returned_leases, 0u);
+}
+
+// Whoever holds such an object goes on using its bytes.
+TEST_F(ClientMemoryTest, InDebugModeWhatSuchObjectsHadIsNotFilled) {
+  const auto client = Open(0, 3600 * 1000, true);
+  auto* const p = static_cast<char*>(*client->Allocate(Ask(kMiB)));
+  std::memset(p, 7, kMiB);
+  Client::ShareRequest request;
+  request.buffers = {{p, kMiB}};
+  auto shared = client->Share(request);
+  ASSERT_TRUE(shared.ok()) << shared.status().message();
+  daemon_.reset();
+  StartDaemon(2);
+  ASSERT_TRUE(client->Allocate(Ask(4 * kMiB)).ok());
+  ASSERT_EQ(client->ReadUsage().attachments, 2u);
+  ASSERT_TRUE(client->Free(p, kMiB).ok());
+  EXPECT_EQ(p[0], 7);
+  EXPECT_EQ(p[kMiB - 1], 7);
+  client->Close(*std::move(shared));
 }
 
 // The daemon that would have said when they end is gone.

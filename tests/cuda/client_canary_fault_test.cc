@@ -65,7 +65,7 @@ TEST_P(ClientCanaryFaultTest, WhatCannotBeCopiedLeavesWithoutAWord) {
 
 TEST_P(ClientCanaryFaultTest, WhatCannotBeWaitedForLeavesWithoutAWord) {
   MisuseAndGive(TakeFilled());
-  Fail("cuStreamSynchronize", cuda::kUnknown, 1);
+  Fail("cuEventRecord", cuda::kUnknown, 1);
   EXPECT_EQ(ToldByTrim(), "");
   EXPECT_EQ(leased_bytes(), 0u);
 }
@@ -82,10 +82,14 @@ TEST_P(ClientCanaryFaultTest, WhatCannotBeFilledIsNotLookedAt) {
 TEST_P(ClientCanaryFaultTest, WithoutPinnedMemoryNothingIsWatched) {
   client_.Close();
   Fail("cuMemHostAlloc", cuda::kOutOfMemory, 1);
+  ::testing::internal::CaptureStderr();
   client_ = Open();
+  EXPECT_NE(::testing::internal::GetCapturedStderr().find("not looked for"),
+            std::string::npos);
   void* const p = TakeFilled();
   Give(p, kBytes, stream_.get());
   EXPECT_EQ(gpu_.CountMismatches(stream_.get(), WordsAt(p, kBytes), kNew), 0u);
+  MisuseAndGive(TakeFilled());
   EXPECT_EQ(ToldByTrim(), "");
   EXPECT_EQ(leased_bytes(), 0u);
 }

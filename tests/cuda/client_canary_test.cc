@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -204,6 +205,74 @@ TEST_P(ClientCanaryTest, WhatTheGpuIsNotDoneWithStaysWhenItsTimeHasCome) {
               HasSubstr("write after the free of the block of 1000"));
 }
 
+// Nobody calls again: what the GPU was not done with when it was to leave goes
+// back by itself.
+TEST_P(ClientCanaryTest, WhatComesLateIsGivenBackWithoutACall) {
+  const TestStream stream(gpu_);
+  Gate gate(gpu_);
+  void* const p = Take(kBytes, stream.get());
+  gate.HoldBack(stream.get());
+  Give(p, kBytes, stream.get());
+  EXPECT_TRUE(client_.Trim().ok());
+  EXPECT_EQ(leased_bytes(), kSlab);
+  gate.Open();
+  EXPECT_TRUE(Eventually([&] { return client_.Usage()->pending_bytes == 0; }));
+}
+
+TEST_P(ClientCanaryTest, ATrimAfterAFreeGivesAllBackWhenTheGpuIsIdle) {
+  const TestStream stream(gpu_);
+  for (int i = 0; i < 20; ++i) {
+    Give(Take(kBytes, stream.get()), kBytes, stream.get());
+    EXPECT_TRUE(client_.Trim().ok());
+    EXPECT_TRUE(
+        Eventually([&] { return client_.Usage()->pending_bytes == 0; }));
+  }
+}
+
+// The GPU has come to it since it was due, and the client has no slab more.
+TEST_P(ClientCanaryTest, WhatIsDueIsUsedAgainBeforeTheClientGrows) {
+  OpenWith(1);
+  constexpr uint64_t kMost = kSlab - kMiB;
+  const TestStream stream(gpu_);
+  Gate gate(gpu_);
+  void* const p = Take(kMost, stream.get());
+  void* const q = Take(kBytes, stream.get());
+  const uint64_t leased = leased_bytes();
+  gate.HoldBack(stream.get());
+  Give(p, kMost, stream.get());
+  Give(q, kBytes, stream.get());
+  EXPECT_TRUE(IsBusy(stream)) << "a call has waited for the GPU";
+  gate.Open();
+  gpu_.Synchronize(stream.get());
+  void* const again = Take(kMost, stream.get());
+  EXPECT_EQ(leased_bytes(), leased);
+  Give(again, kMost, stream.get());
+}
+
+// More than the hardware has queues, so that our copies may share one with work
+// that does not end.
+TEST_P(ClientCanaryTest, ManyBusyStreamsHoldNothingUp) {
+  std::vector<std::unique_ptr<TestStream>> busy;
+  Gate gate(gpu_);
+  for (int i = 0; i < 40; ++i) {
+    busy.push_back(std::make_unique<TestStream>(gpu_));
+    gate.HoldBack(busy.back()->get());
+  }
+  const TestStream stream(gpu_);
+  void* const p = Take(kBytes, stream.get());
+  Give(p, kBytes, stream.get());
+  WriteAt(p, 16, stream.get());
+  std::string told = ToldByTrim();
+  for (const auto& one : busy) {
+    EXPECT_TRUE(IsBusy(*one)) << "a call has waited for the GPU";
+  }
+  gate.Open();
+  for (const auto& one : busy) gpu_.Synchronize(one->get());
+  gpu_.Synchronize(stream.get());
+  told += Told([&] { client_.Close(); });
+  EXPECT_THAT(told, HasSubstr("write after the free of the block of 1000"));
+}
+
 TEST_P(ClientCanaryTest, WhatIsWantedIsHandedOutWithoutALook) {
   constexpr uint64_t kMost = 12 * kMiB;
   const TestStream stream(gpu_);
@@ -330,6 +399,7 @@ TEST_P(ClientCanaryTest, GoodUseOnManyStreamsIsQuiet) {
                     void* const p = Take(bytes, mine.get());
                     FillAll(p, bytes, mine.get());
                     if (round % 5 == 0) {
+                      FillAll(p, bytes, other.get());
                       (void)client_.RecordStream(p, other.get());
                     }
                     Give(p, bytes, mine.get());

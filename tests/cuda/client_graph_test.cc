@@ -223,6 +223,36 @@ TEST_P(ClientGraphTest, ALaunchUnderWayKeepsTheMemoryOfADestroyedGraph) {
   EXPECT_TRUE(IsAllFree(other.get()));
 }
 
+// All that they kept is unmapped then, and charged to nobody (~ClientRig).
+TEST_P(ClientGraphTest, AClientThatIsClosedGivesBackWhatGraphsKeep) {
+  const TestStream stream(gpu_);
+  TestGraph graph(gpu_);
+  (void)CaptureFill(stream.get(), graph);
+  graph.Launch(stream.get());
+  client_.Close();
+}
+
+TEST_P(ClientGraphTest, AClosedClientGivesBackWhatUnannouncedCapturesKeep) {
+  vrampool_options options;
+  vrampool_options_init(&options);
+  options.kind = kind();
+  options.slab_bytes = kSlab;
+  options.detect_captures = 1;
+  Result<Client> opened = Client::Open(&options);
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  client_ = *std::move(opened);
+  const TestStream stream(gpu_);
+  TestGraph graph(gpu_);
+  void* const used = Take(kSlab, stream.get());
+  gpu_.Expect(gpu_.test().StreamBeginCapture(stream.get(), cuda::kModeGlobal),
+              "beginning a capture");
+  gpu_.Fill(stream.get(), WordsAt(used, kSlab), kOld);
+  Give(used, kSlab, stream.get());
+  gpu_.Expect(gpu_.test().StreamEndCapture(stream.get(), graph.out()),
+              "ending a capture");
+  client_.Close();
+}
+
 TEST_P(ClientGraphTest, ACaptureThatWasThrownAwayKeepsNothing) {
   const TestStream stream(gpu_);
   Begin(stream.get());

@@ -149,7 +149,7 @@ TEST_F(StreamBehaviourTest, AStreamThatWaitsForAnEventComesAfterIt) {
   EXPECT_EQ(gpu_.CountMismatches(second.get(), buffer.words(), 1), 0u);
 }
 
-// To pinned memory. It waits for no other stream, not even a blocking one.
+// To pinned memory. It waits for no other stream.
 TEST_F(StreamBehaviourTest, ACopyToTheHostIsDoneInTheOrderOfItsStreamAlone) {
   const TestStream copying(gpu_);
   const TestStream held(gpu_);

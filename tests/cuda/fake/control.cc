@@ -15,18 +15,37 @@ VRAMPOOL_FAKE_EXPORT void vrampool_fake_cuda_set(Setting setting, int value) {
   Process::Get().state()->settings[static_cast<int>(setting)] = value;
 }
 
+namespace {
+
+void DropFaults(SharedState& state, const char* function, int pid) {
+  for (FaultEntry& fault : state.faults) {
+    if (fault.calls == 0 || fault.pid != pid) continue;
+    if (std::strcmp(fault.function, function) != 0) continue;
+    fault.calls = 0;
+    --state.fault_count;
+  }
+}
+
+}  // namespace
+
 VRAMPOOL_FAKE_EXPORT bool vrampool_fake_cuda_fail(const char* function,
                                                   int code, int calls,
                                                   int pid) {
   Process& process = Process::Get();
   const Directory::Lock lock(process.directory());
-  for (FaultEntry& fault : process.state()->faults) {
+  SharedState& state = *process.state();
+  const int wanted = pid == kThisProcess ? ::getpid() : pid;
+  if (calls == 0) {
+    DropFaults(state, function, wanted);
+    return true;
+  }
+  for (FaultEntry& fault : state.faults) {
     if (fault.calls > 0) continue;
     std::strncpy(fault.function, function, sizeof(fault.function) - 1);
     fault.code = code;
-    fault.pid = pid == kThisProcess ? ::getpid() : pid;
+    fault.pid = wanted;
     fault.calls = calls;
-    if (calls > 0) ++process.state()->fault_count;
+    ++state.fault_count;
     return true;
   }
   return false;

@@ -59,7 +59,8 @@ struct Functions {
   void (*set)(Setting setting, int value);
 
   // The next `calls` calls of the driver's `function` ("cuMemCreate") in
-  // process `pid` return `code` and do nothing. False: no room for more.
+  // process `pid` return `code` and do nothing; with 0 calls, none of those
+  // that were to come does any more. False: no room for more.
   bool (*fail)(const char* function, int code, int calls, int pid);
 
   // Every later call of process `pid` that needs a device returns `code`.
