@@ -252,20 +252,27 @@ TEST_P(ClientCanaryTest, WhatIsDueIsUsedAgainBeforeTheClientGrows) {
 // More than the hardware has queues, so that our copies may share one with work
 // that does not end.
 TEST_P(ClientCanaryTest, ManyBusyStreamsHoldNothingUp) {
-  std::vector<std::unique_ptr<TestStream>> busy;
-  Gate gate(gpu_);
-  for (int i = 0; i < 40; ++i) {
-    busy.push_back(std::make_unique<TestStream>(gpu_));
-    gate.HoldBack(busy.back()->get());
-  }
   const TestStream stream(gpu_);
+  std::vector<std::unique_ptr<TestStream>> busy(40);
+  for (auto& one : busy) one = std::make_unique<TestStream>(gpu_);
+  void* const before = Take(kBytes, stream.get());
+  Gate gate(gpu_);
+  for (const auto& one : busy) gate.HoldBack(one->get());
+  const auto expect_busy = [&](const char* done) {
+    for (const auto& one : busy) {
+      ASSERT_TRUE(IsBusy(*one)) << "the GPU was waited for: " << done;
+    }
+  };
+  ASSERT_NO_FATAL_FAILURE(expect_busy("holding back"));
   void* const p = Take(kBytes, stream.get());
+  ASSERT_NO_FATAL_FAILURE(expect_busy("allocating"));
+  Give(before, kBytes, stream.get());
   Give(p, kBytes, stream.get());
+  ASSERT_NO_FATAL_FAILURE(expect_busy("freeing"));
   WriteAt(p, 16, stream.get());
+  ASSERT_NO_FATAL_FAILURE(expect_busy("writing"));
   std::string told = ToldByTrim();
-  for (const auto& one : busy) {
-    EXPECT_TRUE(IsBusy(*one)) << "a call has waited for the GPU";
-  }
+  ASSERT_NO_FATAL_FAILURE(expect_busy("trimming"));
   gate.Open();
   for (const auto& one : busy) gpu_.Synchronize(one->get());
   gpu_.Synchronize(stream.get());

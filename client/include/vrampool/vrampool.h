@@ -135,7 +135,8 @@ vrampool_client_open(const vrampool_options* options, vrampool_client** out);
 /* Gives back what is not in use and ends the session. Waits for the work that
  * this process has running on the GPU. Blocks that still live become invalid
  * and appear in the daemon's leak report; objects that this process shared live
- * on while others hold them. Null is ignored. */
+ * on while others hold them. Graphs that used its memory must not run any more.
+ * Null is ignored. */
 VRAMPOOL_API void vrampool_client_close(vrampool_client* client);
 
 /* The process-wide client, configured by the environment alone. Opened by the
