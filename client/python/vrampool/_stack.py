@@ -32,8 +32,13 @@ def lines() -> bytes:
     frame = sys._getframe(1)
     while frame is not None and is_ours(frame):
         frame = frame.f_back  # type: ignore[assignment]
+    return lines_from(frame)
+
+
+def lines_from(frame: Any) -> bytes:
+    """Those of that frame and its callers."""
     found: List[str] = []
     while frame is not None and len(found) < MOST:
         found.append(line_of(frame).replace("\n", " "))
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return "\n".join(found).encode(errors="replace") or b"?"
