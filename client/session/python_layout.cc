@@ -19,18 +19,19 @@ constexpr std::array kLayouts = {
                  .file = 104,
                  .name = 112,
                  .lines = 120,
+                 .first_traceable = kNone,
                  .instructions = kNone},
         .text = {.ascii = 48, .others = 72}},
-    PythonLayout{
-        .minor = 11,
-        .state = {.thread_id = 152, .frame = 56, .indirect = 8},
-        .frame = {.caller = 48, .code = 32, .place = 56, .owner = kNone},
-        .code = {.first_line = 72,
-                 .file = 112,
-                 .name = 120,
-                 .lines = 136,
-                 .instructions = 184},
-        .text = {.ascii = 48, .others = 72}},
+    PythonLayout{.minor = 11,
+                 .state = {.thread_id = 152, .frame = 56, .indirect = 8},
+                 .frame = {.caller = 48, .code = 32, .place = 56, .owner = 69},
+                 .code = {.first_line = 72,
+                          .file = 112,
+                          .name = 120,
+                          .lines = 136,
+                          .first_traceable = 168,
+                          .instructions = 184},
+                 .text = {.ascii = 48, .others = 72}},
     PythonLayout{.minor = 12,
                  .state = {.thread_id = 136, .frame = 56, .indirect = 0},
                  .frame = {.caller = 8, .code = 0, .place = 56, .owner = 70},
@@ -38,6 +39,7 @@ constexpr std::array kLayouts = {
                           .file = 112,
                           .name = 120,
                           .lines = 136,
+                          .first_traceable = 176,
                           .instructions = 192},
                  .text = {.ascii = 40, .others = 56}},
     PythonLayout{.minor = 13,
@@ -47,9 +49,16 @@ constexpr std::array kLayouts = {
                           .file = 112,
                           .name = 120,
                           .lines = 136,
+                          .first_traceable = 184,
                           .instructions = 200},
                  .text = {.ascii = 40, .others = 56}},
 };
+
+static_assert(std::ranges::all_of(kLayouts, [](const PythonLayout& one) {
+  return one.BytesOfState() <= PythonLayout::kMostOfState &&
+         one.BytesOfFrame() <= PythonLayout::kMostOfFrame &&
+         one.BytesOfCode() <= PythonLayout::kMostOfCode;
+}));
 
 }  // namespace
 

@@ -3,12 +3,31 @@
 namespace vrampool::client {
 namespace {
 
+class Bytes {
+ public:
+  explicit Bytes(const PieceSource& pieces) : pieces_(pieces) {}
+
+  // Nothing at the end.
+  std::optional<uint8_t> Next() {
+    if (piece_.empty()) piece_ = pieces_();
+    if (piece_.empty()) return std::nullopt;
+    const uint8_t byte = piece_.front();
+    piece_ = piece_.subspan(1);
+    return byte;
+  }
+
+ private:
+  const PieceSource& pieces_;
+  std::span<const uint8_t> piece_;
+};
+
 // Six bits a byte, the lowest first; the seventh says that there are more.
-int64_t SignedNumber(const ByteSource& next) {
+// Nothing: the table ends within.
+std::optional<int64_t> SignedNumber(Bytes& bytes) {
   uint64_t bits = 0;
   for (unsigned shift = 0; shift < 36; shift += 6) {
-    const auto byte = next();
-    if (!byte) break;
+    const auto byte = bytes.Next();
+    if (!byte) return std::nullopt;
     bits |= uint64_t{*byte & 0x3fu} << shift;
     if ((*byte & 0x40) == 0) break;
   }
@@ -18,13 +37,14 @@ int64_t SignedNumber(const ByteSource& next) {
 
 }  // namespace
 
-std::optional<int64_t> LineOfRanges(const ByteSource& next, int64_t first_line,
-                                    int64_t index) {
+std::optional<int64_t> LineOfRanges(const PieceSource& pieces,
+                                    int64_t first_line, int64_t index) {
   if (index < 0) return first_line;
+  Bytes bytes(pieces);
   int64_t line = first_line;
   int64_t end = 0;  // In bytes.
-  while (const auto length = next()) {
-    const auto step = next();
+  while (const auto length = bytes.Next()) {
+    const auto step = bytes.Next();
     if (!step) break;
     const bool has_line = *step != 0x80;
     if (has_line) line += static_cast<int8_t>(*step);
@@ -35,25 +55,30 @@ std::optional<int64_t> LineOfRanges(const ByteSource& next, int64_t first_line,
   return std::nullopt;
 }
 
-std::optional<int64_t> LineOfLocations(const ByteSource& next,
+std::optional<int64_t> LineOfLocations(const PieceSource& pieces,
                                        int64_t first_line, int64_t index) {
   if (index < 0) return first_line;
+  Bytes bytes(pieces);
   // Kinds of entries; those below tell columns, which are passed over.
   constexpr int kOneLineLater = 11, kTwoLinesLater = 12, kNoColumns = 13,
                 kLong = 14, kNoLine = 15;
   int64_t line = first_line;
   int64_t end = 0;
-  std::optional<uint8_t> head = next();
+  std::optional<uint8_t> head = bytes.Next();
   while (head) {
     const int kind = (*head >> 3) & 15;
     if (kind == kOneLineLater || kind == kTwoLinesLater) line += kind - 10;
-    if (kind == kNoColumns || kind == kLong) line += SignedNumber(next);
+    if (kind == kNoColumns || kind == kLong) {
+      const auto lines = SignedNumber(bytes);
+      if (!lines) break;
+      line += *lines;
+    }
     end += (*head & 7) + 1;
     if (index < end) {
       return kind == kNoLine ? std::nullopt : std::optional(line);
     }
     do {
-      head = next();
+      head = bytes.Next();
     } while (head && (*head & 0x80) == 0);  // Only heads have the highest bit.
   }
   return std::nullopt;

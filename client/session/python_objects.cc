@@ -11,7 +11,8 @@ namespace {
 constexpr size_t kSize = 16;       // Of what has several sizes.
 constexpr size_t kTextState = 32;  // Bits that say how a text is kept.
 constexpr size_t kBytesData = 32;
-constexpr uint64_t kMostBytes = uint64_t{1} << 20;
+constexpr size_t kFirstPiece = 256;
+constexpr size_t kPiece = size_t{8} << 10;
 
 void AppendLetter(uint32_t letter, std::string& text) {
   const auto tail = [&](unsigned shift) {
@@ -48,10 +49,12 @@ void MemoryReads::Add(uint64_t address, void* to, size_t size) {
   size_ += size;
 }
 
+// By this thread's own number: that of the process is nobody's once the main
+// thread has ended, which others may outlive.
 bool MemoryReads::Make() {
   const ssize_t read =
       size_ == 0 ? 0
-                 : ::process_vm_readv(::getpid(), here_.data(), here_.size(),
+                 : ::process_vm_readv(::gettid(), here_.data(), here_.size(),
                                       there_.data(), there_.size(), 0);
   here_.clear();
   there_.clear();
@@ -70,23 +73,22 @@ void PythonBytes::AddHead(MemoryReads& reads, uint64_t object) {
 }
 
 void PythonBytes::AddPiece(MemoryReads& reads) {
-  if (!has_begun_) left_ = std::min(head_.At<uint64_t>(kSize), kMostBytes);
-  has_begun_ = true;
-  used_ = 0;
-  filled_ = std::min<uint64_t>(left_, piece_.size());
-  reads.Add(at_, piece_.data(), filled_);
-  at_ += filled_;
-  left_ -= filled_;
+  const bool is_first = piece_.empty();
+  if (is_first) left_ = std::min(head_.At<uint64_t>(kSize), kMost);
+  piece_.resize(std::min<uint64_t>(left_, is_first ? kFirstPiece : kPiece));
+  reads.Add(at_, piece_.data(), piece_.size());
+  at_ += piece_.size();
+  left_ -= piece_.size();
 }
 
-std::optional<uint8_t> PythonBytes::Next() {
-  if (used_ == filled_) {
-    MemoryReads reads;
-    AddPiece(reads);
-    if (!reads.Make()) left_ = filled_ = 0;
-    if (filled_ == 0) return std::nullopt;
-  }
-  return piece_[used_++];
+std::span<const uint8_t> PythonBytes::NextPiece() {
+  if (!std::exchange(is_given_, true)) return piece_;
+  if (left_ == 0) return {};
+  MemoryReads reads;
+  AddPiece(reads);
+  if (reads.Make()) return piece_;
+  left_ = 0;
+  return {};
 }
 
 void PythonText::AddHead(MemoryReads& reads, uint64_t object) {

@@ -18,8 +18,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
-#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,11 +41,6 @@ class MemoryReads {
 
 bool ReadMemory(uint64_t address, void* to, size_t size);
 
-// As far as the words at these offsets go.
-inline size_t WordsAt(std::initializer_list<size_t> offsets) {
-  return std::max(offsets) + sizeof(uint64_t);
-}
-
 // The first bytes of an object, as they were when they were read.
 template <size_t kBytes>
 class Picture {
@@ -65,21 +59,23 @@ class Picture {
   std::array<char, kBytes> bytes_ = {};
 };
 
-// A `bytes`, of which the next piece is read when it is wanted.
+// A `bytes`, of which the next piece is read when it is wanted: a small one at
+// first, which is mostly enough.
 class PythonBytes {
  public:
+  static constexpr uint64_t kMost = uint64_t{1} << 17;  // The rest is not.
+
   void AddHead(MemoryReads& reads, uint64_t object);
   void AddPiece(MemoryReads& reads);
-  std::optional<uint8_t> Next();
+  // The one that was added and read first; empty at the end.
+  std::span<const uint8_t> NextPiece();
 
  private:
   Picture<24> head_;
   uint64_t at_ = 0;
-  bool has_begun_ = false;
   uint64_t left_ = 0;
-  std::array<uint8_t, 256> piece_;
-  size_t used_ = 0;
-  size_t filled_ = 0;
+  std::vector<uint8_t> piece_;  // Empty: none was read yet.
+  bool is_given_ = false;
 };
 
 // A `str`, of which some letters are read.

@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 
-#include <algorithm>
 #include <optional>
 
 #include "client/session/python_line_table.h"
@@ -11,15 +10,17 @@
 namespace vrampool::client {
 namespace {
 
-constexpr size_t kType = 8;       // In an object of any Python that is known.
-constexpr uint8_t kOwnerIsC = 3;  // A frame that stands for C code.
+constexpr size_t kType = 8;  // In an object of any Python that is known.
+// A frame's owner: a generator; a call from C code, which it stands for.
+constexpr uint8_t kOwnerIsGenerator = 1;
+constexpr uint8_t kOwnerIsC = 3;
 constexpr size_t kPathLetters = 110;
 
 // A frame that runs code of Python's, and what tells its line.
 struct Frame {
   uint64_t code_at;
   int64_t place;  // Address or index, as the layout has it.
-  Picture<168> code = {};
+  Picture<PythonLayout::kMostOfCode> code = {};
   PythonText file = {};
   PythonText name = {};
   PythonBytes lines = {};
@@ -28,9 +29,8 @@ struct Frame {
 // The innermost frame's address; 0: there is none.
 uint64_t InnermostFrame(const PythonLayout& layout, uint64_t state) {
   MemoryReads reads;
-  Picture<192> thread;
-  thread.AddTo(reads, state,
-               WordsAt({layout.state.thread_id, layout.state.frame}));
+  Picture<PythonLayout::kMostOfState> thread;
+  thread.AddTo(reads, state, layout.BytesOfState());
   if (state == 0 || !reads.Make() ||
       thread.At<uint64_t>(layout.state.thread_id) !=
           static_cast<uint64_t>(::pthread_self())) {
@@ -44,48 +44,67 @@ uint64_t InnermostFrame(const PythonLayout& layout, uint64_t state) {
   return frame;
 }
 
-// Those that have code, the innermost first; nothing where one can't be read.
-std::vector<Frame> FramesFrom(const PythonLayout& layout, uint64_t address,
-                              size_t most) {
+// A frame as it is kept, and whose place is an address or an index.
+Frame FrameIn(const PythonLayout& layout,
+              const Picture<PythonLayout::kMostOfFrame>& picture) {
   const auto& offsets = layout.frame;
-  const bool has_owner = offsets.owner != PythonLayout::kNone;
-  // An owner is a byte, and may be the frame's last.
-  const size_t size =
-      std::max(WordsAt({offsets.caller, offsets.code, offsets.place}),
-               has_owner ? offsets.owner + 1 : 0);
+  return {.code_at = picture.At<uint64_t>(offsets.code),
+          .place = layout.code.instructions == PythonLayout::kNone
+                       ? int64_t{picture.At<int32_t>(offsets.place)}
+                       : picture.At<int64_t>(offsets.place)};
+}
+
+// Of the instruction, where its place is an address; below zero: before the
+// first.
+int64_t IndexOf(const PythonLayout& layout, const Frame& frame) {
+  const uint64_t bytes = static_cast<uint64_t>(frame.place) - frame.code_at -
+                         layout.code.instructions;
+  return static_cast<int64_t>(bytes) >> 1;
+}
+
+// Whether Python, too, tells this frame: it is not that of something else, and
+// has begun, where it may be in the making. (Those of generators have begun.)
+bool IsTold(const PythonLayout& layout, uint64_t code_type, const Frame& frame,
+            uint8_t owner) {
+  if (frame.code.At<uint64_t>(kType) != code_type) return false;
+  if (!layout.HasIncomplete() || owner == kOwnerIsGenerator) return true;
+  const auto first = frame.code.At<int32_t>(layout.code.first_traceable);
+  return IndexOf(layout, frame) >= first;
+}
+
+// The innermost first, with their code; nothing where one can't be read. A
+// frame's code is read together with the caller.
+std::vector<Frame> FramesFrom(const PythonLayout& layout, uint64_t code_type,
+                              uint64_t address, size_t most) {
   std::vector<Frame> frames;
-  // Between two of Python's there is at most one that stands for C code.
-  for (size_t i = 0; i < 2 * most && frames.size() < most && address != 0;
-       ++i) {
+  std::optional<Frame> entered;
+  uint8_t owner = 0;
+  // Between two that are told there are at most two others.
+  for (size_t i = 0; i < 3 * most; ++i) {
     MemoryReads reads;
-    Picture<128> frame;
-    frame.AddTo(reads, address, size);
+    Picture<PythonLayout::kMostOfFrame> picture;
+    if (address != 0) picture.AddTo(reads, address, layout.BytesOfFrame());
+    if (entered) {
+      entered->code.AddTo(reads, entered->code_at, layout.BytesOfCode());
+    }
     if (!reads.Make()) return {};
-    address = frame.At<uint64_t>(offsets.caller);
-    if (has_owner && frame.At<uint8_t>(offsets.owner) == kOwnerIsC) continue;
-    frames.push_back({.code_at = frame.At<uint64_t>(offsets.code),
-                      .place = layout.code.instructions == PythonLayout::kNone
-                                   ? int64_t{frame.At<int32_t>(offsets.place)}
-                                   : frame.At<int64_t>(offsets.place)});
+    if (entered && IsTold(layout, code_type, *entered, owner)) {
+      frames.push_back(*entered);
+    }
+    if (address == 0 || frames.size() == most) break;
+    entered = FrameIn(layout, picture);
+    address = picture.At<uint64_t>(layout.frame.caller);
+    if (!layout.HasIncomplete()) continue;
+    owner = picture.At<uint8_t>(layout.frame.owner);
+    if (owner == kOwnerIsC) entered.reset();
   }
   return frames;
 }
 
-// False: not all that they point to can be read. What turns out not to be code
-// is taken out.
-bool ReadCode(const PythonLayout& layout, uint64_t code_type,
-              std::vector<Frame>& frames) {
+// False: not all that their code points to can be read.
+bool ReadTexts(const PythonLayout& layout, std::vector<Frame>& frames) {
   const auto& fields = layout.code;
   MemoryReads reads;
-  for (Frame& frame : frames) {
-    frame.code.AddTo(reads, frame.code_at,
-                     WordsAt({kType, fields.first_line, fields.file,
-                              fields.name, fields.lines}));
-  }
-  if (!reads.Make()) return false;
-  std::erase_if(frames, [&](const Frame& frame) {
-    return frame.code.At<uint64_t>(kType) != code_type;
-  });
   for (Frame& frame : frames) {
     frame.file.AddHead(reads, frame.code.At<uint64_t>(fields.file));
     frame.name.AddHead(reads, frame.code.At<uint64_t>(fields.name));
@@ -102,14 +121,12 @@ bool ReadCode(const PythonLayout& layout, uint64_t code_type,
 }
 
 std::optional<int64_t> LineOf(const PythonLayout& layout, Frame& frame) {
-  const auto next = [&] { return frame.lines.Next(); };
+  const auto pieces = [&] { return frame.lines.NextPiece(); };
   const int64_t first = frame.code.At<int32_t>(layout.code.first_line);
   if (layout.code.instructions == PythonLayout::kNone) {
-    return LineOfRanges(next, first, frame.place);
+    return LineOfRanges(pieces, first, frame.place);
   }
-  const uint64_t bytes = static_cast<uint64_t>(frame.place) - frame.code_at -
-                         layout.code.instructions;
-  return LineOfLocations(next, first, static_cast<int64_t>(bytes) >> 1);
+  return LineOfLocations(pieces, first, IndexOf(layout, frame));
 }
 
 }  // namespace
@@ -126,9 +143,9 @@ std::vector<std::string> ReadPythonLines(const PythonLayout& layout,
                                          uint64_t code_type, uint64_t state,
                                          size_t most) {
   std::vector<Frame> frames =
-      FramesFrom(layout, InnermostFrame(layout, state), most);
+      FramesFrom(layout, code_type, InnermostFrame(layout, state), most);
   std::vector<std::string> lines;
-  if (!ReadCode(layout, code_type, frames)) return lines;
+  if (!ReadTexts(layout, frames)) return lines;
   lines.reserve(frames.size());
   for (Frame& frame : frames) {
     const auto line = LineOf(layout, frame);

@@ -10,7 +10,8 @@
 // and what is read is bounded, whatever it says: frames, letters of a name,
 // bytes of a table of lines.
 //
-// Threads: thread-safe; each reads its own. Takes memory; waits for nothing.
+// Threads: thread-safe; each reads its own. Takes memory; waits for no lock but
+// the kernel's of the process's mappings, as a page fault does.
 
 #ifndef VRAMPOOL_CLIENT_SESSION_PYTHON_READER_H_
 #define VRAMPOOL_CLIENT_SESSION_PYTHON_READER_H_
@@ -28,9 +29,10 @@ bool CanReadMemory();
 
 // "train.py:12 (step)" for each of the frames of `state`, the innermost first,
 // at most `most`: the last letters of the path, "?" for a line that there is
-// none of, no control characters. Empty: `state` is not this thread's, is in no
-// frame, or something in it cannot be read. `code_type`: of Python's `code`;
-// what is of another type is passed over.
+// none of, or that is told only after 128 KiB of a table, no control
+// characters. Empty: `state` is not this thread's, is in no frame, or something
+// in it cannot be read. `code_type`: of Python's `code`; what is of another
+// type is passed over.
 std::vector<std::string> ReadPythonLines(const PythonLayout& layout,
                                          uint64_t code_type, uint64_t state,
                                          size_t most);

@@ -4,10 +4,15 @@
 #include "client/session/python_frames.h"
 
 #include <pthread.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstring>
 #include <deque>
+#include <fstream>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -52,10 +57,12 @@ class FakePython {
                 letters.size() * sizeof(Letter));
     return At(text);
   }
-  uint64_t Code(uint64_t file, uint64_t name) {
-    std::string& lines = New(32 + 2);
-    Put(lines, 16, uint64_t{2});
-    std::memcpy(lines.data() + 32, "\x80\x00", 2);  // One unit, no new line.
+  // The table of one unit, without a new line, if nothing is said.
+  uint64_t Code(uint64_t file, uint64_t name,
+                const std::string& table = {'\x80', '\0'}) {
+    std::string& lines = New(32);
+    Put(lines, 16, uint64_t{table.size()});
+    lines += table;
     std::string& code = New(layout_.code.instructions + 2);
     Put(code, 8, kCodeType);
     Put(code, layout_.code.first_line, int32_t{7});
@@ -67,12 +74,13 @@ class FakePython {
   uint64_t Code(const std::string& name) {
     return Code(Text<char>("a.py", true), Text<char>(name, true));
   }
-  // Called by the innermost one so far.
-  void Enter(uint64_t code, char owner = 0) {
+  // Called by the innermost one so far, at that unit of its instructions.
+  void Enter(uint64_t code, char owner = 0, uint64_t unit = 0) {
     std::string& frame = New(layout_.frame.owner + 1);
     Put(frame, layout_.frame.caller, innermost_);
     Put(frame, layout_.frame.code, code);
-    Put(frame, layout_.frame.place, code + layout_.code.instructions);
+    Put(frame, layout_.frame.place,
+        code + layout_.code.instructions + 2 * unit);
     Put(frame, layout_.frame.owner, owner);
     SetInnermost(At(frame));
   }
@@ -103,15 +111,16 @@ class FakePython {
 };
 
 std::optional<int64_t> LineIn(
-    std::optional<int64_t> (*line_of)(const ByteSource&, int64_t, int64_t),
+    std::optional<int64_t> (*line_of)(const PieceSource&, int64_t, int64_t),
     std::string_view table, int64_t index) {
-  const auto next = [&]() -> std::optional<uint8_t> {
-    if (table.empty()) return std::nullopt;
-    const auto byte = static_cast<uint8_t>(table.front());
+  uint8_t byte = 0;  // A piece has no more.
+  const auto pieces = [&]() -> std::span<const uint8_t> {
+    if (table.empty()) return {};
+    byte = static_cast<uint8_t>(table.front());
     table.remove_prefix(1);
-    return byte;
+    return {&byte, 1};
   };
-  return line_of(next, 10, index);
+  return line_of(pieces, 10, index);
 }
 
 TEST(PythonLineTableTest, EveryKindOfEntryIsUnderstood) {
@@ -129,8 +138,8 @@ TEST(PythonLineTableTest, EveryKindOfEntryIsUnderstood) {
   for (int64_t i = -1; i < 8; ++i) {
     lines.push_back(LineIn(LineOfLocations, kTable, i));
   }
-  EXPECT_THAT(lines, ElementsAre(10, 10, 10, 11, 81, 76, std::nullopt, 82,
-                                 std::nullopt));
+  EXPECT_THAT(lines, ElementsAre(10, 10, 10, 11, 81, 76, std::nullopt,
+                                 std::nullopt, std::nullopt));
 }
 
 TEST(PythonLineTableTest, RangesOfPython310AreUnderstood) {
@@ -151,6 +160,46 @@ TEST(PythonReaderTest, FramesAreToldWithoutThoseOfC) {
   python.Enter(python.Code("inner"));
   python.Enter(python.Text<char>("no code", true));
   EXPECT_THAT(python.Lines(), ElementsAre("a.py:7 (inner)", "a.py:7 (outer)"));
+}
+
+TEST(PythonReaderTest, FramesThatHaveNotBegunAreNotTold) {
+  FakePython python;
+  constexpr int32_t kFirst = 3;
+  constexpr char kGenerator = 1;
+  const auto code = [&](const std::string& name) {
+    const uint64_t made = python.Code(python.Text<char>("a.py", true),
+                                      python.Text<char>(name, true), "\x87");
+    std::memcpy(
+        reinterpret_cast<char*>(made) + python.layout().code.first_traceable,
+        &kFirst, sizeof(kFirst));
+    return made;
+  };
+  python.Enter(code("begun"), 0, kFirst);
+  python.Enter(code("made"), 0, kFirst - 1);
+  python.Enter(code("generator"), kGenerator, kFirst - 1);
+  python.Enter(python.Code("inner"));
+  EXPECT_THAT(
+      python.Lines(),
+      ElementsAre("a.py:7 (inner)", "a.py:7 (generator)", "a.py:7 (begun)"));
+  // They take nobody's room.
+  EXPECT_THAT(python.Lines(3), SizeIs(3));
+}
+
+TEST(PythonReaderTest, OfALongTableOfLinesTheBeginningIsRead) {
+  FakePython python;
+  const uint64_t text = python.Text<char>("f", true);
+  const auto lines_at = [&](uint64_t unit) {
+    // Each unit has three bytes and a line of its own.
+    std::string table;
+    for (uint64_t i = 0; i <= unit; ++i) table += "\xd8\x01\x02";
+    python.SetInnermost(0);
+    python.Enter(python.Code(text, text, table), 0, unit);
+    return python.Lines();
+  };
+  EXPECT_THAT(lines_at(84), ElementsAre("f:92 (f)"));
+  EXPECT_THAT(lines_at(90), ElementsAre("f:98 (f)"));
+  EXPECT_THAT(lines_at(43000), ElementsAre("f:43008 (f)"));
+  EXPECT_THAT(lines_at(44000), ElementsAre("f:? (f)"));
 }
 
 TEST(PythonReaderTest, NamesAreUtf8BoundedAndHarmless) {
@@ -207,6 +256,23 @@ TEST(PythonReaderTest, TheStateOfAnotherThreadIsNotRead) {
   EXPECT_THAT(lines, SizeIs(1));
   std::thread([&] { lines = python.Lines(); }).join();
   EXPECT_THAT(lines, IsEmpty());
+}
+
+TEST(PythonReaderTest, MemoryIsReadAfterTheMainThreadHasEnded) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::thread([] {
+      const std::string path = "/proc/self/task/" + std::to_string(::getpid());
+      for (std::string state; state != "Z" && ::getppid() != 1;) {
+        std::ifstream(path + "/stat").ignore(1000, ')') >> state;
+      }
+      ::_exit(CanReadMemory() ? 0 : 1);
+    }).detach();
+    ::syscall(SYS_exit, 0);  // Of this thread alone.
+  }
+  int status = -1;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 // The process-wide one, whose "interpreter" is this program.
