@@ -68,13 +68,20 @@ std::vector<std::string> LinesOf(const Python& python,
                          kMostLines);
 }
 
-std::string Joined(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& line : lines) {
-    if (!text.empty()) text += '\n';
-    text += line;
+// Nothing, if `found` begins with what `told` has, one a line; else where they
+// differ first.
+std::string Difference(const std::vector<std::string>& found,
+                       std::string_view told) {
+  for (const std::string& line : found) {
+    const std::string_view same = told.substr(0, told.find('\n'));
+    if (line != same) {
+      return "'" + line + "' was read, and it is '" + std::string(same) + "'";
+    }
+    if (same.size() == told.size()) return {};
+    told.remove_prefix(same.size() + 1);
   }
-  return text;
+  return "nothing was read of '" +
+         std::string(told.substr(0, told.find('\n'))) + "'";
 }
 
 }  // namespace
@@ -91,13 +98,11 @@ Status BeginPythonFrames(const Python& python, std::string_view lines) {
             "the system does not let this process read its own memory "
             "(process_vm_readv)"};
   }
-  const std::string found = Joined(LinesOf(python, *layout));
-  if (lines.empty() || found != lines) {
+  const std::string difference = Difference(LinesOf(python, *layout), lines);
+  if (!difference.empty()) {
     return {VRAMPOOL_VERSION_MISMATCH,
             "this build of " + version +
-                " keeps its frames in another way than usual: they were read "
-                "to be '" +
-                found + "' and are '" + std::string(lines) + "'"};
+                " keeps its frames in another way than usual: " + difference};
   }
   Code code{.address = reinterpret_cast<uint64_t>(python.thread_state)};
   (void)::dl_iterate_phdr(&VisitModule, &code);

@@ -2,12 +2,13 @@
 // from, between the C++ frames that the interpreter called and the interpreter.
 //
 // Begin is called by the Python package, which says what its own lines are: the
-// layout is used only if they are read to be the same. End is called before the
-// interpreter ends: the states of other threads go then, and are not looked at
-// any more once it has returned.
+// layout is used only if what is read begins with them. End is called before
+// the interpreter ends: the states of other threads go then, and are not looked
+// at any more once it has returned.
 //
-// Threads: thread-safe, also in the child of a fork. Add never waits: End waits
-// for what is being read, some microseconds.
+// Threads: thread-safe, also in the child of a fork. Add waits for no other
+// (but see python_reader.h); End waits for what is being read, some
+// microseconds.
 
 #ifndef VRAMPOOL_CLIENT_SESSION_PYTHON_FRAMES_H_
 #define VRAMPOOL_CLIENT_SESSION_PYTHON_FRAMES_H_
@@ -26,8 +27,9 @@ struct Python {
   uint64_t code_type = 0;             // PyCode_Type.
 };
 
-// `lines`: of the frames that call this in this thread, as _stack.py tells
-// them, at most 30. On error nothing has changed:
+// `lines`: of the innermost frames that call this in this thread, as _stack.py
+// tells them, at most 30; not of all, as what a program has around them is no
+// proof. On error nothing has changed:
 //   VersionMismatch  no layout is known for this Python, or none that fits
 //   Permission       the system does not let a process read its own memory
 Status BeginPythonFrames(const Python& python, std::string_view lines);

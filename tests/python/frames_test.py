@@ -9,12 +9,10 @@ without it (CDLL), as PyTorch mostly does. Each program notes what Python says
 of its frames when it allocates, and the daemon's report must say the same.
 """
 
-import glob
+import functools
 import json
 import os
 import pathlib
-import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,12 +38,19 @@ def c_function(kind):
 
 released, held = c_function(ctypes.CDLL), c_function(ctypes.PyDLL)
 
+def passing(size):  # Whether there was a block, which is freed.
+    address = released(size)
+    library.client_deallocate(handle, address, size, None)
+    return bool(address)
+
 def wait():
     print(json.dumps([lines.decode() for lines in noted]), flush=True)
     sys.stdin.read()
 """
 
 KINDS = COMMON + """
+import gc
+
 def inner(allocate):
     return [
         (1,
@@ -75,6 +80,34 @@ class Sorted:
     def __del__(self):
         released(4096)
 
+class Made:
+    def __init__(self, allocates):
+        self.block = allocates and released(4096)
+
+def make(allocates):
+    return Made(allocates)
+
+def closure(x):
+    # Python 3.11 may collect garbage before the frame has begun.
+    return lambda: x
+
+class Circle:
+    def __init__(self):
+        self.self = self
+
+    def __del__(self):
+        released(4096)
+
+def collect():
+    before = len(noted)
+    gc.set_threshold(1)
+    gc.disable()
+    Circle()
+    gc.enable()
+    closure(1)
+    gc.set_threshold(700)
+    assert len(noted) > before
+
 def run(path, code):
     names = {"allocate": released}
     exec(compile(code, path, "exec"), names)
@@ -85,6 +118,9 @@ deep(500)
 next(generator())
 asyncio.run(awaiting())
 sorted([Sorted(), Sorted()])
+for i in range(200):  # It is made in another way when it was made often.
+    make(i == 199)
+collect()
 thread = threading.Thread(target=outer, args=(released,))
 thread.start()
 thread.join()
@@ -115,7 +151,7 @@ def work(i):
         exec(compile("\\n" * i + f"def descend{i}(depth, allocate): return "
                      f"descend{i}(depth - 1, allocate) if depth else "
                      "allocate(512)", f"stress{i}.py", "exec"), names)
-        names[f"descend{i}"](j % 25, released if j % 3 else held)
+        names[f"descend{i}"](j % 10, released if j % 3 else held)
 
 observer = threading.Thread(target=look)
 observer.start()
@@ -131,15 +167,15 @@ wait()
 
 EXIT = """
 import atexit
-atexit.register(lambda: print(bool(released(4096))))  # After the package's own.
+atexit.register(lambda: print(passing(4096)))  # After the package's own.
 """ + COMMON + """
-atexit.register(lambda: print(bool(released(4096))))
+atexit.register(lambda: print(passing(4096)))
 begun = threading.Barrier(5)
 
 def work():
     begun.wait()
     while True:
-        released(512)
+        passing(512)
 
 for _ in range(4):
     threading.Thread(target=work, daemon=True).start()
@@ -150,41 +186,115 @@ FORK = COMMON + """
 import warnings
 from vrampool import _frames
 warnings.simplefilter("ignore")  # Of forks beside threads.
+state = _library.address_of(ctypes.pythonapi.PyGILState_GetThisThreadState)
 is_over = False
 
 def work():
     while not is_over:
-        released(512)
+        passing(512)
 
 for _ in range(3):
     threading.Thread(target=work).start()
 for _ in range(50):
     if os.fork() == 0:
-        assert _frames.prove(library.python_begin) == 0
+        assert _frames.prove(library.python_begin, state) == 0
         sys.exit(0)
     assert os.wait()[1] == 0
 is_over = True
 """
 
+# The library is loaded where the program's own frames are hard to tell.
+AROUND = """
+class Made:
+    def __init__(self, is_last):
+        if is_last:
+            import vrampool
+            print(vrampool.why_no_frames())
+
+def make(is_last):
+    return Made(is_last)
+
+make.__code__ = make.__code__.replace(
+    co_linetable=b"", co_filename="\\x1b\\n\\x85.py", co_name="f" * 500)
+for i in range(200):
+    make(i == 199)
+"""
+
+ANOTHER = COMMON + """
+try:
+    import _interpreters as interpreters
+    another = interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    another = interpreters.create(isolated=False)
+failed = interpreters.run_string(another, '''
+import vrampool
+reason = vrampool.why_no_frames()
+assert reason == "the lines are the main interpreter's, and this is another", reason
+''')
+assert not failed, failed
+interpreters.destroy(another)
+assert vrampool.why_no_frames() is None
+released(4096)
+wait()
+"""
+
+# As some containers have it: system calls by their numbers, and errors instead.
+FORBIDDEN = """
+import ctypes, errno, platform, struct
+
+number = {"x86_64": 310, "aarch64": 270}[platform.machine()]
+program = b"".join(struct.pack("HBBI", *step) for step in (
+    (0x20, 0, 0, 0),                         # Load the number;
+    (0x15, 0, 1, number),                    # if it is process_vm_readv's,
+    (0x06, 0, 0, 0x00050000 | errno.EPERM),  # that is an error,
+    (0x06, 0, 0, 0x7fff0000)))               # else allowed.
+steps = ctypes.create_string_buffer(program)
+filter = ctypes.create_string_buffer(
+    struct.pack("HxxxxxxP", 4, ctypes.addressof(steps)))
+control = ctypes.CDLL(None, use_errno=True).prctl
+control.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+assert control(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS.
+assert control(22, 2, ctypes.addressof(filter), 0, 0) == 0, ctypes.get_errno()
+import vrampool
+print(vrampool.why_no_frames())
+"""
+
+REASON = "import vrampool; print(vrampool.why_no_frames())"
+
+UNKNOWN = """
+from vrampool import _library
+library = _library.get()
+print(library.python_begin(99, 1, 1, b"a.py:1 (f)"), library.message())
+"""
+
+
+@functools.lru_cache(maxsize=None)
+def interpreter(minor):
+    """One of Python 3.`minor` that has what the tests need: the one that runs
+    this, or one on the PATH; None: there is none."""
+    paths = [os.path.join(folder, f"python3.{minor}")
+             for folder in os.get_exec_path()]
+    if minor == sys.version_info.minor:
+        paths.insert(0, sys.executable)
+    for path in paths:
+        if os.access(path, os.X_OK) and subprocess.run(
+                [path, "-c", "import sys, ctypes, asyncio; "
+                 f"sys.exit(sys.version_info.minor != {minor})"],
+                capture_output=True).returncode == 0:
+            return path
+    return None
+
 
 def interpreters():
-    """One of each version that has what the tests need."""
-    found = {sys.version_info.minor: sys.executable}
-    for minor in KNOWN:
-        for path in [shutil.which(f"python3.{minor}"), *glob.glob(
-                os.path.expanduser(f"~/.pyenv/versions/3.{minor}.*/bin/python3"))]:
-            if path and minor not in found and subprocess.run(
-                    [path, "-c", "import sys, ctypes, asyncio; "
-                     f"sys.exit(sys.version_info.minor != {minor})"],
-                    capture_output=True).returncode == 0:
-                found[minor] = path
-    return [found[minor] for minor in sorted(found) if minor in KNOWN]
+    """One of each version that is there and known."""
+    found = list(filter(None, map(interpreter, KNOWN)))
+    assert found, f"there is no Python 3.x, x in {KNOWN}"
+    return found
 
 
 def recorded(line):
     """What is to be kept of a line as Python tells it."""
-    path, number, name = re.fullmatch(r"(.*):(\d+) \((.*)\)", line, re.S).groups()
-    line = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", f"{path}:{number} ({name[:128]})")
     return line.encode()[:183].decode(errors="ignore")
 
 
@@ -260,13 +370,43 @@ class FramesTest(case.Case):
             with self.subTest(python=python):
                 self.finish(python, FORK)
 
+    def test_what_is_around_the_proof_makes_no_difference(self):
+        for python in interpreters():
+            with self.subTest(python=python):
+                self.assertEqual(self.finish(python, AROUND), "None\n")
+
+    def test_another_interpreter_neither_begins_nor_ends_it(self):
+        for python in interpreters():
+            with self.subTest(python=python):
+                self.check(python, ANOTHER)
+
     def test_the_environment_turns_them_off(self):
-        self.environment["VRAMPOOL_PYTHON_FRAMES"] = "0"
-        self.assertEqual(
-            self.finish(sys.executable, "import vrampool\n"
-                        "print(vrampool.why_no_frames())"),
-            "VRAMPOOL_PYTHON_FRAMES turns them off\n")
+        for python in interpreters():
+            for value, reason in (
+                    ("0", "VRAMPOOL_PYTHON_FRAMES turns them off\n"),
+                    ("1", "None\n"), ("", "None\n")):
+                self.environment["VRAMPOOL_PYTHON_FRAMES"] = value
+                self.assertEqual(self.finish(python, REASON), reason)
+
+    def test_a_system_that_forbids_reading_is_told(self):
+        for python in interpreters():
+            with self.subTest(python=python):
+                self.assertEqual(
+                    self.finish(python, FORBIDDEN),
+                    "the system does not let this process read its own memory "
+                    "(process_vm_readv)\n")
+
+    def test_a_version_that_is_not_known_is_told(self):
+        unknown = "this library does not know how Python 3.{} keeps its frames\n"
+        out = self.finish(sys.executable, UNKNOWN)
+        self.assertTrue(out.endswith(" " + unknown.format(99)), out)
+        for minor in (KNOWN.start - 1, KNOWN.stop):
+            python = interpreter(minor)
+            if python:
+                self.assertEqual(self.finish(python, REASON),
+                                 unknown.format(minor))
 
 
 if __name__ == "__main__":
+    print("with", *interpreters(), file=sys.stderr)
     case.main()

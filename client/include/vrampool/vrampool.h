@@ -218,7 +218,7 @@ VRAMPOOL_API void* vrampool_client_allocate_from(vrampool_client* client,
  * `minor` is that of the version 3.`minor` of CPython, `thread_state` the
  * address of PyGILState_GetThisThreadState and `code_type` that of PyCode_Type.
  * `lines` are those of the caller's frames, the innermost 30 at most, in the
- * form of vrampool_client_allocate_from(): what is read must be the same.
+ * form of vrampool_client_allocate_from(): what is read must begin with them.
  *   VERSION_MISMATCH  frames of this Python, or of this build of it, cannot be
  *                     read
  *   PERMISSION        the system does not let a process read its own memory */

@@ -4,8 +4,10 @@ PyTorch and RMM allocate from C++ code, mostly without the GIL. The library then
 reads the thread's frames out of the interpreter's memory, where each version of
 Python has them in places of its own. Here it is made to prove that it knows
 those of this interpreter: it must read the same lines as Python tells, of a
-stack with all that makes a difference. It is stopped before the interpreter
-ends. VRAMPOOL_PYTHON_FRAMES=0 leaves all that out.
+stack with all that makes a difference; what the program has around it makes
+none. It is stopped before the interpreter ends. The reading is the process's,
+so only its main interpreter begins and ends it. VRAMPOOL_PYTHON_FRAMES=0 leaves
+all that out.
 """
 
 from __future__ import annotations
@@ -38,14 +40,17 @@ def step_\u0436(check):
 _PATH = "<vrampool/" + "a" * 110 + "/\U0001f40d.py>"
 
 
-def begin(library: Any) -> Optional[str]:
-    """None, or why stacks of C++ code have no lines of Python."""
-    if os.environ.get("VRAMPOOL_PYTHON_FRAMES", "1") in ("", "0"):
+def begin(library: Any, thread_state: int) -> Optional[str]:
+    """None, or why stacks of C++ code have no lines of Python. `thread_state`:
+    where PyGILState_GetThisThreadState begins."""
+    if os.environ.get("VRAMPOOL_PYTHON_FRAMES") == "0":
         return "VRAMPOOL_PYTHON_FRAMES turns them off"
     if sys.implementation.name != "cpython" or "t" in sys.abiflags:
         return "only CPython with the GIL is known"
     try:
-        status = prove(library.python_begin)
+        if not is_main():
+            return "the lines are the main interpreter's, and this is another"
+        status = prove(library.python_begin, thread_state)
     except Exception as error:  # pylint: disable=broad-except
         return f"the proof failed: {error!r}"
     if status != 0:
@@ -54,17 +59,25 @@ def begin(library: Any) -> Optional[str]:
     return None
 
 
-def prove(python_begin: Callable[..., int]) -> int:
+def is_main() -> bool:
+    """Whether this is the process's main interpreter."""
+    main = ctypes.PYFUNCTYPE(ctypes.c_void_p)(
+        ("PyInterpreterState_Main", ctypes.pythonapi))
+    this = ctypes.PYFUNCTYPE(ctypes.c_void_p)(
+        ("PyInterpreterState_Get", ctypes.pythonapi))
+    return bool(this() == main())
+
+
+def prove(python_begin: Callable[..., int], thread_state: int) -> int:
     """The status of vrampool_python_begin()."""
     names: Any = {}
     exec(compile(_SOURCE, _PATH, "exec"), names)
-    state = ctypes.cast(ctypes.pythonapi.PyGILState_GetThisThreadState,
-                        ctypes.c_void_p).value
-    arguments = (sys.version_info.minor, state, id(types.CodeType))
+    arguments = (sys.version_info.minor, thread_state, id(types.CodeType))
+    last = prove.__code__
 
     def check() -> int:
         # In one line, which both of them see.
-        return python_begin(*arguments, _stack.lines_from(sys._getframe(0)))
+        return python_begin(*arguments, _stack.lines_from(sys._getframe(), last))
 
     [status] = names["step_\u0436"](check)
     return int(status)

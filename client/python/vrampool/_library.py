@@ -46,7 +46,8 @@ class Library:
         python = ctypes.pythonapi
         self.capsule_use(address_of(python.PyCapsule_IsValid),
                          address_of(python.PyCapsule_GetPointer))
-        self.frames_refusal = _frames.begin(self)
+        self.frames_refusal = _frames.begin(
+            self, address_of(python.PyGILState_GetThisThreadState))
 
     def __getattr__(self, name: str) -> Any:  # For type checkers.
         raise AttributeError(name)
