@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "client/allocator/coarse_clock.h"
+#include "client/session/python_frames.h"
 #include "proto/shm/manifest.h"
 
 namespace vrampool::client {
@@ -48,6 +49,7 @@ StackChoice ChooseStack(const BlockRequest& request, StackSampler* sampler,
   try {
     CallStack stack = words.empty() ? CaptureStack(request.call_site)
                                     : StackInWords(request.call_site, words);
+    if (words.empty()) AddPythonFrames(stack);
     stack.log2_interval = *chosen;
     return {.stack = std::move(stack), .wants_frames = false};
   } catch (const std::bad_alloc&) {

@@ -212,6 +212,24 @@ VRAMPOOL_API void* vrampool_client_allocate_from(vrampool_client* client,
                                                  cudaStream_t stream,
                                                  const char* frames);
 
+/* From now on the stacks of what C and C++ code allocates have lines of Python,
+ * too, of threads that Python called that code in: whether they have Python's
+ * lock then or not, without waiting for it. The Python package calls this.
+ *
+ * `minor` is that of the version 3.`minor` of CPython, `thread_state` the
+ * address of PyGILState_GetThisThreadState and `code_type` that of PyCode_Type.
+ * `lines` are those of the caller's frames, the innermost 30 at most, in the
+ * form of vrampool_client_allocate_from(): what is read must begin with them.
+ *   VERSION_MISMATCH  frames of this Python, or of this build of it, cannot be
+ *                     read
+ *   PERMISSION        the system does not let a process read its own memory */
+VRAMPOOL_API vrampool_status vrampool_python_begin(int minor,
+                                                   void* thread_state,
+                                                   const void* code_type,
+                                                   const char* lines);
+/* And not any more: to be called before the interpreter ends. */
+VRAMPOOL_API void vrampool_python_end(void);
+
 /* The block of `client` that begins at `p` is also used on `stream`, and the
  * stream on which it will be freed is not made to wait for that: its memory is
  * then given to nobody, nor to the stream that freed it, before the work that

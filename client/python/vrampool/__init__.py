@@ -20,6 +20,7 @@ not know), and no framework: vrampool.numpy, .torch, .jax, .tensorflow, .mxnet,
 from ._abi import Kind
 from ._client import (BlockInfo, Budget, Client, Info, Usage, connect,
                       default_client, tag)
+from ._library import why_no_frames
 from ._objects import Object, view_of
 from ._reservation import Reservation
 from ._table import Table, table_of
@@ -39,4 +40,5 @@ __all__ = [
     "NotFound", "NotShareable", "Object", "OutOfPool", "OverQuota",
     "PermissionDenied", "RateLimited", "Reservation", "Stale", "Table", "Tensor",
     "Timeout", "Unavailable", "Usage", "VersionMismatch", "__version__",
-    "connect", "default_client", "dtype", "table_of", "tag", "view_of"]
+    "connect", "default_client", "dtype", "table_of", "tag", "view_of",
+    "why_no_frames"]

@@ -139,6 +139,8 @@ FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
         (c_void_p, _CLIENT, c_size_t, _STREAM),
     "vrampool_client_allocate_from":
         (c_void_p, _CLIENT, c_size_t, c_size_t, c_int, _STREAM, c_char_p),
+    "vrampool_python_begin": (c_int, c_int, c_void_p, c_void_p, c_char_p),
+    "vrampool_python_end": (None,),
     "vrampool_set_tag": (c_int, c_char_p),
     "vrampool_tag": (c_char_p,),
     "vrampool_debug_place": (None, c_char_p),

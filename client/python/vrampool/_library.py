@@ -7,7 +7,7 @@ import os
 import threading
 from typing import Any, Optional
 
-from . import _abi, _debug, _stack, errors
+from . import _abi, _debug, _frames, _stack, errors
 
 NAME = "libvrampool.so.0"
 
@@ -46,6 +46,8 @@ class Library:
         python = ctypes.pythonapi
         self.capsule_use(address_of(python.PyCapsule_IsValid),
                          address_of(python.PyCapsule_GetPointer))
+        self.frames_refusal = _frames.begin(
+            self, address_of(python.PyGILState_GetThisThreadState))
 
     def __getattr__(self, name: str) -> Any:  # For type checkers.
         raise AttributeError(name)
@@ -109,6 +111,12 @@ def get() -> Library:
             if _loaded is None:
                 _loaded = _load()
     return _loaded
+
+
+def why_no_frames() -> Optional[str]:
+    """Why the stacks of what C and C++ code allocates have no lines of Python;
+    None: they have."""
+    return get().frames_refusal
 
 
 def _load() -> Library:
