@@ -150,6 +150,8 @@ using HostFunction = void (*)(void* user_data);
   X(DeviceGet, cuDeviceGet, (Device * device, int ordinal))                  \
   X(DeviceGetName, cuDeviceGetName, (char* name, int size, Device device))   \
   X(DeviceGetUuid, cuDeviceGetUuid_v2, (Uuid * uuid, Device device))         \
+  X(DeviceCanAccessPeer, cuDeviceCanAccessPeer,                              \
+    (int* can_access, Device device, Device peer))                           \
   X(DeviceTotalMem, cuDeviceTotalMem_v2, (size_t * bytes, Device device))    \
   X(DeviceGetAttribute, cuDeviceGetAttribute,                                \
     (int* value, int attribute, Device device))                              \

@@ -85,19 +85,42 @@ Result<cuda::Device> FindDevice(const cuda::DriverApi& api,
           "VRAMPOOL_DEVICE");
 }
 
+Result<std::vector<cuda::Device>> PeersOf(const cuda::DriverApi& api,
+                                          cuda::Device device) {
+  int count = 0;
+  const cuda::Result counted = api.DeviceGetCount(&count);
+  if (counted != cuda::kSuccess) return Said(api, counted, "counting the GPUs");
+  std::vector<cuda::Device> peers;
+  for (int ordinal = 0; ordinal < count; ++ordinal) {
+    cuda::Device peer = 0;
+    cuda::Result error = api.DeviceGet(&peer, ordinal);
+    int can_access = 0;
+    if (error == cuda::kSuccess && peer != device) {
+      error = api.DeviceCanAccessPeer(&can_access, peer, device);
+    }
+    if (error != cuda::kSuccess) {
+      return Said(api, error, "asking which GPUs can reach another");
+    }
+    if (can_access != 0) peers.push_back(peer);
+  }
+  return peers;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const GpuContext>> GpuContext::Open(
     const std::string& uuid) {
   VRAMPOOL_ASSIGN_OR_RETURN(const cuda::DriverApi* api, InitialisedDriver());
   VRAMPOOL_ASSIGN_OR_RETURN(const cuda::Device device, FindDevice(*api, uuid));
+  VRAMPOOL_ASSIGN_OR_RETURN(std::vector<cuda::Device> peers,
+                            PeersOf(*api, device));
   cuda::Context context = nullptr;
   const cuda::Result error = api->DevicePrimaryCtxRetain(&context, device);
   if (error != cuda::kSuccess) {
     return Said(*api, error, "taking the GPU's primary context");
   }
   return std::shared_ptr<const GpuContext>(
-      new GpuContext(*api, uuid, device, context));
+      new GpuContext(*api, uuid, device, context, std::move(peers)));
 }
 
 Result<std::string> GpuContext::UuidOf(int ordinal) {
@@ -114,8 +137,13 @@ Result<std::string> GpuContext::UuidOf(int ordinal) {
 }
 
 GpuContext::GpuContext(const cuda::DriverApi& api, std::string uuid,
-                       cuda::Device device, cuda::Context context)
-    : api_(api), uuid_(std::move(uuid)), device_(device), context_(context) {}
+                       cuda::Device device, cuda::Context context,
+                       std::vector<cuda::Device> peers)
+    : api_(api),
+      uuid_(std::move(uuid)),
+      device_(device),
+      context_(context),
+      peers_(std::move(peers)) {}
 
 GpuContext::~GpuContext() {
   // The only failure to expect is that the process exits.

@@ -22,6 +22,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/cuda/driver_api.h"
 #include "client/cuda/capture_guard.h"
@@ -50,6 +51,9 @@ class GpuContext {
   cuda::Device device() const { return device_; }
   cuda::Context context() const { return context_; }
   const std::string& uuid() const { return uuid_; }
+  // The other devices of this process that can read and write this one's memory
+  // themselves. Frameworks take for granted that those do.
+  const std::vector<cuda::Device>& peers() const { return peers_; }
   const std::shared_ptr<CaptureGuard>& captures() const { return captures_; }
 
   // OK for kSuccess. Else what the driver said while `doing` it ("mapping a
@@ -94,12 +98,13 @@ class GpuContext {
 
  private:
   GpuContext(const cuda::DriverApi& api, std::string uuid, cuda::Device device,
-             cuda::Context context);
+             cuda::Context context, std::vector<cuda::Device> peers);
 
   const cuda::DriverApi& api_;
   const std::string uuid_;
   const cuda::Device device_;
   const cuda::Context context_;
+  const std::vector<cuda::Device> peers_;
   const std::shared_ptr<CaptureGuard> captures_ = CaptureGuard::Of(context_);
 };
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "base/status_macros.h"
 
@@ -15,11 +16,15 @@ Status NotAsPromised(const std::string& what) {
 
 Status SetAccess(const GpuContext& gpu, cuda::DevicePtr base, uint64_t size,
                  bool is_writable) {
-  cuda::MemAccessDesc access{};
-  access.location = {.type = cuda::kLocationDevice, .id = gpu.device()};
-  access.flags = is_writable ? cuda::kAccessReadWrite : cuda::kAccessRead;
-  return gpu.StatusOf(gpu.api().MemSetAccess(base, size, &access, 1),
-                      "making a slab accessible");
+  std::vector<cuda::MemAccessDesc> access(1 + gpu.peers().size());
+  for (size_t i = 0; i < access.size(); ++i) {
+    access[i].location = {.type = cuda::kLocationDevice,
+                          .id = i == 0 ? gpu.device() : gpu.peers()[i - 1]};
+    access[i].flags = is_writable ? cuda::kAccessReadWrite : cuda::kAccessRead;
+  }
+  return gpu.StatusOf(
+      gpu.api().MemSetAccess(base, size, access.data(), access.size()),
+      "making a slab accessible");
 }
 
 // An allocation's handle, released with it: mappings keep what they need.

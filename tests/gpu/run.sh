@@ -45,12 +45,14 @@ run_client() {
   done
 }
 run_two_gpus() {
-  local order test
-  for order in 0,1 1,0; do
-    for test in "$bin/two_gpus_test" "python3 -B tests/gpu/two_gpus.py"; do
-      # shellcheck disable=SC2086  # A program and its arguments.
-      beside device=cuda:0 device=cuda:1 pool_size=1GiB -- \
-        env "CUDA_VISIBLE_DEVICES=$order" $test
+  local kind order test
+  for kind in CUDA_IPC VMM_FD; do
+    for order in 0,1 1,0; do
+      for test in "$bin/two_gpus_test" "python3 -B tests/gpu/two_gpus.py"; do
+        # shellcheck disable=SC2086  # A program and its arguments.
+        beside device=cuda:0 device=cuda:1 pool_size=1GiB -- \
+          env "CUDA_VISIBLE_DEVICES=$order" "VRAMPOOL_KIND=$kind" $test
+      done
     done
   done
 }

@@ -5,7 +5,9 @@ Started by run.sh, with VRAMPOOL_DIR naming the directory of both daemons.
 """
 
 import json
+import os
 import subprocess
+import sys
 
 import torch
 
@@ -41,6 +43,28 @@ def fill(device):
     return pool, tensor
 
 
+def enabled():
+    """PyTorch's own allocator on both GPUs' daemons, and copies between them: one by the
+    driver, and one by a kernel that reads the other GPU's memory itself."""
+    os.environ["VRAMPOOL_LIBRARY"] = str(gpu_broker.LIBRARY)
+    sys.path.insert(0, str(gpu_broker.ROOT / "client" / "python"))
+    import vrampool.torch
+    with vrampool.torch.enable(0), vrampool.torch.enable(1):
+        for device in (0, 1):
+            other = 1 - device
+            tensor = torch.arange(SIZE, dtype=torch.int32,
+                                  device=device).reshape(1024, -1)
+            expect(library.describe(library.device_client(device),
+                                    tensor.data_ptr()) is not None,
+                   f"GPU {device}'s tensor by enable() is not its daemon's")
+            for part in (tensor, tensor.t()[::2]):
+                there = part.to(other)
+                expect(there.device.index == other and
+                       bool((there.cpu() == part.cpu()).all()),
+                       f"a copy from GPU {device} to {other} is wrong")
+        print("copies between GPUs are right")
+
+
 def main():
     expect(torch.cuda.device_count() == 2, "two GPUs are needed")
     kept = []
@@ -59,6 +83,7 @@ def main():
         expect(int(tensor.sum(dtype=torch.int64)) == SIZE * (device + 1),
                f"GPU {device}'s tensor has other contents")
     print("each GPU's memory is its own daemon's")
+    enabled()
 
 
 if __name__ == "__main__":

@@ -187,6 +187,10 @@ VRAMPOOL_EXPORT Result cuDeviceGetUuid_v2(vrampool::cuda::Uuid* uuid, Device) {
   for (unsigned char i = 0; i < 16; ++i) uuid->bytes[i] = i;
   return kSuccess;
 }
+VRAMPOOL_EXPORT Result cuDeviceCanAccessPeer(int* can_access, Device, Device) {
+  *can_access = 0;
+  return kSuccess;
+}
 VRAMPOOL_EXPORT Result cuDevicePrimaryCtxRetain(Context* context, Device) {
   *context = vrampool::testing::Primary();
   return kSuccess;

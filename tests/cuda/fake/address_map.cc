@@ -93,6 +93,12 @@ void AddressMap::SetAccess(uint64_t base, Access access) {
   if (found != ranges_.end()) found->second.access = access;
 }
 
+void AddressMap::SetPeerAccess(uint64_t base, int device, Access access) {
+  const MutexLock lock(mu_);
+  const auto found = ranges_.find(base);
+  if (found != ranges_.end()) found->second.peers[device] = access;
+}
+
 bool AddressMap::Visit(uint64_t base, uint64_t bytes, Access needed,
                        const Visitor& visit) {
   for (uint64_t done = 0; done < bytes;) {

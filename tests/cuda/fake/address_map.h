@@ -30,7 +30,8 @@ struct Range {
   uint64_t id = 0;  // Of the allocation.
   uint64_t secret = 0;
   int device = 0;
-  int opens = 1;  // Of an imported one.
+  int opens = 1;                  // Of an imported one.
+  std::map<int, Access> peers{};  // Other devices'. (Not enforced.)
 };
 
 class AddressMap {
@@ -52,6 +53,7 @@ class AddressMap {
   // True if any range touches [base, base + bytes).
   bool IsTouched(uint64_t base, uint64_t bytes);
   void SetAccess(uint64_t base, Access access);
+  void SetPeerAccess(uint64_t base, int device, Access access);
 
   // Calls `visit` for one piece after the other; no piece can be unmapped while
   // it is visited (whoever unmaps removes the range first). False: it came to

@@ -106,6 +106,19 @@ Result cuDeviceGetUuid_v2(Uuid* uuid, Device device) {
   return kSuccess;
 }
 
+// Parts of a GPU cannot reach each other.
+Result cuDeviceCanAccessPeer(int* can_access, Device device, Device peer) {
+  int index = 0;
+  int other = 0;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Look(__func__, device, &index));
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Look(__func__, peer, &other));
+  Process& process = Process::Get();
+  const bool is_of_parts =
+      process.device(index).is_mig != 0 || process.device(other).is_mig != 0;
+  *can_access = index != other && !is_of_parts ? 1 : 0;
+  return kSuccess;
+}
+
 Result cuDeviceTotalMem_v2(size_t* bytes, Device device) {
   int index = 0;
   VRAMPOOL_FAKE_RETURN_IF_ERROR(Look(__func__, device, &index));
@@ -143,6 +156,18 @@ Result cuCtxGetCurrent(Context* context) {
   VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__));
   *context = CurrentContext();
   return kSuccess;
+}
+
+// Any device reaches the others' memory here.
+Result cuCtxEnablePeerAccess(Context peer, unsigned flags) {
+  Context context = nullptr;
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
+  if (peer == nullptr || peer == context) return kInvalidContext;
+  return flags == 0 ? kSuccess : kInvalidValue;
+}
+
+Result cuCtxDisablePeerAccess(Context peer) {
+  return cuCtxEnablePeerAccess(peer, 0);
 }
 
 Result cuMemGetInfo_v2(size_t* free, size_t* total) {

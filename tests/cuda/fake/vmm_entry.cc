@@ -54,6 +54,21 @@ int DeviceOf(const MemLocation& location) {
   return Process::Get().DeviceAt(location.id);
 }
 
+void SetAccessOf(Process& process, const std::vector<Range>& tiles, int device,
+                 Access access) {
+  for (const Range& range : tiles) {
+    if (device != range.device) {
+      process.addresses().SetPeerAccess(range.base, device, access);
+      continue;
+    }
+    const bool grows =
+        static_cast<int>(access) > static_cast<int>(range.access);
+    if (!grows) process.addresses().SetAccess(range.base, access);
+    ::mprotect(At(range.base), range.bytes, Protection(access));
+    if (grows) process.addresses().SetAccess(range.base, access);
+  }
+}
+
 MemHandle Keep(Handle handle) {
   Vmm& vmm = State();
   const MutexLock lock(vmm.mu);
@@ -237,20 +252,18 @@ Result cuMemSetAccess(DevicePtr pointer, size_t bytes,
   Process& process = Process::Get();
   VRAMPOOL_FAKE_RETURN_IF_ERROR(process.Enter(__func__));
   const auto tiles = process.addresses().Tiles(pointer, bytes, RangeKind::kVmm);
-  if (tiles.empty() || count != 1 || DeviceOf(desc->location) < 0) {
-    return kInvalidValue;
+  if (tiles.empty() || count == 0) return kInvalidValue;
+  for (size_t i = 0; i < count; ++i) {
+    const int device = DeviceOf(desc[i].location);
+    const auto access = static_cast<Access>(desc[i].flags);
+    if (device < 0 || (access != Access::kNone && access != Access::kRead &&
+                       access != Access::kReadWrite)) {
+      return kInvalidValue;
+    }
   }
-  const auto access = static_cast<Access>(desc->flags);
-  if (access != Access::kNone && access != Access::kRead &&
-      access != Access::kReadWrite) {
-    return kInvalidValue;
-  }
-  for (const Range& range : tiles) {
-    const bool grows =
-        static_cast<int>(access) > static_cast<int>(range.access);
-    if (!grows) process.addresses().SetAccess(range.base, access);
-    ::mprotect(At(range.base), range.bytes, Protection(access));
-    if (grows) process.addresses().SetAccess(range.base, access);
+  for (size_t i = 0; i < count; ++i) {
+    SetAccessOf(process, tiles, DeviceOf(desc[i].location),
+                static_cast<Access>(desc[i].flags));
   }
   return kSuccess;
 }
@@ -263,7 +276,13 @@ Result cuMemGetAccess(unsigned long long* flags, const MemLocation* location,
   if (!range || range->kind != RangeKind::kVmm || DeviceOf(*location) < 0) {
     return kInvalidValue;
   }
-  *flags = static_cast<unsigned long long>(range->access);
+  const int device = DeviceOf(*location);
+  Access access = range->access;
+  if (device != range->device) {
+    const auto peer = range->peers.find(device);
+    access = peer == range->peers.end() ? Access::kNone : peer->second;
+  }
+  *flags = static_cast<unsigned long long>(access);
   return kSuccess;
 }
 
