@@ -38,6 +38,9 @@ Status CudaMalloc::Lead(int device) {
                               SegmentStreams::Make(client->client->gpu()));
   }
   VRAMPOOL_RETURN_IF_ERROR(Redirect());
+  if (client->client->session()->kind() == HandleKind::kCudaIpc) {
+    DeviceOf(device).has_ipc.store(true);
+  }
   DeviceOf(device).is_led.store(true);
   return {};
 }

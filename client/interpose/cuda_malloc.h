@@ -18,6 +18,10 @@
 //                   while streams capture
 //   cudaMemGetInfo  what the tenant could get now, and its total, after what is
 //                   idle here was given back; nothing while the daemon is away
+//   cudaDeviceCanAccessPeer
+//                   no, for a GPU that is or was led to memory of CUDA_IPC:
+//                   another one's kernels cannot reach that, whatever the GPUs
+//                   can. PyTorch then copies without them
 //   cudaStreamBeginCapture, cudaStreamEndCapture
 //                   CUDA's, and announced to capture_guard.h in between
 //
@@ -69,6 +73,7 @@ class CudaMalloc {
   int Malloc(void** address, size_t bytes, const void* caller);
   int Free(void* address, const void* caller);
   int GetInfo(size_t* free, size_t* total);
+  int CanAccessPeer(int* can_access, int device, int peer);
   int BeginCapture(cudaStream_t stream, int mode);
   int EndCapture(cudaStream_t stream, cuda::Graph* graph);
 
@@ -85,6 +90,7 @@ class CudaMalloc {
     int (*free)(void*) = nullptr;
     int (*get_device)(int*) = nullptr;
     int (*get_info)(size_t*, size_t*) = nullptr;
+    int (*can_access_peer)(int*, int, int) = nullptr;
     int (*begin_capture)(cudaStream_t, int) = nullptr;
     int (*end_capture)(cudaStream_t, cuda::Graph*) = nullptr;
   };
@@ -94,6 +100,7 @@ class CudaMalloc {
   };
   struct Device {
     std::atomic<bool> is_led{false};
+    std::atomic<bool> has_ipc{false};         // Or had, of the pool.
     std::unique_ptr<SegmentStreams> streams;  // Set before it is led.
     std::atomic<uint64_t> total_bytes{0};     // As the daemon said last.
     std::atomic<uint64_t> frees{0};
@@ -109,6 +116,10 @@ class CudaMalloc {
   void RedirectIn(const LoadedLibrary& library) VRAMPOOL_REQUIRES(leading_);
   Device& DeviceOf(int ordinal) {
     return devices_[static_cast<size_t>(ordinal)];
+  }
+  bool HasIpc(int ordinal) {
+    return ordinal >= 0 && ordinal < kMaxDevices &&
+           DeviceOf(ordinal).has_ipc.load();
   }
   // The current device, if it is led; an error of CUDA's.
   int LedDevice(std::optional<int>& device);

@@ -27,6 +27,10 @@ int RedirectedGetInfo(size_t* free, size_t* total) {
   return CudaMalloc::Get().GetInfo(free, total);
 }
 
+int RedirectedCanAccessPeer(int* can_access, int device, int peer) {
+  return CudaMalloc::Get().CanAccessPeer(can_access, device, peer);
+}
+
 int RedirectedBeginCapture(cudaStream_t stream, int mode) {
   return CudaMalloc::Get().BeginCapture(stream, mode);
 }
@@ -89,6 +93,11 @@ void CudaMalloc::RedirectIn(const LoadedLibrary& library) {
   if (Resolve(library, "cudaMemGetInfo", runtime_.get_info).ok()) {
     (void)client::Redirect(library, "cudaMemGetInfo", &RedirectedGetInfo);
   }
+  if (Resolve(library, "cudaDeviceCanAccessPeer", runtime_.can_access_peer)
+          .ok()) {
+    (void)client::Redirect(library, "cudaDeviceCanAccessPeer",
+                           &RedirectedCanAccessPeer);
+  }
   if (Resolve(library, "cudaStreamBeginCapture", runtime_.begin_capture).ok() &&
       Resolve(library, "cudaStreamEndCapture", runtime_.end_capture).ok()) {
     (void)client::Redirect(library, "cudaStreamEndCapture",
@@ -96,6 +105,13 @@ void CudaMalloc::RedirectIn(const LoadedLibrary& library) {
     (void)client::Redirect(library, "cudaStreamBeginCapture",
                            &RedirectedBeginCapture);
   }
+}
+
+int CudaMalloc::CanAccessPeer(int* can_access, int device, int peer) {
+  const int asked = runtime_.can_access_peer(can_access, device, peer);
+  if (asked != cuda::kSuccess) return asked;
+  if (HasIpc(device) || HasIpc(peer)) *can_access = 0;
+  return asked;
 }
 
 int CudaMalloc::BeginCapture(cudaStream_t stream, int mode) {

@@ -57,9 +57,6 @@ inline constexpr Result kCaptureWrongThread = 908;
   X(GraphLaunch, cuGraphLaunch, (GraphExec exec, Stream stream))            \
   X(GraphDestroy, cuGraphDestroy, (Graph graph))                            \
   X(GraphExecDestroy, cuGraphExecDestroy, (GraphExec exec))                 \
-  X(CtxEnablePeerAccess, cuCtxEnablePeerAccess,                             \
-    (Context peer, unsigned flags))                                         \
-  X(CtxDisablePeerAccess, cuCtxDisablePeerAccess, (Context peer))           \
   X(MemGetAccess, cuMemGetAccess,                                           \
     (unsigned long long* flags, const MemLocation* location,                \
      DevicePtr pointer))                                                    \

@@ -43,6 +43,7 @@ class TorchLeadTest : public ::testing::Test {
     Find("stand_in_malloc", malloc_);
     Find("stand_in_free", free_);
     Find("stand_in_get_info", get_info_);
+    Find("stand_in_can_access", can_access_);
     Find("stand_in_begin_capture", begin_capture_);
     Find("stand_in_end_capture", end_capture_);
   }
@@ -86,6 +87,7 @@ class TorchLeadTest : public ::testing::Test {
   int (*malloc_)(void**, size_t) = nullptr;
   int (*free_)(void*) = nullptr;
   int (*get_info_)(size_t*, size_t*) = nullptr;
+  int (*can_access_)(int*, int, int) = nullptr;
   int (*begin_capture_)(cuda::Stream, int) = nullptr;
   int (*end_capture_)(cuda::Stream, cuda::Graph*) = nullptr;
 };
@@ -103,6 +105,25 @@ TEST_F(TorchLeadTest, SegmentsAreBlocksWhileItIsLed) {
   // Each goes to where it came from.
   for (void* const p : {before, during, after}) EXPECT_EQ(free_(p), 0);
   EXPECT_EQ(usage().live_blocks, 0u);
+}
+
+// Another GPU's kernels cannot reach memory that was opened by its handle.
+TEST_F(TorchLeadTest, GpusReachEachOtherWhereTheirMemoryLetsThem) {
+  Lead();
+  vrampool_info info{};
+  info.struct_size = sizeof(info);
+  ASSERT_EQ(vrampool_client_info(client_, &info), VRAMPOOL_OK);
+  const int expected = info.kind == VRAMPOOL_KIND_CUDA_IPC ? 0 : 1;
+  int can_access = -1;
+  EXPECT_EQ(can_access_(&can_access, 0, 1), 0);
+  EXPECT_EQ(can_access, expected);
+  EXPECT_EQ(can_access_(&can_access, 1, 0), 0);
+  EXPECT_EQ(can_access, expected);
+  EXPECT_EQ(can_access_(&can_access, 0, -1), 101);
+  EXPECT_EQ(can_access_(&can_access, 1 << 20, 0), 101);
+  vrampool_torch_leave(0);  // Segments of the pool may live on.
+  EXPECT_EQ(can_access_(&can_access, 1, 0), 0);
+  EXPECT_EQ(can_access, expected);
 }
 
 TEST_F(TorchLeadTest, LeadingTwiceChangesNothing) {

@@ -36,7 +36,8 @@ def fill(device):
     allocator = torch.cuda.memory.CUDAPluggableAllocator(
         str(gpu_broker.LIBRARY), "vrampool_torch_malloc",
         "vrampool_torch_free")
-    pool = torch.cuda.MemPool(allocator.allocator())
+    with torch.cuda.device(device):  # It is made on the current one.
+        pool = torch.cuda.MemPool(allocator.allocator())
     with torch.cuda.device(device), torch.cuda.use_mem_pool(pool, device):
         tensor = torch.full((SIZE,), device + 1, dtype=torch.int32,
                             device=device)

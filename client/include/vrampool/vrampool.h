@@ -60,8 +60,10 @@ typedef enum vrampool_kind {
   VRAMPOOL_KIND_NONE = 0,
   VRAMPOOL_KIND_CUDA_IPC = 1, /* Works with every framework, and with RDMA. What
                                  falls idle stays mapped (and charged) until
-                                 vrampool_quiesce(): unmapping it stalls. */
-  VRAMPOOL_KIND_VMM_FD = 2,   /* Goes back to the daemon whenever it is idle. */
+                                 vrampool_quiesce(): unmapping it stalls. For
+                                 kernels of its own GPU alone. */
+  VRAMPOOL_KIND_VMM_FD = 2,   /* Goes back to the daemon whenever it is idle.
+                                 Also for GPUs that can reach that one. */
   VRAMPOOL_KIND_HOST_FD = 3   /* Memory of the host: the CPU can use it. */
 } vrampool_kind;
 

@@ -158,18 +158,6 @@ Result cuCtxGetCurrent(Context* context) {
   return kSuccess;
 }
 
-// Any device reaches the others' memory here.
-Result cuCtxEnablePeerAccess(Context peer, unsigned flags) {
-  Context context = nullptr;
-  VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));
-  if (peer == nullptr || peer == context) return kInvalidContext;
-  return flags == 0 ? kSuccess : kInvalidValue;
-}
-
-Result cuCtxDisablePeerAccess(Context peer) {
-  return cuCtxEnablePeerAccess(peer, 0);
-}
-
 Result cuMemGetInfo_v2(size_t* free, size_t* total) {
   Context context = nullptr;
   VRAMPOOL_FAKE_RETURN_IF_ERROR(Process::Get().Enter(__func__, &context));

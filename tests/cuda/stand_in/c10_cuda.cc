@@ -14,6 +14,7 @@ int cudaMalloc(void** address, size_t bytes);
 int cudaFree(void* address);
 int cudaGetDevice(int* device);
 int cudaMemGetInfo(size_t* free, size_t* total);
+int cudaDeviceCanAccessPeer(int* can_access, int device, int peer);
 int cudaStreamBeginCapture(Stream stream, int mode);
 int cudaStreamEndCapture(Stream stream, Graph* graph);
 
@@ -31,6 +32,12 @@ __attribute__((visibility("default"))) int stand_in_free(void* address) {
 __attribute__((visibility("default"))) int stand_in_get_info(size_t* free,
                                                              size_t* total) {
   return cudaMemGetInfo(free, total);
+}
+
+__attribute__((visibility("default"))) int stand_in_can_access(int* can_access,
+                                                               int device,
+                                                               int peer) {
+  return cudaDeviceCanAccessPeer(can_access, device, peer);
 }
 
 // In PyTorch these two calls are libtorch_cuda.so's.

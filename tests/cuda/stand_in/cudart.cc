@@ -37,6 +37,14 @@ __attribute__((visibility("default"))) int cudaStreamEndCapture(
   return vrampool::cuda::TestDriver().StreamEndCapture(stream, graph);
 }
 
+// Two GPUs with a link, though the tests have one.
+__attribute__((visibility("default"))) int cudaDeviceCanAccessPeer(
+    int* can_access, int device, int peer) {
+  if (device < 0 || device > 1 || peer < 0 || peer > 1) return 101;
+  *can_access = device == peer ? 0 : 1;
+  return 0;
+}
+
 // The tests have one GPU.
 __attribute__((visibility("default"))) int cudaGetDevice(int* device) {
   *device = 0;
