@@ -317,7 +317,6 @@ class Client final : private LinkEvents {
   bool EmptyQuarantine(Leaving which);
   bool SettleQuarantine(Leaving which);
   BlockList TakeLeaving(Leaving which) VRAMPOOL_REQUIRES(mu_);
-  bool IsLookable(Block* block) VRAMPOOL_REQUIRES(mu_);
   // Somebody waits for memory: nothing stays in it.
   bool IsQuarantineWanted() const VRAMPOOL_REQUIRES(mu_);
   // Null where there is no quarantine, or not enough in it; of what is due,

@@ -22,6 +22,12 @@ constexpr std::chrono::milliseconds kAskPeriod(1);
 
 uint64_t AddressOf(const void* p) { return reinterpret_cast<uint64_t>(p); }
 
+// Or need not be looked at.
+bool IsLookable(const DebugMode& debug, const OrderedBlocks& ordered,
+                Block* block) {
+  return !debug.WatchesOnGpu(*block) || ordered.IsDone(block);
+}
+
 }  // namespace
 
 void Client::BeginDebugging() {
@@ -231,7 +237,9 @@ bool Client::SettleQuarantine(Leaving which) {
     if (which == Leaving::kDue && !IsQuarantineWanted()) {
       Block* const due = quarantine_.FirstDue();
       if (due == nullptr && !quarantine_.has_late()) return false;
-      if (due != nullptr && IsLookable(due)) return true;
+      if (due != nullptr && IsLookable(*debug_, slabs_.ordered(), due)) {
+        return true;
+      }
       if (quarantine_.has_late() &&
           std::chrono::steady_clock::now() < settled_at_ + kAskPeriod) {
         return false;
@@ -245,17 +253,13 @@ bool Client::SettleQuarantine(Leaving which) {
   return true;
 }
 
-bool Client::IsLookable(Block* block) {
-  return !debug_->WatchesOnGpu(*block) || slabs_.ordered().IsDone(block);
-}
-
 // What the GPU is not done with is not looked at. Nobody waits for what it will
 // never be known to be done with.
 BlockList Client::TakeLeaving(Leaving which) {
   if (IsQuarantineWanted()) which = Leaving::kAll;
   OrderedBlocks& ordered = slabs_.ordered();
   const auto may_leave = [&](Block* block) {
-    if (IsLookable(block)) return true;
+    if (IsLookable(*debug_, ordered, block)) return true;
     if (which != Leaving::kAll && !ordered.IsNeverDone(*block)) return false;
     DebugMode::Unwatch(*block);
     return true;

@@ -90,7 +90,8 @@ run_allocators() {
 run_torch_memory() {
   local kind status=0
   for kind in CUDA_IPC VMM_FD; do
-    for_kind "$kind" torch_memory torch_pool torch_process || status=1
+    for_kind "$kind" torch_memory torch_pool torch_process torch_lines ||
+      status=1
   done
   for_kind VMM_FD torch_reclaim || status=1  # The kind that goes back.
   return "$status"
