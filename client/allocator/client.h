@@ -312,8 +312,9 @@ class Client final : private LinkEvents {
   // The debug mode (client_debug.cc); but for the first two, only with it.
   void BeginDebugging();
   // What is in quarantine, or what should leave it now, is free; what a GPU is
-  // not done with only with kAll. True if there was anything.
-  enum class Leaving { kDue, kDone, kAll };
+  // not done with only with kAll. True if there was anything. While a GPU is
+  // behind, kDue looks rarely.
+  enum class Leaving { kDue, kDueNow, kDone, kAll };
   bool EmptyQuarantine(Leaving which);
   bool SettleQuarantine(Leaving which);
   BlockList TakeLeaving(Leaving which) VRAMPOOL_REQUIRES(mu_);
@@ -482,6 +483,7 @@ class Client final : private LinkEvents {
   // Announced, and not among those yet, or among them.
   uint64_t living_captures_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   TimePoint settled_at_ VRAMPOOL_GUARDED_BY(mu_);  // Settle() ran last.
+  TimePoint emptied_at_ VRAMPOOL_GUARDED_BY(mu_);  // EmptyQuarantine() did.
   std::vector<LostLease> lost_leases_ VRAMPOOL_GUARDED_BY(mu_);
   // Objects made here that have not ended, and their blocks.
   std::map<std::pair<LinkSerial, ObjectId>, std::vector<Block*>> produced_

@@ -193,6 +193,7 @@ void Client::FreeGuarded(Block* block, Guarding guarding) {
 // Looks at the blocks without the lock; they are nobody's meanwhile.
 bool Client::EmptyQuarantine(Leaving which) {
   if (debug_ == nullptr || !SettleQuarantine(which)) return false;
+  const auto deadline = std::chrono::steady_clock::now() + kLookLimit;
   BlockList leaving;
   bool is_wanted = which == Leaving::kAll;
   {
@@ -200,11 +201,15 @@ bool Client::EmptyQuarantine(Leaving which) {
     is_wanted |= IsQuarantineWanted();
     leaving = TakeLeaving(which);
     leaving_quarantine_ += leaving.count;
+    NoteIdle();  // What is late now, the timer looks for.
   }
   const bool has_left = leaving.count > 0;
   while (leaving.count > 0) {
     Block* const block = leaving.Pop();
-    const bool is_usable = debug_->Unguard(*block, is_wanted);
+    const bool is_in_time = std::chrono::steady_clock::now() < deadline;
+    if (!is_in_time && is_wanted) DebugMode::Unwatch(*block);
+    const bool is_usable =
+        (is_in_time || is_wanted) && debug_->Unguard(*block, is_wanted);
     MutexLock lock(mu_);
     --leaving_quarantine_;
     if (!is_usable || !slabs_.TryReleaseQuarantined(block)) {
@@ -213,10 +218,9 @@ bool Client::EmptyQuarantine(Leaving which) {
     NoteIdle();
     changed_.NotifyAll();
   }
-  if (which == Leaving::kDue) return has_left;
+  if (which == Leaving::kDue || which == Leaving::kDueNow) return has_left;
   // What other threads look at just now is wanted, too, but not what they go on
   // freeing.
-  const auto deadline = std::chrono::steady_clock::now() + kLookLimit;
   MutexLock lock(mu_);
   const bool were_leaving = leaving_quarantine_ > 0;
   while (leaving_quarantine_ > 0 && changed_.WaitUntil(lock, deadline)) {
@@ -231,21 +235,26 @@ bool Client::IsQuarantineWanted() const {
 // Asks the driver what is done, if that decides about what leaves. False:
 // nothing would, but what others look at just now.
 bool Client::SettleQuarantine(Leaving which) {
-  if (gpu_ == nullptr) return true;
+  bool is_told = false;  // What is done.
   {
     MutexLock lock(mu_);
-    if (which == Leaving::kDue && !IsQuarantineWanted()) {
+    const TimePoint now = std::chrono::steady_clock::now();
+    const bool is_of_due = which == Leaving::kDue || which == Leaving::kDueNow;
+    if (gpu_ != nullptr && is_of_due && !IsQuarantineWanted()) {
       Block* const due = quarantine_.FirstDue();
       if (due == nullptr && !quarantine_.has_late()) return false;
-      if (due != nullptr && IsLookable(*debug_, slabs_.ordered(), due)) {
-        return true;
-      }
-      if (quarantine_.has_late() &&
-          std::chrono::steady_clock::now() < settled_at_ + kAskPeriod) {
+      const bool is_behind =
+          quarantine_.has_late() &&
+          (due == nullptr || !IsLookable(*debug_, slabs_.ordered(), due));
+      if (is_behind && which == Leaving::kDue &&
+          now < emptied_at_ + kAskPeriod) {
         return false;
       }
+      is_told = is_behind && now < settled_at_ + kAskPeriod;
     }
+    emptied_at_ = now;
   }
+  if (gpu_ == nullptr || is_told) return true;
   try {
     (void)Settle();
   } catch (const std::bad_alloc&) {  // Less is known to be done.
@@ -264,12 +273,13 @@ BlockList Client::TakeLeaving(Leaving which) {
     DebugMode::Unwatch(*block);
     return true;
   };
-  return which == Leaving::kDue ? quarantine_.TakeDue(may_leave)
-                                : quarantine_.TakeAll(may_leave);
+  return which == Leaving::kDue || which == Leaving::kDueNow
+             ? quarantine_.TakeDue(may_leave)
+             : quarantine_.TakeAll(may_leave);
 }
 
 Result<Block*> Client::CutDue(const BlockRequest& request) {
-  if (!EmptyQuarantine(Leaving::kDue)) return static_cast<Block*>(nullptr);
+  if (!EmptyQuarantine(Leaving::kDueNow)) return static_cast<Block*>(nullptr);
   return CutLocked(request);
 }
 

@@ -28,7 +28,8 @@ bool Client::HasWork() {
   if (is_stop_wanted_ || is_reclaim_wanted_) return true;
   if (!ended_captures_.empty()) return true;
   if (slabs_.HasIdleSpent() || IsAheadWanted()) return true;
-  if (quarantine_.bytes() > 0 && IsQuarantineWanted()) return true;
+  // What is late even so waits for the timer.
+  if (quarantine_.has_others() && IsQuarantineWanted()) return true;
   if (is_growing_ && current_->is_live() && slabs_.HasIdleLeased()) return true;
   return waiting_growths_ > 0 && current_->is_live() && slabs_.HasIdle();
 }
@@ -55,8 +56,12 @@ std::optional<Client::TimePoint> Client::NextDue() {
   if (const auto oldest = slabs_.OldestIdle(); oldest && current_->is_live()) {
     due = *oldest + milliseconds(settings_.idle_ms);
   }
-  if (IsAsking() || reclaim_until_) {
+  if (slabs_.HasSettling() || reclaim_until_) {
     const TimePoint next = settled_at_ + kSettlePeriod;
+    due = due ? std::min(*due, next) : next;
+  }
+  if (IsAsking() && quarantine_.has_late()) {
+    const TimePoint next = emptied_at_ + kSettlePeriod;
     due = due ? std::min(*due, next) : next;
   }
   if (caches_.is_warm()) {
@@ -132,7 +137,9 @@ void Client::OpenReclaim() {
 }
 
 void Client::EndReclaim() {
-  if (!slabs_.HasSettling() ||
+  const bool is_all_back = !slabs_.HasSettling() && leaving_quarantine_ == 0 &&
+                           !quarantine_.has_late();
+  if (is_all_back ||
       (reclaim_until_ && steady_clock::now() > *reclaim_until_)) {
     reclaim_until_.reset();
   }
@@ -307,6 +314,8 @@ Status Client::Quiesce() {
     (void)DrainCaches(ThreadCaches::Which::kAll);
   }
   VRAMPOOL_RETURN_IF_ERROR(AwaitGpu());
+  // What looks had to be given up of: the copies have come by now.
+  (void)EmptyQuarantine(Leaving::kAll);
   return GiveBackUnused();
 }
 

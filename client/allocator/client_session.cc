@@ -101,6 +101,7 @@ Client::~Client() {
     }
     Retire();
   }
+  debug_.reset();  // It may be reading what is unmapped next.
   graph_ends_->Detach();
   std::vector<SessionPtr> sessions;
   ReturnBook returns;

@@ -58,6 +58,7 @@ class DebugQuarantine {
 
   uint64_t bytes() const { return bytes_; }
   bool has_late() const { return late_ > 0; }
+  bool has_others() const { return bytes_ > late_bytes_; }
 
  private:
   template <typename MayLeave>
@@ -77,8 +78,7 @@ class DebugQuarantine {
       if ((is_due || was_late) && may_leave(block)) {
         (before == nullptr ? first_ : before->next_cached) = next;
         bytes_ -= block->extent;
-        if (was_late) --late_;
-        block->debug &= static_cast<uint8_t>(~kOverdue);
+        if (was_late) ForgetLate(block);
         taken.Push(block);
       } else {
         if (is_due) NoteLate(block);
@@ -93,11 +93,18 @@ class DebugQuarantine {
     if ((block->debug & kOverdue) != 0) return;
     block->debug |= kOverdue;
     ++late_;
+    late_bytes_ += block->extent;
+  }
+  void ForgetLate(Block* block) {
+    block->debug &= static_cast<uint8_t>(~kOverdue);
+    --late_;
+    late_bytes_ -= block->extent;
   }
 
   const uint64_t bound_;
   uint64_t bytes_ = 0;
   uint64_t late_ = 0;  // Blocks.
+  uint64_t late_bytes_ = 0;
   Block* first_ = nullptr;
   Block* last_ = nullptr;
 };

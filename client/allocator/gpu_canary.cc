@@ -41,7 +41,10 @@ GpuCanary::~GpuCanary() {
   const GpuContext::Scope scope(*gpu_);
   if (scope.error() != cuda::kSuccess) return;
   MutexLock lock(looking_);
-  if (stream_ != nullptr) (void)gpu_->api().StreamDestroy(stream_);
+  if (stream_ != nullptr) {
+    (void)gpu_->api().StreamSynchronize(stream_);
+    (void)gpu_->api().StreamDestroy(stream_);
+  }
   if (copied_ != nullptr) (void)gpu_->api().EventDestroy(copied_);
   if (staging_ != nullptr) (void)gpu_->api().MemFreeHost(staging_);
 }
@@ -79,8 +82,9 @@ std::optional<GpuCanary::Damages> GpuCanary::Look(const CanaryPlace& place,
   if (scope.error() != cuda::kSuccess) return Damages{};
   CanaryDamage behind;
   CanaryDamage after;
-  Batch batch;
   MutexLock lock(looking_);
+  Batch batch;
+  batch.deadline = std::chrono::steady_clock::now() + kPatience;
   if (IsLate()) return std::nullopt;
   Copied copied = Copied::kYes;
   const auto look = [&](CanaryRange range, unsigned char expected,
@@ -154,22 +158,23 @@ GpuCanary::Copied GpuCanary::LookAt(uint64_t address, const Piece& whole,
 }
 
 GpuCanary::Copied GpuCanary::Compare(Batch& batch) {
-  const Copied copied = AwaitCopies();
+  const Copied copied = AwaitCopies(batch.deadline);
   if (copied != Copied::kYes) return copied;
   for (size_t i = 0; i < batch.count; ++i) {
     const Piece& piece = batch.pieces[i];
     Pattern::Compare(static_cast<const unsigned char*>(staging_) + piece.offset,
                      piece.range, piece.expected, *piece.damage);
   }
-  batch = {};
+  batch.count = 0;
+  batch.bytes = 0;
   return copied;
 }
 
-GpuCanary::Copied GpuCanary::AwaitCopies() {
+GpuCanary::Copied GpuCanary::AwaitCopies(
+    std::chrono::steady_clock::time_point deadline) {
   if (gpu_->api().EventRecord(copied_, stream_) != cuda::kSuccess) {
     return Copied::kRefused;
   }
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
   for (;;) {
     const cuda::Result result = gpu_->api().EventQuery(copied_);
     if (result == cuda::kSuccess) return Copied::kYes;

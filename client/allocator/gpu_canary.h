@@ -4,7 +4,7 @@
 // through a stream and a staging buffer of our own, which wait for nobody's
 // work: only what the GPU is known to be done with can be looked at. Where the
 // driver has a copy of ours wait for others' work all the same (streams share
-// queues of the hardware), the look is given up after kPatience.
+// queues of the hardware), the look is given up after kPatience in all.
 //
 // Nothing here fails: what a driver refuses to fill is not filled, and what it
 // refuses to show is taken for unchanged. That is so, too, when the process is
@@ -41,7 +41,7 @@ class GpuCanary {
   static Result<std::unique_ptr<GpuCanary>> Make(
       std::shared_ptr<const GpuContext> gpu,
       std::shared_ptr<StreamEvents> events);
-  ~GpuCanary();
+  ~GpuCanary();  // Waits for its copies.
   GpuCanary(const GpuCanary&) = delete;
   GpuCanary& operator=(const GpuCanary&) = delete;
 
@@ -80,6 +80,7 @@ class GpuCanary {
     std::array<Piece, 3> pieces;
     size_t count = 0;
     uint64_t bytes = 0;
+    std::chrono::steady_clock::time_point deadline;  // Of the whole look.
   };
 
   GpuCanary(std::shared_ptr<const GpuContext> gpu,
@@ -90,7 +91,8 @@ class GpuCanary {
   Copied LookAt(uint64_t address, const Piece& whole, Batch& batch)
       VRAMPOOL_REQUIRES(looking_);
   Copied Compare(Batch& batch) VRAMPOOL_REQUIRES(looking_);
-  Copied AwaitCopies() VRAMPOOL_REQUIRES(looking_);
+  Copied AwaitCopies(std::chrono::steady_clock::time_point deadline)
+      VRAMPOOL_REQUIRES(looking_);
   // A copy that was given up is still on its way.
   bool IsLate() VRAMPOOL_REQUIRES(looking_);
 

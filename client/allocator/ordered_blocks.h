@@ -29,8 +29,9 @@
 //       one of all streams, or by waiting for the whole GPU. Until then the
 //       memory is its stream's alone. An event of all streams spoils captures
 //       and holds up the legacy stream, so it is the last resort: before a
-//       request fails, and for slabs that have been idle otherwise; and none
-//       where captures may be under way (capture_guard.h).
+//       request fails, and for slabs that have been idle otherwise, or blocks
+//       that were to leave the debug mode's quarantine; and none where captures
+//       may be under way (capture_guard.h).
 //   O8  A slab can be given back, parked or unmapped only when all of it is
 //       everyone's: no work on the GPU can touch it.
 //

@@ -85,23 +85,20 @@ Result<cuda::Device> FindDevice(const cuda::DriverApi& api,
           "VRAMPOOL_DEVICE");
 }
 
-Result<std::vector<cuda::Device>> PeersOf(const cuda::DriverApi& api,
-                                          cuda::Device device) {
+// One that the driver says nothing about (it may have failed) is none.
+std::vector<cuda::Device> PeersOf(const cuda::DriverApi& api,
+                                  cuda::Device device) {
   int count = 0;
-  const cuda::Result counted = api.DeviceGetCount(&count);
-  if (counted != cuda::kSuccess) return Said(api, counted, "counting the GPUs");
+  if (api.DeviceGetCount(&count) != cuda::kSuccess) return {};
   std::vector<cuda::Device> peers;
   for (int ordinal = 0; ordinal < count; ++ordinal) {
     cuda::Device peer = 0;
-    cuda::Result error = api.DeviceGet(&peer, ordinal);
     int can_access = 0;
-    if (error == cuda::kSuccess && peer != device) {
-      error = api.DeviceCanAccessPeer(&can_access, peer, device);
+    if (api.DeviceGet(&peer, ordinal) == cuda::kSuccess && peer != device &&
+        api.DeviceCanAccessPeer(&can_access, peer, device) == cuda::kSuccess &&
+        can_access != 0) {
+      peers.push_back(peer);
     }
-    if (error != cuda::kSuccess) {
-      return Said(api, error, "asking which GPUs can reach another");
-    }
-    if (can_access != 0) peers.push_back(peer);
   }
   return peers;
 }
@@ -112,8 +109,7 @@ Result<std::shared_ptr<const GpuContext>> GpuContext::Open(
     const std::string& uuid) {
   VRAMPOOL_ASSIGN_OR_RETURN(const cuda::DriverApi* api, InitialisedDriver());
   VRAMPOOL_ASSIGN_OR_RETURN(const cuda::Device device, FindDevice(*api, uuid));
-  VRAMPOOL_ASSIGN_OR_RETURN(std::vector<cuda::Device> peers,
-                            PeersOf(*api, device));
+  std::vector<cuda::Device> peers = PeersOf(*api, device);
   cuda::Context context = nullptr;
   const cuda::Result error = api->DevicePrimaryCtxRetain(&context, device);
   if (error != cuda::kSuccess) {

@@ -14,17 +14,31 @@ Status NotAsPromised(const std::string& what) {
           "the daemon sent a slab " + what + "; see the daemon's log"};
 }
 
+cuda::MemAccessDesc AccessOf(cuda::Device device, bool is_writable) {
+  cuda::MemAccessDesc access{};
+  access.location = {.type = cuda::kLocationDevice, .id = device};
+  access.flags = is_writable ? cuda::kAccessReadWrite : cuda::kAccessRead;
+  return access;
+}
+
+// For the peers, too; where that fails, for those of them that it can.
 Status SetAccess(const GpuContext& gpu, cuda::DevicePtr base, uint64_t size,
                  bool is_writable) {
-  std::vector<cuda::MemAccessDesc> access(1 + gpu.peers().size());
-  for (size_t i = 0; i < access.size(); ++i) {
-    access[i].location = {.type = cuda::kLocationDevice,
-                          .id = i == 0 ? gpu.device() : gpu.peers()[i - 1]};
-    access[i].flags = is_writable ? cuda::kAccessReadWrite : cuda::kAccessRead;
+  std::vector<cuda::MemAccessDesc> access = {
+      AccessOf(gpu.device(), is_writable)};
+  for (const cuda::Device peer : gpu.peers()) {
+    access.push_back(AccessOf(peer, is_writable));
   }
-  return gpu.StatusOf(
-      gpu.api().MemSetAccess(base, size, access.data(), access.size()),
-      "making a slab accessible");
+  const cuda::DriverApi& api = gpu.api();
+  cuda::Result error =
+      api.MemSetAccess(base, size, access.data(), access.size());
+  if (error != cuda::kSuccess && access.size() > 1) {
+    error = api.MemSetAccess(base, size, access.data(), 1);
+    for (size_t i = 1; error == cuda::kSuccess && i < access.size(); ++i) {
+      (void)api.MemSetAccess(base, size, &access[i], 1);
+    }
+  }
+  return gpu.StatusOf(error, "making a slab accessible");
 }
 
 // An allocation's handle, released with it: mappings keep what they need.

@@ -37,10 +37,11 @@ Status CudaMalloc::Lead(int device) {
     VRAMPOOL_ASSIGN_OR_RETURN(streams,
                               SegmentStreams::Make(client->client->gpu()));
   }
-  VRAMPOOL_RETURN_IF_ERROR(Redirect());
+  // Before PyTorch can ask: it remembers the answer.
   if (client->client->session()->kind() == HandleKind::kCudaIpc) {
     DeviceOf(device).has_ipc.store(true);
   }
+  VRAMPOOL_RETURN_IF_ERROR(Redirect());
   DeviceOf(device).is_led.store(true);
   return {};
 }

@@ -6,8 +6,10 @@
 #include <functional>
 #include <string>
 
+#include "base/cuda/driver.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cuda/fake/fake_cuda.h"
 #include "tests/cuda/gpu.h"
 #include "vrampool/vrampool.hpp"
 
@@ -108,6 +110,40 @@ TEST_F(ClientDebugGpuTest, AWriteAfterTheHooksFreeIsTold) {
                           VRAMPOOL_OK);
               }),
               HasSubstr("write after the free of the block of 1048576 bytes"));
+}
+
+// Another GPU's access fails: the memory is there all the same, and for that
+// GPU too, if it was together alone that it failed.
+TEST_F(ClientDebugGpuTest,
+       AGpuThatCannotReachTheMemoryDoesNotKeepItFromItsOwn) {
+  const Gpu other(1);
+  gpu_.MakeCurrent();
+  const fake_cuda::Functions fake =
+      fake_cuda::FindFunctions(cuda::FindDriverSymbol);
+  vrampool_info info{};
+  info.struct_size = sizeof(info);
+  ASSERT_EQ(vrampool_client_info(vrampool_device_client(0), &info),
+            VRAMPOOL_OK);
+  for (const int failures : {1, 2}) {
+    vrampool_options options;
+    vrampool_options_init(&options);
+    options.device = info.device_uuid;
+    options.kind = VRAMPOOL_KIND_VMM_FD;
+    Result<Client> client = Client::Open(&options);
+    ASSERT_TRUE(client.ok()) << client.status().message();
+    EXPECT_TRUE(fake.fail("cuMemSetAccess", cuda::kUnknown, failures,
+                          fake_cuda::kThisProcess));
+    void* const p = client->Allocate(kBytes, nullptr);
+    EXPECT_TRUE(fake.fail("cuMemSetAccess", 0, 0, fake_cuda::kThisProcess));
+    EXPECT_EQ(p != nullptr, failures == 1);
+    if (p == nullptr) continue;
+    const auto at = reinterpret_cast<cuda::DevicePtr>(p);
+    gpu_.MakeCurrent();
+    EXPECT_TRUE(gpu_.MayWrite(at));
+    EXPECT_TRUE(other.MayWrite(at));
+    gpu_.MakeCurrent();
+    client->Deallocate(p, kBytes, nullptr);
+  }
 }
 
 }  // namespace

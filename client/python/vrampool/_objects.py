@@ -373,7 +373,12 @@ def layout_of(what: Any) -> _dlpack.Layout:
 
 def refuse_masked(what: Any) -> None:
     """For who takes the elements of an array alone."""
-    _interface_of(what)
+    try:
+        _interface_of(what)
+    except errors.InvalidArgument:
+        raise
+    except Exception:  # Some say so, each in a way of its own, that they
+        pass           # have no interface; then there is no mask in it.
 
 
 def _interface_of(what: Any) -> Tuple[Any, Tuple[int, int]]:
