@@ -202,5 +202,37 @@ TEST_F(DebugQuarantineTest, WhatMayNotLeaveHoldsNobodyElseBack) {
   EXPECT_THAT(TakeAll(), UnorderedElementsAre(&blocks_[4], &blocks_[5]));
 }
 
+// However little was freed after it; the others stay.
+TEST_F(DebugQuarantineTest, WhoIsLateLeavesAsSoonAsItMay) {
+  for (int i = 0; i < 2; ++i) quarantine_.Push(&blocks_[i]);
+  EXPECT_FALSE(quarantine_.has_late());
+  EXPECT_TRUE(quarantine_.has_others());
+  kept_ = &blocks_[1];
+  EXPECT_THAT(TakeAll(), ElementsAre(&blocks_[0]));
+  EXPECT_TRUE(quarantine_.has_late());
+  EXPECT_FALSE(quarantine_.has_others());
+  quarantine_.Push(&blocks_[2]);
+  EXPECT_TRUE(quarantine_.has_others());
+  EXPECT_THAT(TakeDue(), IsEmpty());  // Late already: not counted twice.
+  kept_ = nullptr;
+  EXPECT_EQ(quarantine_.FirstDue(), nullptr);
+  EXPECT_THAT(TakeDue(), ElementsAre(&blocks_[1]));
+  EXPECT_FALSE(quarantine_.has_late());
+  EXPECT_THAT(TakeDue(), IsEmpty());
+  EXPECT_THAT(TakeAll(), ElementsAre(&blocks_[2]));
+}
+
+TEST_F(DebugQuarantineTest, WhoseWayOutFailedIsLate) {
+  quarantine_.Push(&blocks_[0]);
+  quarantine_.PushLate(&blocks_[1]);
+  quarantine_.Push(&blocks_[2]);
+  EXPECT_THAT(TakeDue(), UnorderedElementsAre(&blocks_[0], &blocks_[1]));
+  EXPECT_FALSE(quarantine_.has_late());
+  EXPECT_EQ(quarantine_.bytes(), 512u);
+  quarantine_.PushLate(&blocks_[1]);
+  EXPECT_THAT(TakeDue(), ElementsAre(&blocks_[1]));
+  EXPECT_THAT(TakeAll(), ElementsAre(&blocks_[2]));
+}
+
 }  // namespace
 }  // namespace vrampool::client
