@@ -18,6 +18,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/unique_fd.h"
 #include "client/cli/text.h"
@@ -31,6 +32,7 @@ constexpr size_t kMaxBuildId = 64;
 constexpr size_t kMaxOutput = 4 << 20;
 constexpr size_t kMaxAddresses = 1000;
 constexpr size_t kMaxName = 400;
+constexpr size_t kMaxInlined = 4;  // Functions at one address.
 constexpr std::chrono::seconds kPatience(10);
 
 // Fills `size` bytes, or says no.
@@ -136,6 +138,37 @@ std::string ReadAll(int from, pid_t child) {
   return output;
 }
 
+// Of a line with nothing else.
+std::optional<uint64_t> AddressIn(const std::string& line) {
+  uint64_t address = 0;
+  const char* const end = line.data() + line.size();
+  if (line.compare(0, 2, "0x") != 0) return std::nullopt;
+  const auto read = std::from_chars(line.data() + 2, end, address, 16);
+  if (read.ec != std::errc() || read.ptr != end) return std::nullopt;
+  return address;
+}
+
+// Empty if it is not known.
+std::string NameIn(const std::string& function, const std::string& place) {
+  if (function.empty() || function == "??" || place.empty()) return "";
+  std::string line = place.substr(0, place.find(" ("));
+  const bool is_known = line.compare(0, 2, "??") != 0;
+  line = line.substr(line.rfind('/') + 1);
+  return is_known ? absl::StrCat(function, " at ", line) : function;
+}
+
+// Without our header's functions that the innermost ones are, and not too many:
+// what called them is what is asked for.
+std::vector<std::string> WithoutWrappers(std::vector<std::string> functions) {
+  constexpr std::string_view kOurs = "vrampool::cpp::";
+  while (functions.size() > 1 &&
+         functions[0].compare(0, kOurs.size(), kOurs) == 0) {
+    functions.erase(functions.begin());
+  }
+  if (functions.size() > kMaxInlined) functions.resize(kMaxInlined);
+  return functions;
+}
+
 }  // namespace
 
 std::optional<std::string> ReadBuildId(int file) {
@@ -163,23 +196,20 @@ std::map<uint64_t, std::string> ParseNames(const std::string& output,
                                            uint64_t bias) {
   std::map<uint64_t, std::string> names;
   const std::vector<std::string> lines = absl::StrSplit(output, '\n');
-  for (size_t i = 0; i + 2 < lines.size(); i += 3) {
-    const std::string& where = lines[i];
-    uint64_t address = 0;
-    if (where.compare(0, 2, "0x") != 0 ||
-        std::from_chars(where.data() + 2, where.data() + where.size(), address,
-                        16)
-                .ec != std::errc()) {
-      break;
+  size_t i = 0;
+  while (i + 2 < lines.size()) {
+    const std::optional<uint64_t> address = AddressIn(lines[i++]);
+    if (!address.has_value()) break;
+    std::vector<std::string> functions;  // The innermost first.
+    for (; i + 1 < lines.size() && !AddressIn(lines[i]); i += 2) {
+      if (const std::string name = NameIn(lines[i], lines[i + 1]);
+          !name.empty()) {
+        functions.push_back(name);
+      }
     }
-    const std::string& function = lines[i + 1];
-    if (function.empty() || function == "??" || lines[i + 2].empty()) continue;
-    std::string line = lines[i + 2].substr(0, lines[i + 2].find(" ("));
-    const bool is_known = line.compare(0, 2, "??") != 0;
-    line = line.substr(line.rfind('/') + 1);
-    names[address + bias + 1] =
-        Printable((is_known ? absl::StrCat(function, " at ", line) : function)
-                      .substr(0, kMaxName));
+    if (functions.empty()) continue;
+    names[*address + bias + 1] = Printable(
+        absl::StrJoin(WithoutWrappers(functions), ", in ").substr(0, kMaxName));
   }
   return names;
 }
@@ -190,8 +220,8 @@ std::map<uint64_t, std::string> Symbolize(const v1::Module& module,
                                           const std::set<uint64_t>& addresses) {
   const UniqueFd file = OpenModule(module, process, is_live);
   if (!file.is_valid()) return {};
-  std::vector<std::string> words = {"addr2line", "-f", "-C",
-                                    "-a",        "-e", "/proc/self/fd/3"};
+  std::vector<std::string> words = {
+      "addr2line", "-f", "-C", "-a", "-i", "-e", "/proc/self/fd/3"};
   for (const uint64_t address : addresses) {
     if (words.size() == kMaxAddresses) break;
     words.push_back(absl::StrCat("0x", absl::Hex(address - module.bias() - 1)));

@@ -33,8 +33,9 @@ std::map<uint64_t, std::string> Symbolize(const v1::Module& module,
 // bounded part.
 std::optional<std::string> ReadBuildId(int file);
 
-// The names in what `addr2line -f -C -a` printed for addresses less `bias`, one
-// for each that it knows.
+// The names in what `addr2line -f -C -a -i` printed for addresses less `bias`,
+// one for each that it knows: the innermost function there that is none of our
+// header's, and those that it was inlined in.
 std::map<uint64_t, std::string> ParseNames(const std::string& output,
                                            uint64_t bias);
 

@@ -130,6 +130,22 @@ TEST(ParseNamesTest, TakesFunctionsAndLinesOfAddresses) {
                           Pair(0x1031, "run\\x1b[1m")));
 }
 
+TEST(ParseNamesTest, TellsWhereAFunctionWasInlinedAndNotOurHeadersOwn) {
+  const std::string output =
+      "0x0000000000000010\nvrampool::cpp::Client::Allocate(unsigned long)\n"
+      "/usr/include/vrampool/vrampool.hpp:246\nTrain(int)\n/src/loop.cc:12\n"
+      "main\n/src/loop.cc:30\n"
+      "0x0000000000000020\nvrampool::cpp::Client::Trim()\n"
+      "/usr/include/vrampool/vrampool.hpp:267\n"
+      "0x0000000000000030\na\nx:1\nb\nx:2\nc\nx:3\nd\nx:4\ne\nx:5\n";
+  EXPECT_THAT(
+      ParseNames(output, 0),
+      ElementsAre(
+          Pair(0x11, "Train(int) at loop.cc:12, in main at loop.cc:30"),
+          Pair(0x21, "vrampool::cpp::Client::Trim() at vrampool.hpp:267"),
+          Pair(0x31, "a at x:1, in b at x:2, in c at x:3, in d at x:4")));
+}
+
 TEST(ParseNamesTest, WhatIsCutOrNonsenseGivesNoNames) {
   EXPECT_THAT(ParseNames("", 0), IsEmpty());
   EXPECT_THAT(ParseNames("0x10\nTrain\n", 0), IsEmpty());

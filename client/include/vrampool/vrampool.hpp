@@ -241,27 +241,30 @@ class Client {
     if (ownership_ == Ownership::kOwned) ::vrampool_client_close(client);
   }
 
-  // Null on failure; Status::Last() then says why.
-  void* Allocate(std::size_t bytes, cudaStream_t stream = DefaultStream()) {
+  // Null on failure; Status::Last() then says why. These are inlined without
+  // optimisation, too: reports tell the address that they return to.
+  [[gnu::always_inline]] void* Allocate(std::size_t bytes,
+                                        cudaStream_t stream = DefaultStream()) {
     return ::vrampool_client_allocate(client_, bytes, stream);
   }
-  void* AllocateAligned(std::size_t bytes, std::size_t alignment,
-                        cudaStream_t stream = DefaultStream()) {
+  [[gnu::always_inline]] void* AllocateAligned(
+      std::size_t bytes, std::size_t alignment,
+      cudaStream_t stream = DefaultStream()) {
     return ::vrampool_client_allocate_aligned(client_, bytes, alignment,
                                               stream);
   }
   // Alone in its slab: see vrampool_client_allocate_dedicated().
-  void* AllocateDedicated(std::size_t bytes,
-                          cudaStream_t stream = DefaultStream()) {
+  [[gnu::always_inline]] void* AllocateDedicated(
+      std::size_t bytes, cudaStream_t stream = DefaultStream()) {
     return ::vrampool_client_allocate_dedicated(client_, bytes, stream);
   }
-  void Deallocate(void* p, std::size_t bytes,
-                  cudaStream_t stream = DefaultStream()) {
+  [[gnu::always_inline]] void Deallocate(
+      void* p, std::size_t bytes, cudaStream_t stream = DefaultStream()) {
     ::vrampool_client_deallocate(client_, p, bytes, stream);
   }
 
   // The block is also used on `stream`: see vrampool_record_stream().
-  Status RecordStream(void* p, cudaStream_t stream) {
+  [[gnu::always_inline]] Status RecordStream(void* p, cudaStream_t stream) {
     return Status(::vrampool_record_stream(client_, p, stream));
   }
 
