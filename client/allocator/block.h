@@ -66,8 +66,8 @@ inline constexpr uint8_t kFilled = 2;
 inline constexpr uint8_t kProtected = 4;
 // On a GPU: filled, by `next_owner.stream` at `freed_number` until the free.
 inline constexpr uint8_t kHasRedZone = 8;
-inline constexpr uint8_t kOverdue =
-    16;  // It was to leave the quarantine before.
+// It was to leave the quarantine before.
+inline constexpr uint8_t kOverdue = 16;
 
 struct Span;        // Of a slab (block_allocator.h).
 struct OwnerShare;  // What one owner has (block_allocator.h).

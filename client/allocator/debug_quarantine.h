@@ -4,9 +4,8 @@
 // A block leaves when so many bytes as `bound` have been freed after it, or
 // when all are wanted, if its owner lets it; if not, it is late, and leaves as
 // soon as it is let. So it holds `bound` and one block more, at most, and what
-// is late. The memory stays leased; what its
-// stream still does with it goes on being known (ordered_blocks.h): leaving
-// only makes the free take place.
+// is late. The memory stays leased; what its stream still does with it goes on
+// being known (ordered_blocks.h): leaving only makes the free take place.
 //
 // Units: bytes that blocks take up. Throws nothing.
 //
@@ -57,7 +56,7 @@ class DebugQuarantine {
   }
 
   uint64_t bytes() const { return bytes_; }
-  bool has_late() const { return late_ > 0; }
+  bool has_late() const { return late_bytes_ > 0; }
   bool has_others() const { return bytes_ > late_bytes_; }
 
  private:
@@ -65,7 +64,7 @@ class DebugQuarantine {
   BlockList Take(uint64_t bound, const MayLeave& may_leave) {
     BlockList taken;
     uint64_t behind = bytes_;
-    uint64_t late_behind = late_;
+    uint64_t late_behind = late_bytes_;
     Block* before = nullptr;
     Block* block = first_;
     while (block != nullptr &&
@@ -73,7 +72,7 @@ class DebugQuarantine {
       const bool is_due = behind - block->extent >= bound;
       const bool was_late = (block->debug & kOverdue) != 0;
       behind -= block->extent;
-      if (was_late) --late_behind;
+      if (was_late) late_behind -= block->extent;
       Block* const next = block->next_cached;
       if ((is_due || was_late) && may_leave(block)) {
         (before == nullptr ? first_ : before->next_cached) = next;
@@ -92,18 +91,15 @@ class DebugQuarantine {
   void NoteLate(Block* block) {
     if ((block->debug & kOverdue) != 0) return;
     block->debug |= kOverdue;
-    ++late_;
     late_bytes_ += block->extent;
   }
   void ForgetLate(Block* block) {
     block->debug &= static_cast<uint8_t>(~kOverdue);
-    --late_;
     late_bytes_ -= block->extent;
   }
 
   const uint64_t bound_;
   uint64_t bytes_ = 0;
-  uint64_t late_ = 0;  // Blocks.
   uint64_t late_bytes_ = 0;
   Block* first_ = nullptr;
   Block* last_ = nullptr;

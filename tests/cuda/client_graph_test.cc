@@ -72,6 +72,17 @@ class ClientGraphTest : public StreamTest {
     return used;
   }
 
+  // A graph that nobody was told of, which writes kOld to that slab.
+  void CaptureUnannounced(cuda::Stream stream, void* used, TestGraph& graph,
+                          bool is_given_within) {
+    gpu_.Expect(gpu_.test().StreamBeginCapture(stream, cuda::kModeGlobal),
+                "beginning a capture");
+    gpu_.Fill(stream, WordsAt(used, kSlab), kOld);
+    if (is_given_within) Give(used, kSlab, stream);
+    gpu_.Expect(gpu_.test().StreamEndCapture(stream, graph.out()),
+                "ending a capture");
+  }
+
   // All that the stream can have beside, filled with kNew.
   std::vector<void*> TakeAllSlabs(cuda::Stream stream) {
     std::vector<void*> all;
@@ -113,11 +124,7 @@ TEST_P(ClientGraphTest, ControlAGraphOverMemoryOfOthersIsSeen) {
   const TestStream stream(gpu_);
   TestGraph graph(gpu_);
   void* const used = Take(kSlab, stream.get());
-  gpu_.Expect(gpu_.test().StreamBeginCapture(stream.get(), cuda::kModeGlobal),
-              "beginning a capture");
-  gpu_.Fill(stream.get(), WordsAt(used, kSlab), kOld);
-  gpu_.Expect(gpu_.test().StreamEndCapture(stream.get(), graph.out()),
-              "ending a capture");
+  CaptureUnannounced(stream.get(), used, graph, false);
   graph.Instantiate();
   Give(used, kSlab, stream.get());
   const std::vector<void*> others = TakeAllSlabs(stream.get());
@@ -244,12 +251,7 @@ TEST_P(ClientGraphTest, AClosedClientGivesBackWhatUnannouncedCapturesKeep) {
   const TestStream stream(gpu_);
   TestGraph graph(gpu_);
   void* const used = Take(kSlab, stream.get());
-  gpu_.Expect(gpu_.test().StreamBeginCapture(stream.get(), cuda::kModeGlobal),
-              "beginning a capture");
-  gpu_.Fill(stream.get(), WordsAt(used, kSlab), kOld);
-  Give(used, kSlab, stream.get());
-  gpu_.Expect(gpu_.test().StreamEndCapture(stream.get(), graph.out()),
-              "ending a capture");
+  CaptureUnannounced(stream.get(), used, graph, true);
   client_.Close();
 }
 
