@@ -1,5 +1,6 @@
 // The debug mode's part of allocations and frees (debug_mode.h).
 
+#include <algorithm>
 #include <chrono>
 #include <new>
 #include <utility>
@@ -10,15 +11,21 @@
 namespace vrampool::client {
 namespace {
 
-// A look takes as long as reading the block does.
-constexpr std::chrono::milliseconds kLookLimit(500);
+using std::chrono::milliseconds;
+
+// All looks of a call: each takes as long as reading its block does.
+constexpr milliseconds kLookLimit(500);
+
+milliseconds PatienceOf(const DebugSettings& debug) {
+  return milliseconds(debug.patience_ms);
+}
 
 // What has left may be in it again by the time that a block is cut: others
 // allocate and free meanwhile.
 constexpr int kCuts = 8;
 
 // While the GPU is behind, it is not asked more often what it is done with.
-constexpr std::chrono::milliseconds kAskPeriod(1);
+constexpr milliseconds kAskPeriod(1);
 
 uint64_t AddressOf(const void* p) { return reinterpret_cast<uint64_t>(p); }
 
@@ -34,7 +41,8 @@ void Client::BeginDebugging() {
   if (gpu_ == nullptr) {
     debug_ = std::make_unique<DebugMode>(settings_.debug);
   } else {
-    Result<std::unique_ptr<GpuCanary>> made = GpuCanary::Make(gpu_, events_);
+    Result<std::unique_ptr<GpuCanary>> made =
+        GpuCanary::Make(gpu_, events_, PatienceOf(settings_.debug));
     if (!made.ok()) TellUnwatched(made.status().message());
     debug_ = std::make_unique<DebugMode>(
         settings_.debug, made.ok() ? *std::move(made) : nullptr);
@@ -193,7 +201,8 @@ void Client::FreeGuarded(Block* block, Guarding guarding) {
 // Looks at the blocks without the lock; they are nobody's meanwhile.
 bool Client::EmptyQuarantine(Leaving which) {
   if (debug_ == nullptr || !SettleQuarantine(which)) return false;
-  const auto deadline = std::chrono::steady_clock::now() + kLookLimit;
+  const auto deadline = std::chrono::steady_clock::now() +
+                        std::max(kLookLimit, PatienceOf(settings_.debug));
   BlockList leaving;
   bool is_wanted = which == Leaving::kAll;
   {
@@ -284,7 +293,8 @@ Result<Block*> Client::CutDue(const BlockRequest& request) {
 }
 
 Result<Block*> Client::CutFromQuarantine(const BlockRequest& request) {
-  const auto deadline = std::chrono::steady_clock::now() + kLookLimit;
+  const auto deadline = std::chrono::steady_clock::now() +
+                        std::max(kLookLimit, PatienceOf(settings_.debug));
   for (int i = 0; i < kCuts && EmptyQuarantine(Leaving::kAll); ++i) {
     if (i > 0 && std::chrono::steady_clock::now() > deadline) break;
     Result<Block*> cut = CutSettled(request);

@@ -12,14 +12,15 @@ namespace vrampool::client {
 using Pattern = CanaryPattern;
 
 GpuCanary::GpuCanary(std::shared_ptr<const GpuContext> gpu,
-                     std::shared_ptr<StreamEvents> events)
-    : gpu_(std::move(gpu)), events_(std::move(events)) {}
+                     std::shared_ptr<StreamEvents> events,
+                     std::chrono::milliseconds patience)
+    : gpu_(std::move(gpu)), events_(std::move(events)), patience_(patience) {}
 
 Result<std::unique_ptr<GpuCanary>> GpuCanary::Make(
-    std::shared_ptr<const GpuContext> gpu,
-    std::shared_ptr<StreamEvents> events) {
+    std::shared_ptr<const GpuContext> gpu, std::shared_ptr<StreamEvents> events,
+    std::chrono::milliseconds patience) {
   std::unique_ptr<GpuCanary> made(
-      new GpuCanary(std::move(gpu), std::move(events)));
+      new GpuCanary(std::move(gpu), std::move(events), patience));
   const GpuContext& context = *made->gpu_;
   const GpuContext::Scope scope(context);
   VRAMPOOL_RETURN_IF_ERROR(scope.status());
@@ -84,7 +85,7 @@ std::optional<GpuCanary::Damages> GpuCanary::Look(const CanaryPlace& place,
   CanaryDamage after;
   MutexLock lock(looking_);
   Batch batch;
-  batch.deadline = std::chrono::steady_clock::now() + kPatience;
+  batch.deadline = std::chrono::steady_clock::now() + patience_;
   if (IsLate()) return std::nullopt;
   Copied copied = Copied::kYes;
   const auto look = [&](CanaryRange range, unsigned char expected,

@@ -4,7 +4,7 @@
 // through a stream and a staging buffer of our own, which wait for nobody's
 // work: only what the GPU is known to be done with can be looked at. Where the
 // driver has a copy of ours wait for others' work all the same (streams share
-// queues of the hardware), the look is given up after kPatience in all.
+// queues of the hardware), the look is given up after `patience` in all.
 //
 // Nothing here fails: what a driver refuses to fill is not filled, and what it
 // refuses to show is taken for unchanged. That is so, too, when the process is
@@ -34,13 +34,12 @@ class GpuCanary {
  public:
   // Has the GPU copied to the CPU at a time.
   static constexpr uint64_t kStagingBytes = uint64_t{1} << 20;
-  static constexpr std::chrono::milliseconds kPatience{50};
 
   // Takes the staging buffer now: to pin memory may make the GPU wait. Errors
   // of GpuContext::StatusOf().
   static Result<std::unique_ptr<GpuCanary>> Make(
       std::shared_ptr<const GpuContext> gpu,
-      std::shared_ptr<StreamEvents> events);
+      std::shared_ptr<StreamEvents> events, std::chrono::milliseconds patience);
   ~GpuCanary();  // Waits for its copies.
   GpuCanary(const GpuCanary&) = delete;
   GpuCanary& operator=(const GpuCanary&) = delete;
@@ -84,7 +83,8 @@ class GpuCanary {
   };
 
   GpuCanary(std::shared_ptr<const GpuContext> gpu,
-            std::shared_ptr<StreamEvents> events);
+            std::shared_ptr<StreamEvents> events,
+            std::chrono::milliseconds patience);
   bool Fill(const CanaryPlace& place, CanaryRange range, unsigned char value,
             cudaStream_t stream);
   // Enters all copies; compares what is copied, when the buffer is full.
@@ -98,6 +98,7 @@ class GpuCanary {
 
   const std::shared_ptr<const GpuContext> gpu_;
   const std::shared_ptr<StreamEvents> events_;
+  const std::chrono::milliseconds patience_;
 
   Mutex looking_;
   cuda::Stream stream_ VRAMPOOL_GUARDED_BY(looking_) = nullptr;

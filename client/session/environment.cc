@@ -202,6 +202,8 @@ Result<Settings> ResolveSettings(const vrampool_options* options) {
   VRAMPOOL_RETURN_IF_ERROR(
       ChooseSize(given.debug_quarantine_bytes, "VRAMPOOL_DEBUG_QUARANTINE",
                  "a quarantine", kMaxReserve, settings.debug.quarantine));
+  VRAMPOOL_RETURN_IF_ERROR(
+      ChooseMs(-1, "VRAMPOOL_DEBUG_PATIENCE_MS", settings.debug.patience_ms));
   return settings;
 }
 

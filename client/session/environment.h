@@ -26,6 +26,7 @@ struct DebugSettings {
   bool aborts = false;    // After the first report.
   bool protects = false;  // Freed pages of the host cannot be touched.
   Bytes quarantine = MiB(64);
+  uint64_t patience_ms = 50;  // With our own copies of a GPU's memory.
 };
 
 // Of which allocations the whole stack is recorded (allocator/stack_sampler.h).

@@ -117,12 +117,15 @@ TEST_F(SettingsTest, TheDebugModeIsChosenByWords) {
   EXPECT_TRUE(ResolveSettings(nullptr)->debug.is_on);
   EXPECT_FALSE(ResolveSettings(nullptr)->debug.aborts);
   EXPECT_EQ(ResolveSettings(nullptr)->debug.quarantine, MiB(64));
+  EXPECT_EQ(ResolveSettings(nullptr)->debug.patience_ms, 50u);
   ::setenv("VRAMPOOL_DEBUG", "protect,abort", 1);
   ::setenv("VRAMPOOL_DEBUG_QUARANTINE", "1GiB", 1);
+  ::setenv("VRAMPOOL_DEBUG_PATIENCE_MS", "2000", 1);
   EXPECT_TRUE(ResolveSettings(nullptr)->debug.is_on);
   EXPECT_TRUE(ResolveSettings(nullptr)->debug.aborts);
   EXPECT_TRUE(ResolveSettings(nullptr)->debug.protects);
   EXPECT_EQ(ResolveSettings(nullptr)->debug.quarantine, GiB(1));
+  EXPECT_EQ(ResolveSettings(nullptr)->debug.patience_ms, 2000u);
   vrampool_options options;
   vrampool_options_init(&options);
   options.debug = "0";

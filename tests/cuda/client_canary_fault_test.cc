@@ -2,44 +2,34 @@
 // it: nothing is told, and the memory is used again. Of the fake driver alone:
 // it refuses what it is told to.
 
-#include <cstdlib>
-#include <functional>
 #include <string>
 
 #include "base/cuda/driver.h"
-#include "tests/cuda/client_stream_rig.h"
+#include "gmock/gmock.h"
+#include "tests/cuda/client_canary_rig.h"
 #include "tests/cuda/fake/fake_cuda.h"
 
 namespace vrampool::testing {
 namespace {
 
-constexpr uint64_t kBytes = 1000;
+using ::testing::HasSubstr;
 
-class ClientCanaryFaultTest : public StreamTest {
+class ClientCanaryFaultTest : public CanaryRig {
  protected:
-  static void SetUpTestSuite() { ::setenv("VRAMPOOL_DEBUG", "1", 1); }
-  static void TearDownTestSuite() { ::unsetenv("VRAMPOOL_DEBUG"); }
-
   // The next `calls` of this process.
   void Fail(const char* function, cuda::Result code, int calls) {
     EXPECT_TRUE(fake_.fail(function, code, calls, fake_cuda::kThisProcess));
   }
   void* TakeFilled() {
     void* const p = Take(kBytes, stream_.get());
-    gpu_.Fill(stream_.get(), WordsAt(p, kBytes), kNew);
+    FillAll(p, kBytes, stream_.get());
     return p;
   }
   void MisuseAndGive(void* p) {
-    const char* const behind = static_cast<const char*>(p) + kBytes;
-    gpu_.Fill(stream_.get(), WordsAt(behind, 4), kOld);
+    WriteAt(p, kBytes, stream_.get());
     Give(p, kBytes, stream_.get());
-    gpu_.Fill(stream_.get(), WordsAt(p, 4), kOld);
+    WriteAt(p, 0, stream_.get());
     gpu_.Synchronize(stream_.get());
-  }
-  std::string ToldByTrim() {
-    ::testing::internal::CaptureStderr();
-    EXPECT_TRUE(client_.Trim().ok());
-    return ::testing::internal::GetCapturedStderr();
   }
 
   const TestStream stream_{gpu_};
@@ -82,10 +72,7 @@ TEST_P(ClientCanaryFaultTest, WhatCannotBeFilledIsNotLookedAt) {
 TEST_P(ClientCanaryFaultTest, WithoutPinnedMemoryNothingIsWatched) {
   client_.Close();
   Fail("cuMemHostAlloc", cuda::kOutOfMemory, 1);
-  ::testing::internal::CaptureStderr();
-  client_ = Open();
-  EXPECT_NE(::testing::internal::GetCapturedStderr().find("not looked for"),
-            std::string::npos);
+  EXPECT_THAT(Told([&] { client_ = Open(); }), HasSubstr("not looked for"));
   void* const p = TakeFilled();
   Give(p, kBytes, stream_.get());
   EXPECT_EQ(gpu_.CountMismatches(stream_.get(), WordsAt(p, kBytes), kNew), 0u);

@@ -18,11 +18,39 @@ namespace vrampool::testing {
 inline constexpr uint64_t kBytes = 1000;
 inline constexpr uint64_t kLarge = 3 * kMiB + 4;  // Looked at in several steps.
 
+// What is written to stderr while it lives.
+class CapturedStderr {
+ public:
+  CapturedStderr() { ::testing::internal::CaptureStderr(); }
+  ~CapturedStderr() {
+    if (!is_taken_) (void)Take();
+  }
+  CapturedStderr(const CapturedStderr&) = delete;
+  CapturedStderr& operator=(const CapturedStderr&) = delete;
+
+  std::string Take() {
+    is_taken_ = true;
+    return ::testing::internal::GetCapturedStderr();
+  }
+
+ private:
+  bool is_taken_ = false;
+};
+
 class CanaryRig : public StreamTest {
  protected:
-  // Before the client is opened.
-  static void SetUpTestSuite() { ::setenv("VRAMPOOL_DEBUG", "1", 1); }
-  static void TearDownTestSuite() { ::unsetenv("VRAMPOOL_DEBUG"); }
+  // Before the client is opened. However slow the machine is, a look comes to
+  // its end.
+  static void SetUpTestSuite() {
+    ::setenv("VRAMPOOL_DEBUG", "1", 1);
+    ::setenv(kPatience, kEndless, 1);
+  }
+  static void TearDownTestSuite() {
+    ::unsetenv("VRAMPOOL_DEBUG");
+    ::unsetenv(kPatience);
+  }
+  static constexpr const char* kPatience = "VRAMPOOL_DEBUG_PATIENCE_MS";
+  static constexpr const char* kEndless = "60000";
 
   // Anew, with a quarantine of so many bytes.
   void OpenWith(uint64_t quarantine_bytes) {
@@ -37,9 +65,9 @@ class CanaryRig : public StreamTest {
     client_ = *std::move(opened);
   }
   static std::string Told(const std::function<void()>& act) {
-    ::testing::internal::CaptureStderr();
+    CapturedStderr captured;
     act();
-    return ::testing::internal::GetCapturedStderr();
+    return captured.Take();
   }
   std::string ToldByTrim() {
     return Told([&] { EXPECT_TRUE(client_.Trim().ok()); });

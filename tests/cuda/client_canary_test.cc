@@ -124,14 +124,16 @@ TEST_P(ClientCanaryTest, ASharedBlockIsUntouchedAndItsRedZoneLookedAtLater) {
   WriteAt(p, 16, stream.get());  // Others may.
   gpu_.Synchronize(stream.get());
   EXPECT_EQ(ToldByTrim(), "");
-  EXPECT_TRUE(shared->Close().ok());
-  std::string told;
-  EXPECT_TRUE(Eventually([&] {
-    told += ToldByTrim();
-    return !told.empty();
-  }));
-  EXPECT_THAT(told, AllOf(HasSubstr("write past the end"),
-                          Not(HasSubstr("write after"))));
+  // Looked at by a trim, or by the client's timer.
+  EXPECT_THAT(
+      Told([&] {
+        EXPECT_TRUE(shared->Close().ok());
+        EXPECT_TRUE(Eventually([&] {
+          EXPECT_TRUE(client_.Trim().ok());
+          return leased_bytes() == 0;
+        }));
+      }),
+      AllOf(HasSubstr("write past the end"), Not(HasSubstr("write after"))));
 }
 
 TEST_P(ClientCanaryTest, ABlockOfSeveralStreamsIsNotFilled) {
@@ -145,7 +147,6 @@ TEST_P(ClientCanaryTest, ABlockOfSeveralStreamsIsNotFilled) {
   gate.HoldBack(reader.get());
   Give(p, kBytes, stream.get());
   gpu_.Synchronize(stream.get());
-  EXPECT_EQ(ToldByTrim(), "");
   gate.Open();
   EXPECT_EQ(gpu_.CountMismatches(reader.get(), WordsAt(p, kBytes), kNew), 0u);
   WriteAt(p, kBytes, reader.get());
@@ -153,9 +154,10 @@ TEST_P(ClientCanaryTest, ABlockOfSeveralStreamsIsNotFilled) {
   EXPECT_THAT(ToldByTrim(), HasSubstr("write past the end"));
 }
 
-// Nothing is kept for long, so that memory goes round.
+// Little is kept, so that memory goes round; and all together is less than the
+// tenant may have, so that nobody depends on how fast the GPU is.
 TEST_P(ClientCanaryTest, GoodUseOnManyStreamsIsQuiet) {
-  OpenWith(kMiB);
+  OpenWith(kMiB / 4);
   EXPECT_EQ(Told([&] {
               std::vector<std::thread> threads;
               for (int i = 0; i < 4; ++i) {
@@ -164,7 +166,7 @@ TEST_P(ClientCanaryTest, GoodUseOnManyStreamsIsQuiet) {
                   const TestStream mine(gpu_);
                   const TestStream other(gpu_);
                   for (uint64_t round = 1; round < 60; ++round) {
-                    const uint64_t bytes = round * (i % 2 == 0 ? 5000 : 20000);
+                    const uint64_t bytes = round * (i % 2 == 0 ? 500 : 2000);
                     void* const p = Take(bytes, mine.get());
                     FillAll(p, bytes, mine.get());
                     if (round % 5 == 0) {

@@ -28,14 +28,20 @@ class GpuCanaryTest : public ::testing::Test {
     ASSERT_TRUE(uuid.ok()) << uuid.status().message();
     const auto opened = GpuContext::Open(*uuid);
     ASSERT_TRUE(opened.ok()) << opened.status().message();
-    auto made =
-        GpuCanary::Make(*opened, std::make_shared<GpuStreamEvents>(*opened));
-    ASSERT_TRUE(made.ok()) << made.status().message();
-    canary_ = *std::move(made);
+    context_ = *opened;
+    MakeWith(std::chrono::minutes(1));
+    ASSERT_NE(canary_, nullptr);
     ASSERT_TRUE(canary_->FillFreed(place_, stream_.get()));
     ASSERT_TRUE(canary_->FillRedZone(place_, stream_.get()));
     gpu_.Fill(stream_.get(), {.at = place_.address + 16, .count = 1}, 5);
     gpu_.Synchronize(stream_.get());
+  }
+  // Anew. Memory that another has filled is as good as its own.
+  void MakeWith(std::chrono::milliseconds patience) {
+    auto made = GpuCanary::Make(
+        context_, std::make_shared<GpuStreamEvents>(context_), patience);
+    ASSERT_TRUE(made.ok()) << made.status().message();
+    canary_ = *std::move(made);
   }
   auto Look() {
     return canary_->Look(place_, {.has_red_zone = true, .is_filled = true});
@@ -53,10 +59,11 @@ class GpuCanaryTest : public ::testing::Test {
       .address = buffer_.at(), .bytes = 1000, .extent = 1280};
   const fake_cuda::Functions fake_ =
       fake_cuda::FindFunctions(cuda::FindDriverSymbol);
+  std::shared_ptr<const GpuContext> context_;
   std::unique_ptr<GpuCanary> canary_;
 };
 
-TEST_F(GpuCanaryTest, ALookWaitsALittleForItsCopies) {
+TEST_F(GpuCanaryTest, ALookWaitsForItsCopies) {
   HoldEvents(3);
   const auto seen = Look();
   ASSERT_TRUE(seen.has_value());
@@ -67,6 +74,7 @@ TEST_F(GpuCanaryTest, ALookWaitsALittleForItsCopies) {
 }
 
 TEST_F(GpuCanaryTest, ALookThatWouldWaitForOthersIsGivenUpAndComesLater) {
+  MakeWith(std::chrono::milliseconds(10));
   HoldEvents(kForEver);
   EXPECT_FALSE(Look().has_value());
   EXPECT_TRUE(canary_->IsReading(place_.address));
@@ -74,8 +82,8 @@ TEST_F(GpuCanaryTest, ALookThatWouldWaitForOthersIsGivenUpAndComesLater) {
   EXPECT_FALSE(Look().has_value());
   HoldEvents(0);
   EXPECT_FALSE(canary_->IsReading(place_.address));
-  const auto seen = Look();
-  ASSERT_TRUE(seen.has_value());
+  auto seen = Look();
+  while (!seen.has_value()) seen = Look();  // The machine may be slow.
   EXPECT_TRUE(seen->after.has_value());
 }
 
