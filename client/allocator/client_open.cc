@@ -122,7 +122,7 @@ std::unique_ptr<HeldObject> Client::TryHoldHere(const Token& token,
   const auto hold = session.manifest().TakeHold();
   if (!hold) return nullptr;
   const HoldOutcome outcome = TryHold(session.manifest().HoldWord(*hold),
-                                      session.table(), token.object);
+                                      session.table(), token.object, Takes::kComplete);
   must_report = outcome.must_report;
   if (!outcome.is_held) {
     session.manifest().FreeHold(*hold);

@@ -223,7 +223,7 @@ void Client::LetGoOfProduced(SlabKey key) {
     const auto is_there = [key](const Block* block) {
       return block->slab == key;
     };
-    if (session != current_->serial() || current_->table().IsPending(object) ||
+    if (session != current_->serial() || current_->table().MayBePending(object) ||
         std::none_of(blocks.begin(), blocks.end(), is_there) ||
         !IsGivenUp(blocks)) {
       continue;

@@ -75,7 +75,7 @@ void GateBook::Enter(Gate& gate, GateWords::Word word, std::set<Gate*>& entry) {
 }
 
 void GateBook::LookAt(Gate& gate) {
-  if (gate.session_->table().IsPending(gate.object_)) return;
+  if (gate.session_->table().MayBePending(gate.object_)) return;
   Open(gate, Gate::State::kSettled);
 }
 

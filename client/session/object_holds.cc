@@ -50,11 +50,11 @@ uint64_t ObjectTable::Load(ObjectId object) const {
 }
 
 HoldOutcome TryHold(std::atomic<uint64_t>& hold, const ObjectTable& table,
-                    ObjectId object) {
+                    ObjectId object, Takes takes) {
   const std::atomic<uint64_t>* const slot = table.Slot(object);
   if (slot == nullptr) return {};
   ManifestSection section;
-  return shm::TryHold(hold, *slot, object);
+  return shm::TryHold(hold, *slot, object, takes);
 }
 
 bool ReleaseHold(std::atomic<uint64_t>& hold, const ObjectTable& table,

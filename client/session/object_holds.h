@@ -36,9 +36,8 @@ class ObjectTable {
   const std::atomic<uint64_t>* Slot(ObjectId object) const;
 
   // Whether it may still become live or broken.
-  bool IsPending(ObjectId object) const {
-    return Load(object) == shm::MakeSlotWord(ObjectGeneration(object),
-                                             shm::ObjectState::kPending);
+  bool MayBePending(ObjectId object) const {
+    return shm::MayBePending(Load(object), object);
   }
 
  private:
@@ -50,10 +49,11 @@ class ObjectTable {
 };
 
 using shm::HoldOutcome;
+using shm::Takes;
 
 // O1 to O4; what has no slot cannot be held. REQUIRES: `hold` is clear.
 HoldOutcome TryHold(std::atomic<uint64_t>& hold, const ObjectTable& table,
-                    ObjectId object);
+                    ObjectId object, Takes takes);
 
 // C1 to C3: clears `hold`. True if HoldReleased must be sent.
 // REQUIRES: TryHold() made it hold `object`.

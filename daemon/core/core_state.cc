@@ -320,7 +320,7 @@ class Checker {
       return Damaged("object", object.id, "has an impossible phase");
     }
     // Watched is what only manifests hold.
-    if (object.is_watched ? !is_live || is_held : !is_held) {
+    if (object.is_watched == is_held) {
       return Damaged("object", object.id, "should have ended");
     }
     return absl::OkStatus();

@@ -14,6 +14,19 @@ namespace {
 using shm::MakeSlotWord;
 using shm::ObjectState;
 
+ObjectState StateOf(const Object& object) {
+  switch (object.phase) {
+    case ObjectPhase::kPending:
+      return object.is_watched ? ObjectState::kWatchedPending
+                               : ObjectState::kPending;
+    case ObjectPhase::kLive:
+      return object.is_watched ? ObjectState::kWatched : ObjectState::kLive;
+    case ObjectPhase::kBroken:
+      break;
+  }
+  return ObjectState::kBroken;
+}
+
 }  // namespace
 
 Bytes Object::size() const {
@@ -202,15 +215,14 @@ bool ObjectBook::TryEnd(Object& object,
   if (!object.holds.empty() || !object.name.empty()) return false;
   const uint64_t slot = ObjectSlot(object.id);
   const uint64_t generation = ObjectGeneration(object.id);
-  // A pending or broken object cannot be held in a manifest: openers of such a
-  // one are sent to the daemon, which gives them a hold by call.
-  if (object.phase == ObjectPhase::kLive) {
+  // Nobody opens a broken one any more: its word says so already.
+  if (object.phase != ObjectPhase::kBroken) {
     table_.Store(slot, MakeSlotWord(generation, ObjectState::kRetiring));
-    if (oracle_.IsHeld(object.id, sessions)) {
-      object.is_watched = true;
-      Publish(object);
-      return false;
-    }
+  }
+  if (oracle_.IsHeld(object.id, sessions)) {
+    object.is_watched = true;
+    Publish(object);
+    return false;
   }
   table_.Store(slot, MakeSlotWord(generation + 1, ObjectState::kFree));
   generations_[slot] = generation + 1;
@@ -232,12 +244,8 @@ bool ObjectBook::HasEndedUnready(ObjectId id) const {
 }
 
 void ObjectBook::Publish(const Object& object) {
-  ObjectState state = ObjectState::kLive;
-  if (object.phase == ObjectPhase::kPending) state = ObjectState::kPending;
-  if (object.phase == ObjectPhase::kBroken) state = ObjectState::kBroken;
-  if (object.is_watched) state = ObjectState::kWatched;
   table_.Store(ObjectSlot(object.id),
-               MakeSlotWord(ObjectGeneration(object.id), state));
+               MakeSlotWord(ObjectGeneration(object.id), StateOf(object)));
 }
 
 void ObjectBook::CheckInvariants() const {

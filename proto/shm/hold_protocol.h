@@ -46,15 +46,15 @@ struct HoldOutcome {
   bool must_report = false;
 };
 template <typename Hold, typename Slot>
-HoldOutcome TryHold(Hold& hold, const Slot& slot, ObjectId object) {
+HoldOutcome TryHold(Hold& hold, const Slot& slot, ObjectId object,
+                    Takes takes) {
   hold.exchange(static_cast<uint64_t>(object), std::memory_order_seq_cst);
-  if (IsOpenable(slot.load(std::memory_order_seq_cst), object)) {
+  if (IsOpenable(slot.load(std::memory_order_seq_cst), object, takes)) {
     return {.is_held = true, .must_report = false};
   }
   hold.exchange(0, std::memory_order_seq_cst);
   // The daemon keeps the object until somebody reports, if its scan took the
-  // short-lived hold for a real one. (A pending or broken object waits for no
-  // holds.)
+  // short-lived hold for a real one.
   const uint64_t word = slot.load(std::memory_order_seq_cst);
   return {.is_held = false, .must_report = MayAwaitReport(word, object)};
 }

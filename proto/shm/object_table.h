@@ -9,17 +9,18 @@
 //                  (all arrows are the daemon's)
 //
 //      +---- Ready ---- kPending --- producer died, --> kBroken
-//      |                   ^         or its work failed    |
-//      v                   |                               | last RPC hold
-//    kLive <---------------+------- Share --- kFree <------+
-//      |  ^                                    ^
-//      |  +-- holds found, one by RPC          |
-//      v                                       | no hold found
+//      |                |  ^         or its work failed    |
+//      v                |  |                               | no hold found
+//    kLive <------------|--+------- Share --- kFree <------+
+//      |  ^             |                      ^
+//      |  +-- holds ----|-- found, one by RPC  |
+//      v                v                      | no hold found
 //   kRetiring ---------------------------------+
 //      |  ^
 //      |  +-- somebody reported HoldReleased, or the last RPC hold was closed
 //      v holds found, all of them in manifests
-//   kWatched
+//   kWatched; kWatchedPending if it came from kPending: Ready makes it
+//   kWatched, and the producer's death, or failed work, kBroken
 //
 // Opening an object in a slab that the process already maps takes no RPC:
 //
@@ -36,10 +37,18 @@
 //      daemon decides under its lock
 //
 //   closer                                 Rule: the closer reports whenever C3
-//   C1 store 0 into the hold               finds a state other than kLive, and
-//   C2 seq_cst fence                       the daemon runs D1-D4 anew.
-//   C3 load slot(X); not kLive of X's
-//      generation: send HoldReleased
+//   C1 store 0 into the hold               finds a state other than kLive and
+//   C2 seq_cst fence                       kPending, and the daemon runs D1-D4
+//   C3 load slot(X); neither kLive nor     anew.
+//      kPending of X's generation: send
+//      HoldReleased
+//
+// An opener that learns in another way when the contents are complete
+// (contents_words.h) takes kPending and kWatchedPending at O4, too. For the
+// daemon an object that is pending ends as one that is live, and
+// kWatchedPending is what it stores in place of kWatched. A broken one is
+// opened by nobody, so its kBroken does what kRetiring does in D1, and stays
+// there while holds are found.
 //
 // Why it is safe (the argument of hazard pointers, Michael 2004, across
 // processes). The two fences O2 and D2 are totally ordered. If O2 comes first,
@@ -79,7 +88,7 @@
 namespace vrampool::shm {
 
 inline constexpr uint64_t kTableMagic = 0x31454c4254504256;  // "VBPTBLE1"
-inline constexpr uint32_t kTableVersion = 1;
+inline constexpr uint32_t kTableVersion = 2;
 
 enum class ObjectState : uint64_t {
   kFree = 0,
@@ -90,7 +99,8 @@ enum class ObjectState : uint64_t {
   kWatched = 4,   // Live, held only by manifests: closers report.
   kBroken = 5,    // The producer died, or its work failed, before it was ready.
                   // Who holds it reads here that the contents are undefined;
-                  // nobody opens it any more.
+                  // nobody opens it any more; closers report.
+  kWatchedPending = 6,  // Pending, held only by manifests: closers report.
 };
 
 struct TableHeader {
@@ -116,11 +126,29 @@ constexpr size_t TableBytes(uint32_t slot_count) {
   return sizeof(TableHeader) + size_t{slot_count} * sizeof(uint64_t);
 }
 
+// Which contents an opener takes: what is not complete yet, too, if it can
+// tell.
+enum class Takes { kComplete, kPending };
+
 // O4: may an opener of `id` that wrote its hold go on without an RPC?
-constexpr bool IsOpenable(uint64_t word, ObjectId id) {
+constexpr bool IsOpenable(uint64_t word, ObjectId id, Takes takes) {
+  const ObjectState state = SlotState(word);
+  const bool is_complete =
+      state == ObjectState::kLive || state == ObjectState::kWatched;
+  const bool is_pending =
+      state == ObjectState::kPending || state == ObjectState::kWatchedPending;
+  return SlotGeneration(word) == ObjectGeneration(id) &&
+         (is_complete || (is_pending && takes == Takes::kPending));
+}
+
+// Whether the object may still become live or broken. (While it is retiring,
+// the word does not say what it was.)
+constexpr bool MayBePending(uint64_t word, ObjectId id) {
   const ObjectState state = SlotState(word);
   return SlotGeneration(word) == ObjectGeneration(id) &&
-         (state == ObjectState::kLive || state == ObjectState::kWatched);
+         (state == ObjectState::kPending ||
+          state == ObjectState::kWatchedPending ||
+          state == ObjectState::kRetiring);
 }
 
 // An opener of `id` that failed O4 and has cleared its hold: may the daemon,
@@ -128,12 +156,16 @@ constexpr bool IsOpenable(uint64_t word, ObjectId id) {
 constexpr bool MayAwaitReport(uint64_t word, ObjectId id) {
   const ObjectState state = SlotState(word);
   return SlotGeneration(word) == ObjectGeneration(id) &&
-         (state == ObjectState::kRetiring || state == ObjectState::kWatched);
+         (state == ObjectState::kRetiring || state == ObjectState::kWatched ||
+          state == ObjectState::kWatchedPending ||
+          state == ObjectState::kBroken);
 }
 
 // C3: must a closer of `id` that cleared its hold report it?
 constexpr bool MustReportRelease(uint64_t word, ObjectId id) {
-  return word != MakeSlotWord(ObjectGeneration(id), ObjectState::kLive);
+  const uint64_t generation = ObjectGeneration(id);
+  return word != MakeSlotWord(generation, ObjectState::kLive) &&
+         word != MakeSlotWord(generation, ObjectState::kPending);
 }
 
 }  // namespace vrampool::shm

@@ -35,7 +35,7 @@ class ObjectHoldsTest : public ::testing::Test {
 
 TEST_F(ObjectHoldsTest, LiveObjectIsHeldAndReleasedInSilence) {
   const ObjectTable table = MakeTable(shm::MakeSlotWord(5, ObjectState::kLive));
-  EXPECT_TRUE(TryHold(hold_, table, kObject).is_held);
+  EXPECT_TRUE(TryHold(hold_, table, kObject, Takes::kComplete).is_held);
   EXPECT_EQ(hold_.load(), static_cast<uint64_t>(kObject));
   EXPECT_FALSE(ReleaseHold(hold_, table, kObject));
   EXPECT_EQ(hold_.load(), 0u);
@@ -44,22 +44,48 @@ TEST_F(ObjectHoldsTest, LiveObjectIsHeldAndReleasedInSilence) {
 TEST_F(ObjectHoldsTest, WatchedObjectIsHeldAndItsReleaseIsReported) {
   const ObjectTable table =
       MakeTable(shm::MakeSlotWord(5, ObjectState::kWatched));
-  EXPECT_TRUE(TryHold(hold_, table, kObject).is_held);
+  EXPECT_TRUE(TryHold(hold_, table, kObject, Takes::kComplete).is_held);
   EXPECT_TRUE(ReleaseHold(hold_, table, kObject));
 }
 
 TEST_F(ObjectHoldsTest, RetiringObjectIsNotHeldAndTheAttemptIsReported) {
   const ObjectTable table =
       MakeTable(shm::MakeSlotWord(5, ObjectState::kRetiring));
-  const HoldOutcome outcome = TryHold(hold_, table, kObject);
+  const HoldOutcome outcome = TryHold(hold_, table, kObject, Takes::kComplete);
   EXPECT_FALSE(outcome.is_held);
   EXPECT_TRUE(outcome.must_report);
   EXPECT_EQ(hold_.load(), 0u);
 }
 
+TEST_F(ObjectHoldsTest, PendingObjectIsHeldByWhoTakesSuch) {
+  const ObjectTable table =
+      MakeTable(shm::MakeSlotWord(5, ObjectState::kPending));
+  const HoldOutcome refused = TryHold(hold_, table, kObject, Takes::kComplete);
+  EXPECT_FALSE(refused.is_held);
+  EXPECT_FALSE(refused.must_report);
+  EXPECT_TRUE(TryHold(hold_, table, kObject, Takes::kPending).is_held);
+  EXPECT_FALSE(ReleaseHold(hold_, table, kObject));
+}
+
+TEST_F(ObjectHoldsTest, WatchedPendingObjectsAttemptsAndReleasesAreReported) {
+  const ObjectTable table =
+      MakeTable(shm::MakeSlotWord(5, ObjectState::kWatchedPending));
+  EXPECT_TRUE(TryHold(hold_, table, kObject, Takes::kComplete).must_report);
+  EXPECT_TRUE(TryHold(hold_, table, kObject, Takes::kPending).is_held);
+  EXPECT_TRUE(ReleaseHold(hold_, table, kObject));
+}
+
+TEST_F(ObjectHoldsTest, BrokenObjectIsNotHeldAndTheAttemptIsReported) {
+  const ObjectTable table =
+      MakeTable(shm::MakeSlotWord(5, ObjectState::kBroken));
+  const HoldOutcome outcome = TryHold(hold_, table, kObject, Takes::kPending);
+  EXPECT_FALSE(outcome.is_held);
+  EXPECT_TRUE(outcome.must_report);
+}
+
 TEST_F(ObjectHoldsTest, OtherGenerationIsNotHeld) {
   const ObjectTable table = MakeTable(shm::MakeSlotWord(6, ObjectState::kLive));
-  const HoldOutcome outcome = TryHold(hold_, table, kObject);
+  const HoldOutcome outcome = TryHold(hold_, table, kObject, Takes::kComplete);
   EXPECT_FALSE(outcome.is_held);
   EXPECT_FALSE(outcome.must_report);
   EXPECT_EQ(hold_.load(), 0u);
@@ -67,8 +93,10 @@ TEST_F(ObjectHoldsTest, OtherGenerationIsNotHeld) {
 
 TEST_F(ObjectHoldsTest, SlotOutsideTheTableIsNotHeld) {
   const ObjectTable table = MakeTable(shm::MakeSlotWord(5, ObjectState::kLive));
-  EXPECT_FALSE(TryHold(hold_, table, MakeObjectId(8, 5)).is_held);
-  EXPECT_FALSE(TryHold(hold_, table, MakeObjectId(1 << 23, 5)).is_held);
+  EXPECT_FALSE(
+      TryHold(hold_, table, MakeObjectId(8, 5), Takes::kComplete).is_held);
+  EXPECT_FALSE(TryHold(hold_, table, MakeObjectId(1 << 23, 5), Takes::kComplete)
+                   .is_held);
 }
 
 TEST_F(ObjectHoldsTest, TableOfAnotherVersionIsRefused) {

@@ -55,8 +55,9 @@ class Daemon::Ports final : public ObjectTable, public HoldOracle {
   Replay* replay_ = nullptr;
 };
 
-Daemon::Daemon(Steps& steps)
+Daemon::Daemon(Steps& steps, shm::Takes takes)
     : steps_(steps),
+      takes_(takes),
       automaton_(
           [this](const Question& question, Replay& replay) {
             return Run(question, replay);
@@ -124,7 +125,13 @@ bool Daemon::Ask(Arbiter& arbiter, const Question& question) {
   switch (question.what) {
     case What::kOpen: {
       const ObjectToken token{SmallSettings().epoch, object, kSecret};
-      return arbiter.Open(session, {.token = token, .name = ""}, kNow).ok();
+      return arbiter
+          .Open(session,
+                {.token = token,
+                 .name = "",
+                 .takes_pending = takes_ == shm::Takes::kPending},
+                kNow)
+          .ok();
     }
     case What::kClose:
       return arbiter.Close(session, object, kNow, effects).ok();

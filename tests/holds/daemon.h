@@ -41,7 +41,8 @@ class Daemon {
     bool is_ok = false;  // Of an open: the client has it.
   };
 
-  explicit Daemon(Steps& steps);
+  // Opens by call take so much, too.
+  Daemon(Steps& steps, shm::Takes takes);
 
   // X is shared and live, its producer holds it, and all clients map its slab.
   uint16_t first() const { return 0; }
@@ -68,6 +69,7 @@ class Daemon {
   bool Ask(Arbiter& arbiter, const Question& question);
 
   Steps& steps_;
+  const shm::Takes takes_;
   std::vector<SessionId> sessions_;  // By actor.
   SlabId slab_{};
   std::vector<Core> cores_;

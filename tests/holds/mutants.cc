@@ -8,6 +8,7 @@ namespace {
 
 using shm::HoldOutcome;
 using shm::ObjectState;
+using shm::Takes;
 constexpr auto kSeqCst = std::memory_order_seq_cst;
 
 uint64_t Raw(ObjectId object) { return static_cast<uint64_t>(object); }
@@ -16,10 +17,10 @@ uint64_t Raw(ObjectId object) { return static_cast<uint64_t>(object); }
 
 struct LooksBeforeItWrites : Steps {
   HoldOutcome TryHold(ClientWords& words, uint8_t place, bool is_new,
-                      ObjectId object) override {
+                      ObjectId object, Takes takes) override {
     if (is_new) shm::RaiseHoldMark(words.mark, place + 1u);
     const uint64_t word = words.slot.load(kSeqCst);
-    if (!shm::IsOpenable(word, object)) {
+    if (!shm::IsOpenable(word, object, takes)) {
       return {.is_held = false, .must_report = false};
     }
     words.holds[place].exchange(Raw(object), kSeqCst);
@@ -29,7 +30,7 @@ struct LooksBeforeItWrites : Steps {
 
 struct DoesNotLook : Steps {
   HoldOutcome TryHold(ClientWords& words, uint8_t place, bool is_new,
-                      ObjectId object) override {
+                      ObjectId object, Takes) override {
     if (is_new) shm::RaiseHoldMark(words.mark, place + 1u);
     words.holds[place].exchange(Raw(object), kSeqCst);
     return {.is_held = true, .must_report = false};
@@ -37,12 +38,12 @@ struct DoesNotLook : Steps {
 };
 
 struct LooksWrongly : Steps {
-  virtual bool IsOpenable(uint64_t word, ObjectId object) = 0;
+  virtual bool IsOpenable(uint64_t word, ObjectId object, Takes takes) = 0;
   HoldOutcome TryHold(ClientWords& words, uint8_t place, bool is_new,
-                      ObjectId object) override {
+                      ObjectId object, Takes takes) override {
     if (is_new) shm::RaiseHoldMark(words.mark, place + 1u);
     words.holds[place].exchange(Raw(object), kSeqCst);
-    if (IsOpenable(words.slot.load(kSeqCst), object)) {
+    if (IsOpenable(words.slot.load(kSeqCst), object, takes)) {
       return {.is_held = true, .must_report = false};
     }
     words.holds[place].exchange(0, kSeqCst);
@@ -53,51 +54,54 @@ struct LooksWrongly : Steps {
 };
 
 struct OpensWhatRetires final : LooksWrongly {
-  bool IsOpenable(uint64_t word, ObjectId object) override {
-    return shm::IsOpenable(word, object) ||
+  bool IsOpenable(uint64_t word, ObjectId object, Takes takes) override {
+    return shm::IsOpenable(word, object, takes) ||
            word == shm::MakeSlotWord(ObjectGeneration(object),
                                      ObjectState::kRetiring);
   }
 };
 
 struct OpensAnyGeneration final : LooksWrongly {
-  bool IsOpenable(uint64_t word, ObjectId) override {
-    return shm::IsOpenable(word, MakeObjectId(0, shm::SlotGeneration(word)));
+  bool IsOpenable(uint64_t word, ObjectId, Takes takes) override {
+    return shm::IsOpenable(word, MakeObjectId(0, shm::SlotGeneration(word)),
+                           takes);
   }
 };
 
 struct LeavesItsAttempt : Steps {
   HoldOutcome TryHold(ClientWords& words, uint8_t place, bool is_new,
-                      ObjectId object) override {
+                      ObjectId object, Takes takes) override {
     if (is_new) shm::RaiseHoldMark(words.mark, place + 1u);
     words.holds[place].exchange(Raw(object), kSeqCst);
     const uint64_t word = words.slot.load(kSeqCst);
-    return {.is_held = shm::IsOpenable(word, object),
+    return {.is_held = shm::IsOpenable(word, object, takes),
             .must_report = shm::MayAwaitReport(word, object)};
   }
 };
 
 struct DoesNotReportItsAttempt : Steps {
   HoldOutcome TryHold(ClientWords& words, uint8_t place, bool is_new,
-                      ObjectId object) override {
-    const bool is_held = Steps::TryHold(words, place, is_new, object).is_held;
+                      ObjectId object, Takes takes) override {
+    const bool is_held =
+        Steps::TryHold(words, place, is_new, object, takes).is_held;
     return {.is_held = is_held, .must_report = false};
   }
 };
 
 struct RaisesTheMarkLate : Steps {
   HoldOutcome TryHold(ClientWords& words, uint8_t place, bool is_new,
-                      ObjectId object) override {
-    const HoldOutcome outcome = Steps::TryHold(words, place, false, object);
+                      ObjectId object, Takes takes) override {
+    const HoldOutcome outcome =
+        Steps::TryHold(words, place, false, object, takes);
     if (is_new) shm::RaiseHoldMark(words.mark, place + 1u);
     return outcome;
   }
 };
 
 struct NeverRaisesTheMark : Steps {
-  HoldOutcome TryHold(ClientWords& words, uint8_t place, bool,
-                      ObjectId object) override {
-    return Steps::TryHold(words, place, false, object);
+  HoldOutcome TryHold(ClientWords& words, uint8_t place, bool, ObjectId object,
+                      Takes takes) override {
+    return Steps::TryHold(words, place, false, object, takes);
   }
 };
 

@@ -39,9 +39,10 @@ class Steps {
   // ManifestWriter::TakeHold() and Client::TryHoldHere(): in a place that was
   // never used before, if `is_new`.
   virtual shm::HoldOutcome TryHold(ClientWords& words, uint8_t place,
-                                   bool is_new, ObjectId object) {
+                                   bool is_new, ObjectId object,
+                                   shm::Takes takes) {
     if (is_new) shm::RaiseHoldMark(words.mark, place + 1u);
-    return shm::TryHold(words.holds[place], words.slot, object);
+    return shm::TryHold(words.holds[place], words.slot, object, takes);
   }
   // Client::EndHold().
   virtual bool ReleaseHold(ClientWords& words, uint8_t place, ObjectId object) {

@@ -24,7 +24,7 @@ World::World(MemoryModel model, const Scenario& scenario, Steps& steps)
     : model_(model),
       scenario_(scenario),
       steps_(steps),
-      daemon_(steps),
+      daemon_(steps, scenario.takes),
       attempts_(
           [this](const Attempt& attempt, Replay& replay) {
             return RunAttempt(attempt, replay);

@@ -43,6 +43,7 @@ struct Scenario {
   uint8_t mortals = 0;  // Actors that may die at any moment.
   // An open by call may be turned away, by a bound or a rate.
   bool may_refuse = false;
+  shm::Takes takes = shm::Takes::kComplete;  // By all opens.
 };
 
 enum class Has : uint8_t { kNothing, kManifestHold, kCallHold };

@@ -12,7 +12,8 @@ shm::HoldOutcome World::RunAttempt(const Attempt& attempt, Replay& replay) {
   ClientWords words(replay, attempt.client);
   const ObjectId id = steps_.NameOf(IdOf(attempt.object));
   if (attempt.what == What::kOpen) {
-    return steps_.TryHold(words, attempt.place, attempt.is_new, id);
+    return steps_.TryHold(words, attempt.place, attempt.is_new, id,
+                          scenario_.takes);
   }
   return {.is_held = false,
           .must_report = steps_.ReleaseHold(words, attempt.place, id)};

@@ -118,7 +118,7 @@ TEST_F(ObjectBookTest, APendingObjectBecomesLive) {
             (Words{{1, ObjectState::kPending}, {1, ObjectState::kLive}}));
 }
 
-TEST_F(ObjectBookTest, ABrokenObjectIsFreedWithoutAskingAnybody) {
+TEST_F(ObjectBookTest, ABrokenObjectThatNobodyHoldsIsFreed) {
   Object& object = Add("model", true);
   book_.MarkBroken(object);
   EXPECT_EQ(book_.FindByName(kTenant, "model"), nullptr);
@@ -127,7 +127,6 @@ TEST_F(ObjectBookTest, ABrokenObjectIsFreedWithoutAskingAnybody) {
   EXPECT_EQ(Published(), (Words{{1, ObjectState::kPending},
                                 {1, ObjectState::kBroken},
                                 {2, ObjectState::kFree}}));
-  EXPECT_EQ(oracle_.questions, 0);
 }
 
 TEST_F(ObjectBookTest, ASlotIsUsedAgainUnderANewGenerationOnly) {
@@ -171,16 +170,65 @@ TEST_F(ObjectBookTest, ANameIsTakenOffOnce) {
 }
 
 TEST_F(ObjectBookTest, OpenersMayGoOnByLiveAndWatchedWordsOnly) {
+  using enum shm::Takes;
   const ObjectId id = MakeObjectId(0, 5);
-  EXPECT_TRUE(shm::IsOpenable(MakeSlotWord(5, ObjectState::kLive), id));
-  EXPECT_TRUE(shm::IsOpenable(MakeSlotWord(5, ObjectState::kWatched), id));
-  EXPECT_FALSE(shm::IsOpenable(MakeSlotWord(5, ObjectState::kRetiring), id));
-  EXPECT_FALSE(shm::IsOpenable(MakeSlotWord(5, ObjectState::kPending), id));
-  EXPECT_FALSE(shm::IsOpenable(MakeSlotWord(6, ObjectState::kLive), id));
+  EXPECT_TRUE(
+      shm::IsOpenable(MakeSlotWord(5, ObjectState::kLive), id, kComplete));
+  EXPECT_TRUE(
+      shm::IsOpenable(MakeSlotWord(5, ObjectState::kWatched), id, kComplete));
+  EXPECT_FALSE(
+      shm::IsOpenable(MakeSlotWord(5, ObjectState::kRetiring), id, kPending));
+  EXPECT_FALSE(
+      shm::IsOpenable(MakeSlotWord(5, ObjectState::kPending), id, kComplete));
+  EXPECT_FALSE(
+      shm::IsOpenable(MakeSlotWord(6, ObjectState::kLive), id, kPending));
+  EXPECT_TRUE(
+      shm::IsOpenable(MakeSlotWord(5, ObjectState::kPending), id, kPending));
+  EXPECT_TRUE(shm::IsOpenable(MakeSlotWord(5, ObjectState::kWatchedPending), id,
+                              kPending));
+  EXPECT_FALSE(shm::IsOpenable(MakeSlotWord(5, ObjectState::kWatchedPending),
+                               id, kComplete));
+  EXPECT_FALSE(
+      shm::IsOpenable(MakeSlotWord(5, ObjectState::kBroken), id, kPending));
   EXPECT_FALSE(shm::MustReportRelease(MakeSlotWord(5, ObjectState::kLive), id));
+  EXPECT_FALSE(
+      shm::MustReportRelease(MakeSlotWord(5, ObjectState::kPending), id));
+  EXPECT_TRUE(
+      shm::MustReportRelease(MakeSlotWord(5, ObjectState::kBroken), id));
   EXPECT_TRUE(
       shm::MustReportRelease(MakeSlotWord(5, ObjectState::kWatched), id));
   EXPECT_TRUE(shm::MustReportRelease(MakeSlotWord(6, ObjectState::kLive), id));
+}
+
+// Who holds it in a manifest goes on reading its word.
+TEST_F(ObjectBookTest, APendingObjectThatIsHeldByManifestsIsWatchedAndReady) {
+  Object& object = Add("", true);
+  oracle_.holds.insert({kOpener, object.id});
+  DropProducersHold(object);
+  EXPECT_FALSE(TryEnd(object));
+  book_.MarkReady(object);
+  EXPECT_EQ(Published(), (Words{{1, ObjectState::kPending},
+                                {1, ObjectState::kRetiring},
+                                {1, ObjectState::kWatchedPending},
+                                {1, ObjectState::kWatched}}));
+  oracle_.holds.clear();
+  EXPECT_TRUE(TryEnd(object));
+  EXPECT_EQ(Published(),
+            (Words{{1, ObjectState::kRetiring}, {2, ObjectState::kFree}}));
+}
+
+TEST_F(ObjectBookTest, ABrokenObjectStaysSoWhileItIsHeldByManifests) {
+  Object& object = Add("", true);
+  oracle_.holds.insert({kOpener, object.id});
+  DropProducersHold(object);
+  book_.MarkBroken(object);
+  Published();
+  EXPECT_FALSE(TryEnd(object));
+  EXPECT_TRUE(object.is_watched);
+  EXPECT_EQ(Published(), (Words{{1, ObjectState::kBroken}}));
+  oracle_.holds.clear();
+  EXPECT_TRUE(TryEnd(object));
+  EXPECT_EQ(Published(), (Words{{2, ObjectState::kFree}}));
 }
 
 using ObjectBookDeathTest = ObjectBookTest;
