@@ -376,17 +376,15 @@ class Client final : private LinkEvents {
   std::vector<SessionPtr> TakeForgottenSessions() VRAMPOOL_REQUIRES(mu_);
 
   // Objects (client_share.cc, client_open.cc).
-  // Objects in a dedicated slab whose block the application has freed, of which
-  // none is open here or pending, are left to the daemon: the slab goes back as
-  // soon as the GPU is done with it.
+  // Objects in a dedicated slab whose block was freed, none of which is open
+  // here or pending, are left to the daemon: the slab then goes back.
   void LetGoIn(SlabKey key) VRAMPOOL_EXCLUDES(mu_);
   void LetGoOfProduced(SlabKey key) VRAMPOOL_REQUIRES(mu_);
   bool IsGivenUp(const std::vector<Block*>& blocks) VRAMPOOL_REQUIRES(mu_);
   struct Pieces;  // What Share() found out about its buffers.
   Status ResolveBuffers(const ShareRequest& request, Pieces& pieces)
       VRAMPOOL_REQUIRES(mu_);
-  Status CallShare(const ShareRequest& request, Pieces& pieces,
-                   ShareReply& reply);
+  Status CallShare(const ShareRequest& request, Pieces& in, ShareReply& reply);
   void UndoShare(const Pieces& pieces);
   void EnterProduced(Pieces& pieces, HeldObject& held);
   std::unique_ptr<HeldObject> NewHeld(const SessionPtr& session);
@@ -394,24 +392,26 @@ class Client final : private LinkEvents {
   std::unique_ptr<HeldObject> TryHoldHere(const Token& token, bool& must_report)
       VRAMPOOL_REQUIRES(mu_);
   using Opened = Result<std::unique_ptr<HeldObject>>;
-  Opened OpenFor(OpenCall call, TimePoint deadline,
-                 std::optional<cuda::Stream> stream);
-  Opened OpenByCall(OpenCall call, TimePoint deadline, bool& is_pending);
-  Result<std::unique_ptr<HeldObject>> Assemble(const SessionPtr& session,
-                                               const OpenReply& reply);
+  Opened OpenFor(OpenCall call, const OpenWish& wish);
+  Opened OpenByCall(OpenCall call, const OpenWish& wish);
+  Status GateOff(HeldObject& held, std::optional<cuda::Stream> stream);
+  Opened Assemble(const SessionPtr& session, const OpenReply& reply);
   Status FillBuffers(const OpenReply& reply, HeldObject& held);
   void Abandon(HeldObject& held, const OpenReply& reply);
   Status FetchDetails(HeldObject& object) VRAMPOOL_EXCLUDES(object.mu);
   void EndHold(HeldObject& object);
+  bool IsToldByMessage(const HeldObject& object);
   void Unpin(const HeldObject& object);
 
-  // The GPU's order (client_order.cc).
+  // Order (client_order.cc).
   Result<std::optional<GpuOrder::Recorded>> RecordContents(
       const ShareRequest& request);
   void AwaitContents(const SessionPtr& session, ObjectId object,
                      const GpuOrder::Recorded& recorded);
   void FinishContents(const SessionPtr& session, ObjectId object,
                       ReadyOutcome outcome);
+  void CallReady(const SessionPtr& session, ObjectId object,
+                 ReadyOutcome outcome);
   Status CheckStream(std::optional<cuda::Stream> stream) const;
   void EndGates();
   void StopOrder();

@@ -58,12 +58,17 @@ std::unique_ptr<ObjectDetails> DetailsOf(const OpenReply& reply) {
 Client::Opened Client::OpenToken(const Token& token, uint64_t wait_ms,
                                  std::optional<cuda::Stream> stream) {
   VRAMPOOL_RETURN_IF_ERROR(CheckStream(stream));
-  if (std::unique_ptr<HeldObject> held = OpenHere(token)) return held;
+  if (std::unique_ptr<HeldObject> held = OpenHere(token)) {
+    const Status gated = token.is_ordered ? GateOff(*held, stream) : Status();
+    if (gated.ok()) return held;
+    Close(std::move(held));
+    if (gated.code() != VRAMPOOL_LIMIT) return gated;
+  }
   OpenCall call;
   call.epoch = token.epoch;
   call.object = token.object;
   call.secret = token.secret;
-  return OpenFor(call, DeadlineAfter(wait_ms), stream);
+  return OpenFor(call, {DeadlineAfter(wait_ms), stream, token.is_ordered});
 }
 
 Client::Opened Client::OpenName(const std::string& name, uint64_t wait_ms,
@@ -82,7 +87,20 @@ Client::Opened Client::OpenName(const std::string& name, uint64_t wait_ms,
   OpenCall call;
   call.name = {name.data(), name.size()};
   call.tenant = {tenant.data(), tenant.size()};
-  return OpenFor(call, DeadlineAfter(wait_ms), stream);
+  return OpenFor(call, {DeadlineAfter(wait_ms), stream, false});
+}
+
+// Makes the stream wait for what is held and still pending. Limit: it cannot.
+Status Client::GateOff(HeldObject& held, std::optional<cuda::Stream> stream) {
+  if (!held.session->IsPending(held.token.object)) return {};
+  if (order_ == nullptr || !stream) {
+    return {VRAMPOOL_LIMIT, "there is no stream to wait"};
+  }
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      held.gate,
+      order_->gates().Shut(
+          {held.session, held.token.object, held.token.is_ordered}, *stream));
+  return {};
 }
 
 // Without an RPC, or null.
@@ -119,10 +137,11 @@ std::unique_ptr<HeldObject> Client::TryHoldHere(const Token& token,
   held->buffers = {
       {.slab = slab->key, .data = slab->mapping.base() + offset, .size = size}};
   held->pinned = {slab->key};
+  const auto takes = token.is_ordered ? Takes::kPending : Takes::kComplete;
   const auto hold = session.manifest().TakeHold();
   if (!hold) return nullptr;
   const HoldOutcome outcome = TryHold(session.manifest().HoldWord(*hold),
-                                      session.table(), token.object, Takes::kComplete);
+                                      session.table(), token.object, takes);
   must_report = outcome.must_report;
   if (!outcome.is_held) {
     session.manifest().FreeHold(*hold);
@@ -134,27 +153,21 @@ std::unique_ptr<HeldObject> Client::TryHoldHere(const Token& token,
 }
 
 // Where streams cannot wait, this thread does.
-Client::Opened Client::OpenFor(OpenCall call, TimePoint deadline,
-                               std::optional<cuda::Stream> stream) {
-  call.takes_pending = order_ != nullptr && stream.has_value();
-  bool is_pending = false;
+Client::Opened Client::OpenFor(OpenCall call, const OpenWish& wish) {
+  call.takes_pending = order_ != nullptr && wish.stream.has_value();
   VRAMPOOL_ASSIGN_OR_RETURN(std::unique_ptr<HeldObject> held,
-                            OpenByCall(call, deadline, is_pending));
-  if (!call.takes_pending || !is_pending) return held;
-  Result<std::unique_ptr<Gate>> gate =
-      order_->gates().Shut(held->session, held->token.object, *stream);
-  if (gate.ok()) {
-    held->gate = *std::move(gate);
-    return held;
-  }
+                            OpenByCall(call, wish));
+  if (!call.takes_pending) return held;
+  const Status gated = GateOff(*held, wish.stream);
+  if (gated.ok()) return held;
   Close(std::move(held));
-  if (gate.status().code() != VRAMPOOL_LIMIT) return std::move(gate).status();
+  if (gated.code() != VRAMPOOL_LIMIT) return gated;
   call.takes_pending = false;
-  return OpenByCall(call, deadline, is_pending);
+  return OpenByCall(call, wish);
 }
 
-Client::Opened Client::OpenByCall(OpenCall call, TimePoint deadline,
-                                  bool& is_pending) {
+Client::Opened Client::OpenByCall(OpenCall call, const OpenWish& wish) {
+  const TimePoint deadline = wish.deadline;
   const auto reply = std::make_unique<OpenReply>();
   const TimePoint give_up =
       std::max(deadline, steady_clock::now() + kWithdrawnLimit);
@@ -183,8 +196,8 @@ Client::Opened Client::OpenByCall(OpenCall call, TimePoint deadline,
       ++losses;
       continue;
     }
-    is_pending = reply->is_pending;
     Opened held = Assemble(session, *reply);
+    if (held.ok()) (*held)->token.is_ordered = wish.is_ordered;
     if (held.ok() || held.status().code() != VRAMPOOL_NOT_FOUND) return held;
   }
   return Status(VRAMPOOL_UNAVAILABLE,
@@ -315,6 +328,7 @@ Status Client::FetchDetails(HeldObject& object) {
   call.epoch = object.token.epoch;
   call.object = object.token.object;
   call.secret = object.token.secret;
+  call.takes_pending = object.token.is_ordered;  // It is held already.
   const auto reply = std::make_unique<OpenReply>();
   VRAMPOOL_RETURN_IF_ERROR(object.session->Make(
       [&](ControlChannel& channel) { return channel.Open(call, *reply); }));
@@ -337,6 +351,13 @@ Status Client::FetchDetails(HeldObject& object) {
 
 void Client::Close(std::unique_ptr<HeldObject> object) { EndHold(*object); }
 
+// As FinishContents(): it may be about to say that the contents are complete.
+bool Client::IsToldByMessage(const HeldObject& object) {
+  if (!object.is_ordered) return false;
+  MutexLock lock(mu_);
+  return !slabs_.Get(object.buffers.front().slab).is_dedicated;
+}
+
 void Client::EndHold(HeldObject& object) {
   Session& session = *object.session;
   object.gate.reset();  // First: it may be shut still, and nobody cares now.
@@ -353,7 +374,9 @@ void Client::EndHold(HeldObject& object) {
     has_call_hold = object.has_call_hold;
   }
   if (must_report) session.link().SendHoldReleased(object.token.object);
-  if (has_call_hold && session.is_live()) {
+  if (has_call_hold && IsToldByMessage(object)) {
+    session.link().SendClosed(object.token.object);
+  } else if (has_call_hold && session.is_live()) {
     const ObjectCall call{.epoch = object.token.epoch,
                           .object = object.token.object};
     (void)session.MakeRaw(  // If it fails, the session's end does it.

@@ -48,12 +48,34 @@ void Client::AwaitContents(const SessionPtr& session, ObjectId object,
   });
 }
 
-// By the event thread. If the call fails because the daemon or the object has
-// gone, or the session ends, nothing is pending any more. If it may not have
-// been heard, or only its reply was lost, it is repeated, which changes nothing
-// where it was heard.
+// By the event thread. Who waits learns it at once; the daemon by a message,
+// which needs no answer: if the object or the session has gone, nothing is
+// pending any more.
 void Client::FinishContents(const SessionPtr& session, ObjectId object,
                             ReadyOutcome outcome) {
+  if (outcome == ReadyOutcome::kComplete) {
+    session->contents().MarkComplete(object);
+  }
+  std::optional<SlabKey> dedicated;
+  {
+    MutexLock lock(mu_);
+    const auto found = produced_.find({session->serial(), object});
+    if (found != produced_.end()) {
+      const SlabKey slab = found->second.front()->slab;
+      if (slabs_.Get(slab).is_dedicated) dedicated = slab;
+    }
+  }
+  if (dedicated || !session->link().TrySendReady(object, outcome)) {
+    CallReady(session, object, outcome);
+  }
+  if (dedicated) LetGoIn(*dedicated);  // Freed and closed meanwhile, perhaps.
+}
+
+// A dedicated slab can go back to the daemon only when it has heard this. A
+// call that may not have been heard, or of which only the reply was lost, is
+// repeated, which changes nothing where it was heard.
+void Client::CallReady(const SessionPtr& session, ObjectId object,
+                       ReadyOutcome outcome) {
   const ObjectCall call{.epoch = session->epoch(), .object = object};
   const TimePoint give_up = steady_clock::now() + kReadyLimit;
   for (int tries = 0; tries < kReadyTries && session->is_live() &&
@@ -64,29 +86,24 @@ void Client::FinishContents(const SessionPtr& session, ObjectId object,
     if (!said.may_be_lost()) break;
     AwaitLinkEnd(session, steady_clock::now() + kLinkEndLimit);
   }
-  // It may have been freed and closed meanwhile.
-  MutexLock lock(mu_);
-  const auto found = produced_.find({session->serial(), object});
-  if (found == produced_.end()) return;
-  const SlabKey slab = found->second.front()->slab;
-  if (!slabs_.Get(slab).is_dedicated) return;
-  LetGoOfProduced(slab);
-  NoteIdle();
 }
 
 Status Client::StateOf(const HeldObject& object) {
   const ObjectId id = object.token.object;
+  if (object.session->contents().IsComplete(id)) return {};
   const uint64_t word = object.session->table().Load(id);
   if (shm::SlotGeneration(word) != ObjectGeneration(id)) return {};
-  if (shm::SlotState(word) == shm::ObjectState::kBroken) {
+  const shm::ObjectState state = shm::SlotState(word);
+  if (state == shm::ObjectState::kBroken) {
     return {VRAMPOOL_BROKEN,
             "the object's producer died, or its work failed, before the "
             "contents were complete: they are undefined; close it"};
   }
   const bool is_given_up =
       object.gate != nullptr && object.gate->state() == Gate::State::kGivenUp;
-  if (is_given_up || (shm::SlotState(word) == shm::ObjectState::kPending &&
-                      !object.session->is_live())) {
+  const bool is_pending = state == shm::ObjectState::kPending ||
+                          state == shm::ObjectState::kWatchedPending;
+  if (is_given_up || (is_pending && !object.session->is_live())) {
     return {VRAMPOOL_UNAVAILABLE,
             "the daemon went away before the contents were complete, so nobody "
             "can tell whether they ever were; open the object anew"};

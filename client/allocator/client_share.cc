@@ -176,6 +176,7 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
   if (pieces.places.size() == 1) held->token.place = pieces.places.front();
   held->buffers = pieces.buffers;
   held->is_ordered = pieces.event.has_value();
+  held->token.is_ordered = held->is_ordered;
   {
     MutexLock lock(held->mu);
     held->has_call_hold = true;
@@ -223,7 +224,7 @@ void Client::LetGoOfProduced(SlabKey key) {
     const auto is_there = [key](const Block* block) {
       return block->slab == key;
     };
-    if (session != current_->serial() || current_->table().MayBePending(object) ||
+    if (session != current_->serial() || current_->IsPending(object) ||
         std::none_of(blocks.begin(), blocks.end(), is_there) ||
         !IsGivenUp(blocks)) {
       continue;

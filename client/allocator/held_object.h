@@ -5,6 +5,7 @@
 #ifndef VRAMPOOL_CLIENT_ALLOCATOR_HELD_OBJECT_H_
 #define VRAMPOOL_CLIENT_ALLOCATOR_HELD_OBJECT_H_
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -30,6 +31,13 @@ struct ObjectDetails {
   std::string metadata;
   std::string name;
   std::string owner = {};  // The tenant's path, if it is another's.
+};
+
+// How an object is to be opened by a call.
+struct OpenWish {
+  std::chrono::steady_clock::time_point deadline;
+  std::optional<cuda::Stream> stream;  // To wait in our stead.
+  bool is_ordered = false;             // As its token says.
 };
 
 struct HeldObject {

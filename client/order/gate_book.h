@@ -11,7 +11,10 @@
 // order; the stream goes on when all have.
 //
 // Opening never calls CUDA (see gate_words.h), so the thread that reads the
-// attach socket does it.
+// attach socket does it. What the contents words say (contents_words.h) nobody
+// sends a message about: while a gate is shut that they may open, a thread of
+// the book's looks at them, without a pause for the first kEager, then at
+// intervals that are a small part of the time that has passed.
 //
 // Threads: thread-safe. The book's lock guards all its gates; it is never held
 // across a call of CUDA.
@@ -22,6 +25,7 @@
 #include <chrono>
 #include <memory>
 #include <set>
+#include <thread>
 
 #include "base/cuda/driver_api.h"
 #include "base/ids.h"
@@ -34,6 +38,13 @@
 namespace vrampool::client {
 
 class GateBook;
+
+// What a gate waits for.
+struct GateTarget {
+  std::shared_ptr<Session> session;
+  ObjectId object{};
+  bool is_ordered = false;  // The contents words speak of it, too.
+};
 
 // One stream's wait for one object. Its end gives it up.
 class Gate {
@@ -51,12 +62,10 @@ class Gate {
 
  private:
   friend class GateBook;
-  Gate(std::shared_ptr<GateBook> book, std::shared_ptr<Session> session,
-       ObjectId object);
+  Gate(std::shared_ptr<GateBook> book, GateTarget target);
 
   const std::shared_ptr<GateBook> book_;
-  const std::shared_ptr<Session> session_;
-  const ObjectId object_;
+  const GateTarget target_;
   // The following are guarded by the book's lock.
   GateWords::Word word_;
   State state_ = State::kGivenUp;  // Until it is entered.
@@ -65,17 +74,20 @@ class Gate {
 
 class GateBook : public std::enable_shared_from_this<GateBook> {
  public:
+  static constexpr std::chrono::milliseconds kEager{1};
+
   static std::shared_ptr<GateBook> Make(std::shared_ptr<const GpuContext> gpu);
+  ~GateBook();
 
   // A gate before everything that is enqueued on `stream` from now on, shut as
-  // long as `object` is pending and `session` lives. If that has ended by now,
-  // the gate is open already.
-  //   Limit            streams cannot wait for memory here, or all words are
-  //                    taken: wait for the object on the CPU
+  // long as the object is pending and the session lives. If that has ended by
+  // now, the gate is open already.
+  //   Limit            streams cannot wait for memory here, all words are
+  //                    taken, or the system gives no thread: wait for the
+  //                    object on the CPU
   //   InvalidArgument  the stream is being captured, or is none of this GPU
   //   DeviceLost, Unavailable, OutOfPool, Internal   as of StatusOf()
-  Result<std::unique_ptr<Gate>> Shut(std::shared_ptr<Session> session,
-                                     ObjectId object, cuda::Stream stream);
+  Result<std::unique_ptr<Gate>> Shut(GateTarget target, cuda::Stream stream);
 
   // Opens the gates of the session whose objects are no longer pending.
   void Look(LinkSerial session);
@@ -94,7 +106,13 @@ class GateBook : public std::enable_shared_from_this<GateBook> {
   void Enter(Gate& gate, GateWords::Word word, std::set<Gate*>& entry);
   void LookAt(Gate& gate) VRAMPOOL_REQUIRES(mu_);
   void Open(Gate& gate, Gate::State why) VRAMPOOL_REQUIRES(mu_);
+  Status BeginWatch();
+  void EndWatch();
+  void Watch();
+  // True: some gate is shut that the contents words may open.
+  bool LookAtOrdered() VRAMPOOL_REQUIRES(mu_);
   void Leave(Gate& gate);
+  void GiveUpAll(std::chrono::steady_clock::time_point deadline);
 
   const std::shared_ptr<const GpuContext> gpu_;
 
@@ -103,6 +121,11 @@ class GateBook : public std::enable_shared_from_this<GateBook> {
   GateWords* words_ VRAMPOOL_GUARDED_BY(mu_) = nullptr;  // Once needed.
   std::set<Gate*> shut_ VRAMPOOL_GUARDED_BY(mu_);
   bool is_over_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  // Of the thread that looks at the contents words.
+  std::thread watch_ VRAMPOOL_GUARDED_BY(mu_);
+  CondVar watch_wanted_;
+  bool is_watch_over_ VRAMPOOL_GUARDED_BY(mu_) = false;
+  std::chrono::steady_clock::time_point shut_at_ VRAMPOOL_GUARDED_BY(mu_);
 };
 
 }  // namespace vrampool::client

@@ -155,7 +155,7 @@ Result<Greeting> OfAnswer(UniqueFd socket, ReceivedPacket& packet) {
   }
   const auto* const welcome = packet.As<attach::Welcome>();
   if (type != attach::MessageType::kWelcome || welcome == nullptr ||
-      packet.fd_count != 2) {
+      packet.fd_count != (welcome->contents_bytes > 0 ? 3 : 2)) {
     return Status(VRAMPOOL_INTERNAL,
                   "the daemon answered the greeting with something else; "
                   "install matching versions of daemon and library");
@@ -165,6 +165,7 @@ Result<Greeting> OfAnswer(UniqueFd socket, ReceivedPacket& packet) {
   greeting.welcome = *welcome;
   greeting.manifest = std::move(packet.fds[0]);
   greeting.table = std::move(packet.fds[1]);
+  greeting.contents = std::move(packet.fds[2]);
   return greeting;
 }
 

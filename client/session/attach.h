@@ -26,6 +26,7 @@ struct Greeting {
   attach::Welcome welcome;
   UniqueFd manifest;
   UniqueFd table;
+  UniqueFd contents;  // Invalid where there is no GPU.
 };
 
 struct GreetingLabels {

@@ -49,14 +49,14 @@ void AttachLink::Stop() {
 
 void AttachLink::Run() {
   while (!is_stop_wanted_.load(std::memory_order_acquire)) {
-    bool has_releases = false;
+    bool has_notices = false;
     {
       MutexLock lock(mu_);
-      has_releases = !FlushReleases();
+      has_notices = !FlushNotices();
     }
     pollfd events[2] = {{.fd = socket_.get(), .events = POLLIN, .revents = 0},
                         {.fd = wake_.get(), .events = POLLIN, .revents = 0}};
-    if (has_releases) events[0].events |= POLLOUT;
+    if (has_notices) events[0].events |= POLLOUT;
     (void)::poll(events, 2, -1);
     if (events[1].revents != 0) {
       eventfd_t count = 0;
@@ -148,31 +148,66 @@ std::string AttachLink::farewell() const {
   return farewell_;
 }
 
-void AttachLink::SendHoldReleased(ObjectId object) {
-  MutexLock lock(mu_);
-  releases_.push_back(object);
-  if (!FlushReleases()) (void)::eventfd_write(wake_.get(), 1);
+template <typename Body>
+AttachLink::Sending AttachLink::Send(attach::MessageType type,
+                                     const Body& body) const {
+  const attach::Packet<Body> packet = {
+      .header = {.magic = attach::kMagic,
+                 .version = attach::kVersion,
+                 .type = static_cast<uint16_t>(type)},
+      .body = body};
+  ssize_t sent = 0;
+  do {
+    sent = ::send(socket_.get(), &packet, sizeof(packet),
+                  MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  if (sent >= 0) return Sending::kSent;
+  return errno == EAGAIN || errno == EWOULDBLOCK ? Sending::kFull
+                                                 : Sending::kGone;
 }
 
-bool AttachLink::FlushReleases() {
-  while (!releases_.empty()) {
-    attach::Packet<attach::HoldReleased> packet{};
-    packet.header = {
-        .magic = attach::kMagic,
-        .version = attach::kVersion,
-        .type = static_cast<uint16_t>(attach::MessageType::kHoldReleased)};
-    packet.body.object_id = static_cast<uint64_t>(releases_.front());
-    const ssize_t sent = ::send(socket_.get(), &packet, sizeof(packet),
-                                MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
-    if (sent < 0) {
-      releases_.clear();  // The daemon is gone, and its objects with it.
-      return true;
+void AttachLink::SendHoldReleased(ObjectId object) {
+  SendNotice(attach::MessageType::kHoldReleased, object);
+}
+
+void AttachLink::SendClosed(ObjectId object) {
+  SendNotice(attach::MessageType::kClosed, object);
+}
+
+void AttachLink::SendNotice(attach::MessageType type, ObjectId object) {
+  MutexLock lock(mu_);
+  notices_.emplace_back(type, object);
+  if (!FlushNotices()) (void)::eventfd_write(wake_.get(), 1);
+}
+
+// Either has the object's id, and no more.
+bool AttachLink::FlushNotices() {
+  static_assert(sizeof(attach::HoldReleased) == sizeof(attach::Closed));
+  while (!notices_.empty()) {
+    const auto [type, object] = notices_.front();
+    const attach::Closed body = {.object_id = static_cast<uint64_t>(object)};
+    switch (Send(type, body)) {
+      case Sending::kSent:
+        notices_.pop_front();
+        break;
+      case Sending::kFull:
+        return false;
+      case Sending::kGone:
+        notices_.clear();  // The daemon's objects have gone with it.
+        break;
     }
-    releases_.pop_front();
   }
   return true;
+}
+
+bool AttachLink::TrySendReady(ObjectId object, ReadyOutcome outcome) {
+  const auto code = outcome == ReadyOutcome::kComplete
+                        ? attach::ReadyCode::kComplete
+                        : attach::ReadyCode::kFailed;
+  const attach::Ready body = {.object_id = static_cast<uint64_t>(object),
+                              .code = static_cast<uint32_t>(code),
+                              .reserved = 0};
+  return Send(attach::MessageType::kReady, body) == Sending::kSent;
 }
 
 }  // namespace vrampool::client

@@ -19,11 +19,13 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "base/ids.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "client/session/attach.h"
+#include "client/session/control_channel.h"
 #include "client/session/status.h"
 
 namespace vrampool::client {
@@ -85,6 +87,11 @@ class AttachLink {
   // Tells the daemon that a hold in the manifest was let go. Never blocks; what
   // does not fit into the socket now is sent when there is room.
   void SendHoldReleased(ObjectId object);
+  // The same for a hold by call.
+  void SendClosed(ObjectId object);
+  // What has become of a pending object of this session. False: the socket is
+  // full, or the daemon has gone, and nothing was sent. Never blocks.
+  bool TrySendReady(ObjectId object, ReadyOutcome outcome);
 
  private:
   AttachLink(LinkSerial session, UniqueFd socket, UniqueFd wake,
@@ -93,7 +100,11 @@ class AttachLink {
   bool ReadAll();  // False at the link's end.
   void Handle(ReceivedPacket& packet);
   void HandleFarewell(const ReceivedPacket& packet);
-  bool FlushReleases() VRAMPOOL_REQUIRES(mu_);  // False: some are left.
+  void SendNotice(attach::MessageType type, ObjectId object);
+  bool FlushNotices() VRAMPOOL_REQUIRES(mu_);  // False: some are left.
+  enum class Sending { kSent, kFull, kGone };
+  template <typename Body>
+  Sending Send(attach::MessageType type, const Body& body) const;
   void EnterState(LinkState state);
 
   const LinkSerial session_;
@@ -105,7 +116,9 @@ class AttachLink {
   std::thread thread_;
 
   mutable Mutex mu_;
-  std::deque<ObjectId> releases_ VRAMPOOL_GUARDED_BY(mu_);
+  // HoldReleased and Closed that are to be sent, in their order.
+  std::deque<std::pair<attach::MessageType, ObjectId>> notices_
+      VRAMPOOL_GUARDED_BY(mu_);
   std::string farewell_ VRAMPOOL_GUARDED_BY(mu_);
 };
 

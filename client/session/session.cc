@@ -89,11 +89,15 @@ Result<std::shared_ptr<Session>> Session::Attach(
       ObjectTable::Map(std::move(greeting.table), welcome.table_bytes,
                        Epoch{welcome.epoch}));
   VRAMPOOL_ASSIGN_OR_RETURN(
+      ContentsWords contents,
+      ContentsWords::Map(std::move(greeting.contents), welcome.contents_bytes,
+                         Epoch{welcome.epoch}));
+  VRAMPOOL_ASSIGN_OR_RETURN(
       std::unique_ptr<ControlChannel> channel,
       factory(folder + "/" + attach::kBrokerSocketName, welcome.token));
   std::shared_ptr<Session> session(
       new Session(greeting, kind, std::move(manifest), std::move(table),
-                  std::move(channel)));
+                  std::move(contents), std::move(channel)));
   VRAMPOOL_ASSIGN_OR_RETURN(
       session->link_,
       AttachLink::Start(session->serial(), std::move(greeting.socket), events));
@@ -101,7 +105,8 @@ Result<std::shared_ptr<Session>> Session::Attach(
 }
 
 Session::Session(Greeting& greeting, HandleKind kind, ManifestWriter manifest,
-                 ObjectTable table, std::unique_ptr<ControlChannel> channel)
+                 ObjectTable table, ContentsWords contents,
+                 std::unique_ptr<ControlChannel> channel)
     : serial_(NextSerial()),
       id_(SessionId{greeting.welcome.session_id}),
       epoch_(Epoch{greeting.welcome.epoch}),
@@ -113,6 +118,7 @@ Session::Session(Greeting& greeting, HandleKind kind, ManifestWriter manifest,
       modules_(manifest_.ModulePlaces()),
       leak_check_(manifest_),
       table_(std::move(table)),
+      contents_(std::move(contents)),
       channel_(std::move(channel)) {
   ::explicit_bzero(greeting.welcome.token, sizeof(greeting.welcome.token));
   modules_.Refresh();

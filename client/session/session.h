@@ -19,6 +19,7 @@
 
 #include "base/ids.h"
 #include "client/session/attach_link.h"
+#include "client/session/contents_words.h"
 #include "client/session/control_channel.h"
 #include "client/session/environment.h"
 #include "client/session/leak_check.h"
@@ -60,6 +61,12 @@ class Session {
   AttachLink& link() { return *link_; }
   ManifestWriter& manifest() { return manifest_; }
   const ObjectTable& table() const { return table_; }
+  const ContentsWords& contents() const { return contents_; }
+  // Whether the object has yet to become complete or broken. (While the daemon
+  // decides about its end, it says so of a complete one, too.)
+  bool IsPending(ObjectId object) const {
+    return !contents_.IsComplete(object) && table_.MayBePending(object);
+  }
 
   // False once the daemon has refused this session's token, too: then the link
   // has not noticed yet that it was started anew.
@@ -84,7 +91,8 @@ class Session {
 
  private:
   Session(Greeting& greeting, HandleKind kind, ManifestWriter manifest,
-          ObjectTable table, std::unique_ptr<ControlChannel> channel);
+          ObjectTable table, ContentsWords contents,
+          std::unique_ptr<ControlChannel> channel);
 
   const LinkSerial serial_;
   SessionId id_;
@@ -97,6 +105,7 @@ class Session {
   ModuleTable modules_;         // Of the manifest.
   const LeakCheck leak_check_;  // Likewise.
   ObjectTable table_;
+  ContentsWords contents_;
   std::unique_ptr<ControlChannel> channel_;
   std::unique_ptr<AttachLink> link_;
   std::atomic<uint64_t> calls_made_{0};

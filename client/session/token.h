@@ -30,6 +30,9 @@ struct Token {
   std::optional<BufferPlace> place;  // Of the only buffer.
   bool has_details = false;  // A layout, metadata or a name: known by RPC.
   bool is_sealed = false;
+  // Shared in the order of a stream: the contents words say when its contents
+  // are complete.
+  bool is_ordered = false;
 };
 
 std::string FormatToken(const Token& token);

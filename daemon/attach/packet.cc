@@ -51,6 +51,17 @@ ClientPacket WrongSize(std::string_view bytes, std::string_view name) {
                    bytes.size(), " bytes, which is not its size")};
 }
 
+ClientPacket ReadyFrom(const attach::Ready& ready) {
+  const ObjectId object{ready.object_id};
+  switch (static_cast<attach::ReadyCode>(ready.code)) {
+    case attach::ReadyCode::kComplete:
+      return ReadyPacket{object, ReadyOutcome::kComplete};
+    case attach::ReadyCode::kFailed:
+      return ReadyPacket{object, ReadyOutcome::kFailed};
+  }
+  return BadPacket{absl::StrCat("a Ready of unknown code ", ready.code)};
+}
+
 }  // namespace
 
 ClientPacket ParseClientPacket(std::string_view bytes) {
@@ -80,6 +91,16 @@ ClientPacket ParseClientPacket(std::string_view bytes) {
       if (!ReadBody(bytes, released)) return WrongSize(bytes, "HoldReleased");
       return HoldReleasedPacket{ObjectId{released.object_id}};
     }
+    case MessageType::kReady: {
+      attach::Ready ready;
+      if (!ReadBody(bytes, ready)) return WrongSize(bytes, "Ready");
+      return ReadyFrom(ready);
+    }
+    case MessageType::kClosed: {
+      attach::Closed closed;
+      if (!ReadBody(bytes, closed)) return WrongSize(bytes, "Closed");
+      return ClosedPacket{ObjectId{closed.object_id}};
+    }
     case MessageType::kWelcome:
     case MessageType::kRefused:
     case MessageType::kSlabHandle:
@@ -107,6 +128,7 @@ attach::Packet<attach::Welcome> MakeWelcome(const Admission& admission,
   body.granule_bytes = device.granule.count();
   body.manifest_bytes = admission.manifest_bytes;
   body.table_bytes = admission.table_bytes;
+  body.contents_bytes = admission.contents_bytes;
   const size_t kinds = std::min(device.kinds.size(), attach::kMaxKinds);
   for (size_t i = 0; i < kinds; ++i) {
     body.kinds[i] = static_cast<uint32_t>(device.kinds[i]);

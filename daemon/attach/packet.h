@@ -32,14 +32,22 @@ struct HelloPacket {
 struct HoldReleasedPacket {
   ObjectId object{};
 };
+struct ReadyPacket {
+  ObjectId object{};
+  ReadyOutcome outcome{};
+};
+struct ClosedPacket {
+  ObjectId object{};
+};
 struct OtherVersionPacket {  // A good header of another protocol version.
   uint16_t version = 0;
 };
 struct BadPacket {
   std::string why;
 };
-using ClientPacket = std::variant<BadPacket, HelloPacket, HoldReleasedPacket,
-                                  OtherVersionPacket>;
+using ClientPacket =
+    std::variant<BadPacket, HelloPacket, HoldReleasedPacket, ReadyPacket,
+                 ClosedPacket, OtherVersionPacket>;
 
 // Reads one packet of a client. `bytes` is the whole packet.
 ClientPacket ParseClientPacket(std::string_view bytes);

@@ -33,6 +33,8 @@ class PacketMeter {
     level_ -= 1;
     return true;
   }
+  // The packet counted last was worth it.
+  void Refund() { level_ = std::min(rates_.burst, level_ + 1); }
 
  private:
   const Rates rates_;

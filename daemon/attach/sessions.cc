@@ -22,6 +22,15 @@ std::string_view MessageOf(const absl::Status& status) {
   return {status.message().data(), status.message().size()};
 }
 
+std::string BreachOf(const ClientPacket& packet) {
+  if (const auto* bad = std::get_if<BadPacket>(&packet)) {
+    return "it sent " + bad->why;
+  }
+  return std::holds_alternative<HelloPacket>(packet)
+             ? "it sent a second Hello"
+             : "it changed the protocol version";
+}
+
 attach::RefusedCode CodeForAttachError(const absl::Status& error) {
   const std::optional<Refusal> refusal = RefusalOf(error);
   if (!refusal.has_value()) return attach::RefusedCode::kBound;
@@ -114,7 +123,7 @@ absl::Status Sessions::Welcome(Session& session, const PeerIdentity& peer,
                             world_.tokens.Issue(session.id, peer));
   return session.link->SendWelcome(
       MakeWelcome(admission, token, world_.broker.device_info()),
-      admission.manifest, admission.table);
+      admission.manifest, admission.table, admission.contents);
 }
 
 void Sessions::OnSocket(Key key, uint32_t events) {
@@ -122,34 +131,49 @@ void Sessions::OnSocket(Key key, uint32_t events) {
   if (found == sessions_.end()) return;
   Session& session = *found->second;
   if ((events & kHungUp) != 0) {
-    // Packets that lie unread mean nothing any more: all holds end with the
-    // session.
+    // What it said before it left counts: contents may be complete. The socket
+    // holds no more than its buffer.
+    while (!session.is_condemned && ReadPackets(session)) {
+    }
     CloseSocket(key, session);
     return;
   }
-  if (!session.is_condemned) ReadPackets(session);
+  if (!session.is_condemned) (void)ReadPackets(session);
 }
 
-void Sessions::ReadPackets(Session& session) {
+bool Sessions::ReadPackets(Session& session) {
   const SteadyTime now = std::chrono::steady_clock::now();
   for (int i = 0; i < kPacketsPerTurn; ++i) {
     const Reading reading = ReadPacket(session.link->socket());
     // At the end of file the next turn brings the hang-up.
     const auto* const packet = std::get_if<ClientPacket>(&reading);
-    if (packet == nullptr) return;
+    if (packet == nullptr) return false;
     if (!session.meter.Count(now)) {
-      return Condemn(session, "it floods its attach socket");
+      Condemn(session, "it floods its attach socket");
+      return false;
     }
     if (const auto* released = std::get_if<HoldReleasedPacket>(packet)) {
       world_.broker.HoldReleased(session.id, released->object);
-    } else if (const auto* bad = std::get_if<BadPacket>(packet)) {
-      return Condemn(session, "it sent " + bad->why);
-    } else if (std::holds_alternative<HelloPacket>(*packet)) {
-      return Condemn(session, "it sent a second Hello");
+    } else if (const auto told = Tell(session, *packet)) {
+      // It has been paid for, by the call that shared the object.
+      if (told->ok()) session.meter.Refund();
     } else {
-      return Condemn(session, "it changed the protocol version");
+      Condemn(session, BreachOf(*packet));
+      return false;
     }
   }
+  return true;
+}
+
+std::optional<absl::Status> Sessions::Tell(const Session& session,
+                                           const ClientPacket& packet) {
+  if (const auto* ready = std::get_if<ReadyPacket>(&packet)) {
+    return world_.broker.Ready(session.id, ready->object, ready->outcome);
+  }
+  if (const auto* closed = std::get_if<ClosedPacket>(&packet)) {
+    return world_.broker.Close(session.id, closed->object);
+  }
+  return std::nullopt;
 }
 
 void Sessions::Condemn(Session& session, std::string_view why) {

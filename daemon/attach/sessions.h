@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "absl/container/flat_hash_map.h"
@@ -73,7 +74,11 @@ class Sessions {
   absl::Status Welcome(Session& session, const PeerIdentity& peer,
                        const Admission& admission);
   void OnSocket(Key key, uint32_t events);
-  void ReadPackets(Session& session);
+  // False: there is nothing more to read now, or ever.
+  bool ReadPackets(Session& session);
+  // What is a call without an answer, and how it went; else nothing.
+  std::optional<absl::Status> Tell(const Session& session,
+                                   const ClientPacket& packet);
   void Condemn(Session& session, std::string_view why);
   void CloseSocket(Key key, Session& session);
   void OnProcessGone(Key key);

@@ -18,7 +18,7 @@
 namespace vrampool {
 namespace {
 
-constexpr size_t kMaxDescriptors = 2;
+constexpr size_t kMaxDescriptors = 3;
 constexpr size_t kMaxKept = 64;
 
 absl::Status Backlog() {
@@ -90,11 +90,12 @@ SocketLink::SocketLink(UniqueFd socket, UniqueFd process)
 
 absl::Status SocketLink::SendWelcome(
     const attach::Packet<attach::Welcome>& welcome, const UniqueFd& manifest,
-    const UniqueFd& table) {
+    const UniqueFd& table, const UniqueFd& contents) {
   MutexLock lock(mu_);
   if (!socket_.is_valid()) return Ended();
-  absl::Status sent = SendPacket(socket_.get(), BytesOf(welcome),
-                                 {manifest.get(), table.get()});
+  std::vector<int> fds = {manifest.get(), table.get()};
+  if (contents.is_valid()) fds.push_back(contents.get());
+  absl::Status sent = SendPacket(socket_.get(), BytesOf(welcome), fds);
   if (!sent.ok()) return sent;
   is_welcome_sent_ = true;
   for (const Kept& kept : kept_) {

@@ -32,10 +32,11 @@ class SocketLink final : public SessionLink {
   // number stays good until it does.
   int socket() const { return number_; }
 
-  // The first packet, with its two descriptors, then what was kept. Errors as
-  // for SendHandle.
+  // The first packet, with its descriptors (`contents` may be invalid), then
+  // what was kept. Errors as for SendHandle.
   absl::Status SendWelcome(const attach::Packet<attach::Welcome>& welcome,
-                           const UniqueFd& manifest, const UniqueFd& table);
+                           const UniqueFd& manifest, const UniqueFd& table,
+                           const UniqueFd& contents);
 
   // Closes the socket after a Refused, or as it is. Every later send fails with
   // SESSION_ENDED.

@@ -68,6 +68,10 @@ struct Admission {
   uint64_t manifest_bytes = 0;
   UniqueFd table;  // Read-only, for the client.
   uint64_t table_bytes = 0;
+  // The tenant's contents words: read-write, for the client. Invalid and 0
+  // where there is no GPU.
+  UniqueFd contents;
+  uint64_t contents_bytes = 0;
 };
 
 struct LeakQuery {

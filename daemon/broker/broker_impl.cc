@@ -51,6 +51,7 @@ BrokerImpl::BrokerImpl(Options options, std::unique_ptr<TableMemory> table,
       clock_(clock),
       observer_(options.observer),
       table_(std::move(table)),
+      contents_(epoch_, bounds_.objects),
       alert_book_(BookOf(options.settings.alerts)),
       arbiter_(std::move(options.settings), *table_, *this),
       leak_book_(bounds_.leak_reports, absl::Hours(bounds_.leak_report_hours)) {

@@ -20,6 +20,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/mutex.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/contents_memory.h"
 #include "daemon/broker/manifest.h"
 #include "daemon/broker/table_memory.h"
 #include "daemon/broker/work_queue.h"
@@ -94,6 +95,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   struct Companion {
     std::shared_ptr<SessionLink> link;
     std::shared_ptr<Manifest> manifest;
+    std::shared_ptr<const SharedMemory> contents;  // Kept for the tenant.
     std::string tenant;
     std::string end_cause;  // "condemned: ...", "evicted: ...", or empty.
     bool is_process_gone = false;
@@ -116,6 +118,10 @@ class BrokerImpl final : public Broker, private HoldOracle {
     bool is_delivered = false;
   };
 
+  // Adds the tenant's contents words; there are none where no stream orders
+  // anything.
+  absl::StatusOr<std::shared_ptr<const SharedMemory>> AddContents(
+      Admission& admission);
   bool IsHeld(ObjectId object, const std::vector<SessionId>& sessions) override
       VRAMPOOL_REQUIRES(mu_);
 
@@ -174,6 +180,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   const Clock& clock_;
   Observer* const observer_;  // May be null.
   const std::unique_ptr<TableMemory> table_;
+  ContentsMemory contents_;
 
   Mutex mu_;
   CondVar settled_;  // A ticket, an object, or room changed.

@@ -48,9 +48,12 @@ absl::StatusOr<Admission> BrokerImpl::Attach(
     admission.table_bytes = table_->bytes();
     admission.epoch = epoch_;
     admission.tenant = std::string(tenant);
+    VRAMPOOL_ASSIGN_OR_RETURN(std::shared_ptr<const SharedMemory> contents,
+                              AddContents(admission));
     MutexLock lock(mu_);
     companions_[admission.session] = {.link = std::move(link),
                                       .manifest = std::move(manifest),
+                                      .contents = std::move(contents),
                                       .tenant = admission.tenant,
                                       .end_cause = "",
                                       .is_process_gone = false};
@@ -61,6 +64,21 @@ absl::StatusOr<Admission> BrokerImpl::Attach(
   SocketClosed(admission.session);
   ProcessGone(admission.session);
   return prepared;
+}
+
+absl::StatusOr<std::shared_ptr<const SharedMemory>> BrokerImpl::AddContents(
+    Admission& admission) {
+  const auto is_of_gpu = [](HandleKind kind) {
+    return kind == HandleKind::kCudaIpc || kind == HandleKind::kVmmFd;
+  };
+  if (std::none_of(info_.kinds.begin(), info_.kinds.end(), is_of_gpu)) {
+    return nullptr;
+  }
+  VRAMPOOL_ASSIGN_OR_RETURN(std::shared_ptr<const SharedMemory> contents,
+                            contents_.Of(admission.tenant));
+  VRAMPOOL_ASSIGN_OR_RETURN(admission.contents, contents->Duplicate());
+  admission.contents_bytes = contents_.bytes();
+  return contents;
 }
 
 void BrokerImpl::Condemn(SessionId session, std::string_view why) {

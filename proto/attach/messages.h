@@ -20,6 +20,7 @@
 //     | <------------------- ObjectEnded --- |  the producer's blocks are free
 //     | <----------------- ObjectSettled --- |  a pending object is so no more
 //     | -- HoldReleased -------------------> |  a hold in the manifest let go
+//     | -- Ready, Closed ------------------> |  as the calls Ready and Close
 //     | <---------------------- Farewell --- |  the daemon stops, or condemned
 //     | -- close (exit, crash, kill) ------> |  the session ends
 //
@@ -51,7 +52,7 @@
 namespace vrampool::attach {
 
 inline constexpr uint32_t kMagic = 0x31504d56;  // "VMP1"
-inline constexpr uint16_t kVersion = 1;
+inline constexpr uint16_t kVersion = 2;
 inline constexpr size_t kMaxPacketBytes = 1024;
 inline constexpr size_t kTokenBytes = 32;
 inline constexpr size_t kUuidBytes = 64;
@@ -66,6 +67,8 @@ enum class MessageType : uint16_t {
   // client to daemon
   kHello = 1,
   kHoldReleased = 2,
+  kReady = 4,
+  kClosed = 5,
   // daemon to client
   kWelcome = 101,
   kRefused = 102,
@@ -100,9 +103,33 @@ struct HoldReleased {
 };
 static_assert(sizeof(HoldReleased) == 8);
 
+// The contents of a pending object of this session are complete, or never will
+// be: as the call Ready, without an answer. Objects that are not its own, or
+// not pending, are ignored. What a client has sent before it closes its socket
+// is read before its session ends.
+//
+// Others know of it before the daemon does (proto/shm/contents_words.h), so who
+// says Ready by a message says Closed by one, too: a call could overtake it,
+// and the object would seem to end before it was complete.
+enum class ReadyCode : uint32_t { kComplete = 1, kFailed = 2 };
+struct Ready {
+  uint64_t object_id;
+  uint32_t code;  // ReadyCode
+  uint32_t reserved;
+};
+static_assert(sizeof(Ready) == 16);
+
+// One hold by call on the object ends: as the call Close, without an answer.
+// Objects of which the session has none are ignored.
+struct Closed {
+  uint64_t object_id;
+};
+static_assert(sizeof(Closed) == 8);
+
 // The session is live. Two descriptors travel with it, in this order: the
 // manifest (read-write, manifest_bytes) and the object table (read-only,
-// table_bytes).
+// table_bytes). From a daemon that serves a GPU a third one follows: the
+// tenant's contents words (read-write, contents_bytes; else 0).
 struct Welcome {
   uint64_t epoch;
   uint64_t session_id;
@@ -112,9 +139,10 @@ struct Welcome {
   uint64_t granule_bytes;
   uint64_t manifest_bytes;
   uint64_t table_bytes;
+  uint64_t contents_bytes;
   uint32_t kinds[kMaxKinds];  // HandleKind; the first is the default; 0: none.
 };
-static_assert(sizeof(Welcome) == 8 + 8 + 32 + 64 + 128 + 24 + 16);
+static_assert(sizeof(Welcome) == 8 + 8 + 32 + 64 + 128 + 32 + 16);
 
 enum class RefusedCode : uint32_t {
   kOtherVersion = 1,  // Of the protocol: install matching packages.

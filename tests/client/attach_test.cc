@@ -118,7 +118,7 @@ TEST_F(AttachTest, RefusalOfANewerDaemonNamesBothVersions) {
   });
   EXPECT_EQ(greeting.status().code(), VRAMPOOL_VERSION_MISMATCH);
   EXPECT_THAT(greeting.status().message(), HasSubstr("version 7"));
-  EXPECT_THAT(greeting.status().message(), HasSubstr("version 1"));
+  EXPECT_THAT(greeting.status().message(), HasSubstr("version 2"));
 }
 
 TEST_F(AttachTest, DaemonThatDiesBeforeTheHelloIsUnavailable) {

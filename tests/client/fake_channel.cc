@@ -201,11 +201,7 @@ class FakeChannel final : public ControlChannel {
       --ledger.unheard_readies;
       return Away();
     }
-    const uint64_t object = static_cast<uint64_t>(call.object);
-    ledger.ready.emplace(object, outcome);
-    if (ledger.pending.count(object) > 0) {
-      daemon_.SettleLocked(call.object, outcome);
-    }
+    daemon_.HearReady(call.object, outcome);
     if (ledger.lost_readies > 0) {
       --ledger.lost_readies;
       return Refuse(CallCode::kDeadlineExceeded, CallReason::kNone, "lost");

@@ -97,6 +97,13 @@ FakeDaemon::FakeDaemon(const std::string& directory, uint64_t epoch,
   header->version = shm::kTableVersion;
   header->slot_count = kSlots;
   header->epoch = epoch_;
+  contents_fd_ = MakeSealedFile(shm::ContentsBytes(kSlots));
+  contents_ = MapWhole(contents_fd_.get(), shm::ContentsBytes(kSlots));
+  auto* const contents = reinterpret_cast<shm::ContentsHeader*>(contents_);
+  contents->magic = shm::kContentsMagic;
+  contents->version = shm::kContentsVersion;
+  contents->slot_count = kSlots;
+  contents->epoch = epoch_;
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -110,6 +117,7 @@ FakeDaemon::~FakeDaemon() {
   std::filesystem::remove(folder_ + "/" + attach::kAttachSocketName);
   ::munmap(manifest_, shm::LayoutFor(kRecords).total_bytes);
   ::munmap(table_, shm::TableBytes(kSlots));
+  ::munmap(contents_, shm::ContentsBytes(kSlots));
 }
 
 void FakeDaemon::Run() {
@@ -124,15 +132,45 @@ void FakeDaemon::Run() {
       Greet(
           UniqueFd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
     } else if (events[2].revents != 0) {
-      attach::Packet<attach::HoldReleased> packet{};
-      const ssize_t size =
-          ::recv(connection_.get(), &packet, sizeof(packet), 0);
-      MutexLock lock(mu_);
-      if (size == sizeof(packet)) ++ledger_.released_holds;
-      if (size <= 0) connection_.reset();
-      changed_.NotifyAll();
+      ReceivePacket();
     }
   }
+}
+
+void FakeDaemon::ReceivePacket() {
+  union {
+    attach::MessageHeader header;
+    attach::Packet<attach::HoldReleased> released;
+    attach::Packet<attach::Ready> ready;
+  } packet{};
+  const ssize_t size = ::recv(connection_.get(), &packet, sizeof(packet), 0);
+  MutexLock lock(mu_);
+  if (size == sizeof(packet.released) &&
+      packet.header.type ==
+          static_cast<uint16_t>(attach::MessageType::kHoldReleased)) {
+    ++ledger_.released_holds;
+  }
+  if (size == sizeof(packet.ready) &&
+      packet.header.type ==
+          static_cast<uint16_t>(attach::MessageType::kReady)) {
+    const auto code = static_cast<attach::ReadyCode>(packet.ready.body.code);
+    HearReady(ObjectId{packet.ready.body.object_id},
+              code == attach::ReadyCode::kComplete ? ReadyOutcome::kComplete
+                                                   : ReadyOutcome::kFailed);
+  }
+  if (size == sizeof(packet.released) &&
+      packet.header.type ==
+          static_cast<uint16_t>(attach::MessageType::kClosed)) {
+    --ledger_.holds[packet.released.body.object_id];
+  }
+  if (size <= 0) connection_.reset();
+  changed_.NotifyAll();
+}
+
+void FakeDaemon::HearReady(ObjectId object, ReadyOutcome outcome) {
+  const uint64_t id = static_cast<uint64_t>(object);
+  ledger_.ready.emplace(id, outcome);
+  if (ledger_.pending.count(id) > 0) SettleLocked(object, outcome);
 }
 
 void FakeDaemon::Greet(UniqueFd connection) {
@@ -149,11 +187,15 @@ void FakeDaemon::Greet(UniqueFd connection) {
   welcome.manifest_bytes = shm::LayoutFor(kRecords).total_bytes;
   welcome.table_bytes = shm::TableBytes(kSlots);
   welcome.kinds[0] = static_cast<uint32_t>(device_.kind);
+  std::vector<int> fds = {manifest_fd_.get(), table_fd_.get()};
+  if (device_.kind != HandleKind::kHostFd) {
+    welcome.contents_bytes = shm::ContentsBytes(kSlots);
+    fds.push_back(contents_fd_.get());
+  }
   MutexLock lock(mu_);
   connection_ = std::move(connection);
   ++ledger_.sessions;
-  SendPacket(attach::MessageType::kWelcome, &welcome, sizeof(welcome),
-             {manifest_fd_.get(), table_fd_.get()});
+  SendPacket(attach::MessageType::kWelcome, &welcome, sizeof(welcome), fds);
 }
 
 void FakeDaemon::OnOpened(std::function<void()> hook) {
@@ -164,6 +206,11 @@ void FakeDaemon::OnOpened(std::function<void()> hook) {
 void FakeDaemon::OnLease(std::function<void()> hook) {
   MutexLock lock(mu_);
   on_lease_ = std::move(hook);
+}
+
+std::atomic<uint32_t>& FakeDaemon::ContentsWord(ObjectId object) {
+  return reinterpret_cast<std::atomic<uint32_t>*>(
+      contents_ + sizeof(shm::ContentsHeader))[ObjectSlot(object)];
 }
 
 void FakeDaemon::SetSlot(ObjectId object, shm::ObjectState state) {

@@ -29,6 +29,7 @@
 #include "client/session/environment.h"
 #include "client/session/session.h"
 #include "proto/attach/messages.h"
+#include "proto/shm/contents_words.h"
 #include "proto/shm/manifest.h"
 #include "proto/shm/object_table.h"
 
@@ -80,14 +81,15 @@ class FakeDaemon {
     std::map<uint64_t, uint64_t> slab_bytes;
     std::map<uint64_t, uint64_t> holds;  // Object to holds by call.
     std::map<uint64_t, std::vector<BufferPlace>> objects;
-    std::set<uint64_t> pending;              // Objects not ready yet.
-    std::set<uint64_t> foreign;              // Slabs of another tenant.
-    std::vector<std::string> grants;         // Of the last object shared.
-    std::map<uint64_t, ReadyOutcome> ready;  // What Ready said.
-    std::map<std::string, uint64_t> keys;    // Idempotency key to lease.
-    std::vector<uint64_t> lease_sizes;       // Asked for, in order.
-    std::vector<uint64_t> unmapped;          // Slabs reported.
-    std::vector<uint64_t> mapped;            // Slabs sent, less those returned.
+    std::set<uint64_t> pending;       // Objects not ready yet.
+    std::set<uint64_t> foreign;       // Slabs of another tenant.
+    std::vector<std::string> grants;  // Of the last object shared.
+    // What Ready said, by call or by message.
+    std::map<uint64_t, ReadyOutcome> ready;
+    std::map<std::string, uint64_t> keys;  // Idempotency key to lease.
+    std::vector<uint64_t> lease_sizes;     // Asked for, in order.
+    std::vector<uint64_t> unmapped;        // Slabs reported.
+    std::vector<uint64_t> mapped;          // Slabs sent, less those returned.
     // So many calls of Lease and Share are refused by a rate, each saying when
     // it would not be; and how many there were.
     uint64_t too_fast = 0;
@@ -124,6 +126,8 @@ class FakeDaemon {
   void SendFarewell(attach::FarewellCode code, const std::string& text);
   // What the daemon publishes.
   void SetSlot(ObjectId object, shm::ObjectState state);
+  // What the clients of the tenant tell one another.
+  std::atomic<uint32_t>& ContentsWord(ObjectId object);
   // The manifest as the daemon reads it: states of all records, holds.
   std::vector<shm::BlockState> RecordStates() const;
   std::vector<uint64_t> Holds() const;
@@ -146,6 +150,8 @@ class FakeDaemon {
   void SendPacket(attach::MessageType type, const void* body, size_t size,
                   const std::vector<int>& fds);
   void SendSlab(uint64_t slab, uint64_t size) VRAMPOOL_REQUIRES(mu_);
+  void ReceivePacket();
+  void HearReady(ObjectId object, ReadyOutcome outcome) VRAMPOOL_REQUIRES(mu_);
   void SettleLocked(ObjectId object, ReadyOutcome outcome)
       VRAMPOOL_REQUIRES(mu_);
   void SendSettledLocked(ObjectId object) VRAMPOOL_REQUIRES(mu_);
@@ -159,8 +165,10 @@ class FakeDaemon {
   UniqueFd connection_;
   UniqueFd manifest_fd_;
   UniqueFd table_fd_;
+  UniqueFd contents_fd_;
   shm::ManifestHeader* manifest_ = nullptr;
   std::byte* table_ = nullptr;
+  std::byte* contents_ = nullptr;
   std::thread thread_;
 
   mutable Mutex mu_;

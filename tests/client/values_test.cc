@@ -55,6 +55,9 @@ TEST(TokenTest, TokenWithoutPlaceIsShorterAndStaysWithout) {
   EXPECT_FALSE(parsed->place.has_value());
   token.is_sealed = false;
   EXPECT_FALSE(ParseToken(FormatToken(token))->is_sealed);
+  EXPECT_FALSE(ParseToken(FormatToken(token))->is_ordered);
+  token.is_ordered = true;
+  EXPECT_TRUE(ParseToken(FormatToken(token))->is_ordered);
 }
 
 TEST(TokenTest, EveryDamagedCharacterIsNoticed) {

@@ -5,13 +5,13 @@ import select
 import socket
 import struct
 
-MAGIC, VERSION = 0x31504D56, 1
+MAGIC, VERSION = 0x31504D56, 2
 HELLO, WELCOME, REFUSED, SLAB_HANDLE = 1, 101, 102, 103
 MAX_PACKET_BYTES = 1024
 
 _HEADER = struct.Struct("<IHH")
 _HELLO = struct.Struct("<64s64s32s32s")
-_WELCOME = struct.Struct("<QQ32s64s128sQQQ4I")
+_WELCOME = struct.Struct("<QQ32s64s128sQQQQ4I")
 _REFUSED = struct.Struct("<II256s")
 _SLAB_HANDLE = struct.Struct("<QQII64s")
 
@@ -30,7 +30,7 @@ class Session:
         try:
             self._say_hello(_HEADER.pack(MAGIC, VERSION, HELLO) +
                             _HELLO.pack(name.encode(), b"", b"", b"test"))
-            body, self._shared = self._receive(WELCOME, _WELCOME, 2)
+            body, self._shared = self._receive(WELCOME, _WELCOME, 2, 3)
         except BaseException:
             self._socket.close()
             raise
@@ -66,14 +66,14 @@ class Session:
     def _say_hello(self, hello):
         self._socket.send(hello)
 
-    def _receive(self, kind, layout, descriptors):
+    def _receive(self, kind, layout, descriptors, at_most=None):
         packet, received, _, _ = socket.recv_fds(
-            self._socket, MAX_PACKET_BYTES, descriptors)
+            self._socket, MAX_PACKET_BYTES, at_most or descriptors)
         files = [open(descriptor, "rb") for descriptor in received]
         header = _HEADER.unpack_from(packet)
         if header == (MAGIC, VERSION, REFUSED):
             _, _, text = _REFUSED.unpack_from(packet, _HEADER.size)
             raise Refused(text.rstrip(b"\0").decode())
-        if header != (MAGIC, VERSION, kind) or len(files) != descriptors:
+        if header != (MAGIC, VERSION, kind) or len(files) < descriptors:
             raise ValueError(f"not a message {kind}: {packet!r}")
         return layout.unpack_from(packet, _HEADER.size), files

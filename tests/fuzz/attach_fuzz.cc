@@ -35,6 +35,12 @@ void Check(std::string_view bytes) {
         bytes.substr(sizeof(attach::MessageHeader)) ==
         std::string_view(reinterpret_cast<const char*>(&released->object),
                          sizeof(released->object)));
+  } else if (const auto* ready = std::get_if<ReadyPacket>(&packet)) {
+    VRAMPOOL_CHECK(bytes.size() == sizeof(attach::Packet<attach::Ready>));
+    VRAMPOOL_CHECK(ready->outcome == ReadyOutcome::kComplete ||
+                   ready->outcome == ReadyOutcome::kFailed);
+  } else if (std::holds_alternative<ClosedPacket>(packet)) {
+    VRAMPOOL_CHECK(bytes.size() == sizeof(attach::Packet<attach::Closed>));
   } else if (const auto* other = std::get_if<OtherVersionPacket>(&packet)) {
     VRAMPOOL_CHECK(other->version != attach::kVersion);
     (void)MakeRefused(attach::RefusedCode::kOtherVersion,

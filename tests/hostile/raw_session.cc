@@ -153,8 +153,7 @@ absl::StatusOr<std::unique_ptr<RawSession>> RawSession::Attach(
     return absl::UnavailableError("the Hello could not be sent");
   }
   ReceivedPacket packet = session->attach_.Receive();
-  if (packet.type() != attach::MessageType::kWelcome ||
-      packet.fds.size() != 2) {
+  if (packet.type() != attach::MessageType::kWelcome || packet.fds.size() < 2) {
     return absl::InternalError(absl::StrCat(
         "no Welcome but a packet of type ", static_cast<int>(packet.type()),
         ": ", packet.body<attach::Refused>().text));

@@ -152,11 +152,16 @@ TEST_F(GateOpenTest, WhereStreamsCannotWaitTheThreadDoes) {
                          fake_cuda::kThisProcess));
   EXPECT_EQ(TryOpenOn(token, stream_).status().code(), VRAMPOOL_TIMEOUT);
   EXPECT_EQ(HoldsOf(token), 0u);
-  daemon_->OnOpened(
-      [&] { daemon_->Settle(token.object, ReadyOutcome::kComplete); });
+  // It is complete when the daemon is asked again, without a stream.
+  daemon_->OnOpened([&] {
+    daemon_->Change([&](auto& ledger) {
+      ledger.pending.erase(static_cast<uint64_t>(token.object));
+    });
+  });
   Held object = OpenOn(token, stream_);
   ASSERT_NE(object, nullptr);
   EXPECT_EQ(object->gate, nullptr);
+  EXPECT_EQ(HoldsOf(token), 1u);
   EXPECT_TRUE(IsIdle(stream_));
   client_->Close(std::move(object));
 }

@@ -47,6 +47,15 @@ class OrderTest : public ::testing::Test {
     EXPECT_TRUE(held.ok()) << held.status().message();
     return held.ok() ? *std::move(held) : nullptr;
   }
+  // Its slab goes back only when the daemon has answered.
+  Held ShareDedicated(cuda::Stream stream) {
+    BlockRequest request;
+    request.bytes = kBytes;
+    request.stream = made_on_;
+    request.is_dedicated = true;
+    block_ = static_cast<char*>(*client_->Allocate(request));
+    return Share(stream);
+  }
   static uint64_t IdOf(const Held& held) {
     return static_cast<uint64_t>(held->token.object);
   }

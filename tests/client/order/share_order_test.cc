@@ -37,12 +37,35 @@ TEST_F(ShareOrderTest, FailedWorkIsReportedAsFailed) {
   client_->Close(std::move(object));
 }
 
+// Whoever has the token learns it before the daemon does.
+TEST_F(ShareOrderTest, TheContentsWordsSayItToo) {
+  driver_.Hold(stream_);
+  Held object = Share(stream_);
+  EXPECT_TRUE(object->token.is_ordered);
+  const auto& word = daemon_.ContentsWord(object->token.object);
+  EXPECT_EQ(word, 0u);
+  driver_.Finish(stream_);
+  ASSERT_TRUE(AwaitReady(IdOf(object)));
+  EXPECT_EQ(word, shm::CompleteWord(object->token.object));
+  EXPECT_EQ(daemon_.ledger().ready_calls, 0u);  // It was a message.
+  client_->Close(std::move(object));
+}
+
+TEST_F(ShareOrderTest, TheContentsWordsSayNothingOfWorkThatFailed) {
+  driver_.Hold(stream_);
+  Held object = Share(stream_);
+  driver_.Finish(stream_, cuda::kIllegalAddress);
+  ASSERT_TRUE(AwaitReady(IdOf(object)));
+  EXPECT_EQ(daemon_.ContentsWord(object->token.object), 0u);
+  client_->Close(std::move(object));
+}
+
 TEST_F(ShareOrderTest, ALostReplyIsAskedForAgainAndChangesNothing) {
   daemon_.Change([](auto& ledger) {
     ledger.unheard_readies = 1;
     ledger.lost_readies = 2;
   });
-  Held object = Share(stream_);
+  Held object = ShareDedicated(stream_);
   ASSERT_TRUE(daemon_.Await([](auto& l) { return l.ready_calls == 4; }));
   EXPECT_EQ(daemon_.ledger().ready[IdOf(object)], ReadyOutcome::kComplete);
   EXPECT_TRUE(daemon_.ledger().pending.empty());
@@ -53,7 +76,7 @@ TEST_F(ShareOrderTest, ALostReplyIsAskedForAgainAndChangesNothing) {
 
 TEST_F(ShareOrderTest, ADaemonThatNeverAnswersIsNotAskedForEver) {
   daemon_.Change([](auto& ledger) { ledger.unheard_readies = ~uint64_t{0}; });
-  Held object = Share(stream_);
+  Held object = ShareDedicated(stream_);
   client_->Retire();
   EXPECT_EQ(daemon_.ledger().ready_calls, 5u);
   EXPECT_EQ(daemon_.ledger().pending.size(), 1u);

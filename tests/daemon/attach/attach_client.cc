@@ -57,6 +57,18 @@ std::string HoldReleasedBytes(uint64_t object_id) {
                      attach::HoldReleased{object_id});
 }
 
+std::string ClosedBytes(uint64_t object_id) {
+  return PacketBytes(attach::MessageType::kClosed, attach::kVersion,
+                     attach::Closed{object_id});
+}
+
+std::string ReadyBytes(uint64_t object_id, attach::ReadyCode code) {
+  return PacketBytes(attach::MessageType::kReady, attach::kVersion,
+                     attach::Ready{.object_id = object_id,
+                                   .code = static_cast<uint32_t>(code),
+                                   .reserved = 0});
+}
+
 std::string RawBytes(attach::MessageHeader header, size_t body_size) {
   std::string bytes(sizeof(header) + body_size, '\0');
   std::memcpy(bytes.data(), &header, sizeof(header));

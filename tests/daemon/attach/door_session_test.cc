@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <future>
 #include <memory>
 #include <string>
 #include <utility>
@@ -35,6 +36,52 @@ TEST_F(DoorSessionTest, AReleasedHoldReachesTheBroker) {
   AttachClient client = Attach();
   ASSERT_TRUE(client.Send(HoldReleasedBytes(77)));
   EXPECT_TRUE(broker_.Await("released 1 77"));
+}
+
+TEST_F(DoorSessionTest, CallsWithoutAnAnswerReachTheBroker) {
+  StartDoor();
+  AttachClient client = Attach();
+  ASSERT_TRUE(client.Send(ReadyBytes(77, attach::ReadyCode::kComplete)));
+  EXPECT_TRUE(broker_.Await("complete 1 77"));
+  ASSERT_TRUE(client.Send(ReadyBytes(78, attach::ReadyCode::kFailed)));
+  EXPECT_TRUE(broker_.Await("failed 1 78"));
+  ASSERT_TRUE(client.Send(ClosedBytes(78)));
+  EXPECT_TRUE(broker_.Await("left 1 78"));
+}
+
+// It was said before the session's end, which breaks what is pending.
+TEST_F(DoorSessionTest, WhatAClientSaidBeforeItLeftIsHeardFirst) {
+  StartDoor();
+  AttachClient client = Attach();
+  std::promise<void> has_left;
+  broker_.OnReady([&has_left] { has_left.get_future().wait(); });
+  std::vector<std::string> expected;
+  for (uint64_t object = 1; object <= 8; ++object) {
+    ASSERT_TRUE(client.Send(ReadyBytes(object, attach::ReadyCode::kComplete)));
+    expected.push_back("complete 1 " + std::to_string(object));
+  }
+  expected.push_back("closed 1");
+  client.Close();
+  has_left.set_value();
+  ASSERT_TRUE(broker_.Await("closed 1"));
+  EXPECT_EQ(broker_.events(), expected);
+}
+
+// Sharing has been paid for, by calls; what changes nothing counts.
+TEST_F(DoorSessionTest, ReadyPacketsThatSayNothingAreAFlood) {
+  limits_.packet_burst = 10;
+  limits_.packets_per_second = 0;
+  StartDoor();
+  AttachClient client = Attach();
+  for (uint64_t object = 1; object <= 100; ++object) {
+    ASSERT_TRUE(client.Send(ReadyBytes(object, attach::ReadyCode::kComplete)));
+  }
+  ASSERT_TRUE(broker_.Await("complete 1 100"));
+  broker_.KnowNoObjects();
+  for (uint64_t object = 101; object <= 111; ++object) {
+    ASSERT_TRUE(client.Send(ReadyBytes(object, attach::ReadyCode::kComplete)));
+  }
+  EXPECT_TRUE(broker_.Await("condemned 1"));
 }
 
 TEST_F(DoorSessionTest, TheEndOfTheSocketEndsSessionAndToken) {
@@ -190,9 +237,11 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Breach{"Empty", ""}, Breach{"Short", "VM"},
         Breach{"BadMagic", std::string(16, '\0')},
-        Breach{"OtherVersion", HelloBytes(2)},
+        Breach{"OtherVersion", HelloBytes(attach::kVersion + 1)},
+        Breach{"ReadyOfNoCode", ReadyBytes(1, attach::ReadyCode{3})},
         Breach{"SecondHello", HelloBytes()},
         Breach{"ShortBody", RawBytes({attach::kMagic, attach::kVersion, 2}, 7)},
+        Breach{"LongClosed", ClosedBytes(1) + "x"},
         Breach{"LongBody", HoldReleasedBytes(1) + "x"},
         Breach{"UnknownType",
                RawBytes({attach::kMagic, attach::kVersion, 0}, 8)},

@@ -119,6 +119,38 @@ void FakeBroker::ProcessGone(SessionId session) {
   Note(Event("gone", session));
 }
 
+absl::Status FakeBroker::Ready(SessionId session, ObjectId object,
+                               ReadyOutcome outcome) {
+  std::function<void()> action;
+  {
+    MutexLock lock(mu_);
+    action.swap(on_ready_);
+  }
+  if (action) action();
+  Note(absl::StrCat(
+      Event(outcome == ReadyOutcome::kComplete ? "complete" : "failed",
+            session),
+      " ", static_cast<uint64_t>(object)));
+  MutexLock lock(mu_);
+  return knows_objects_ ? absl::OkStatus() : NotHere();
+}
+
+absl::Status FakeBroker::Close(SessionId session, ObjectId object) {
+  Note(
+      absl::StrCat(Event("left", session), " ", static_cast<uint64_t>(object)));
+  return absl::OkStatus();
+}
+
+void FakeBroker::OnReady(std::function<void()> action) {
+  MutexLock lock(mu_);
+  on_ready_ = std::move(action);
+}
+
+void FakeBroker::KnowNoObjects() {
+  MutexLock lock(mu_);
+  knows_objects_ = false;
+}
+
 void FakeBroker::HoldReleased(SessionId session, ObjectId object) {
   Note(absl::StrCat(Event("released", session), " ",
                     static_cast<uint64_t>(object)));

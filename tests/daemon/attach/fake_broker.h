@@ -39,7 +39,13 @@ class FakeBroker final : public Broker {
   // Called within Attach, before it returns.
   void OnAttach(std::function<void(SessionLink&)> action);
 
-  // What happened, as "closed 1", "gone 1", "released 1 77", "condemned 1".
+  // Called within the next Ready.
+  void OnReady(std::function<void()> action);
+  // From now on Ready refuses every object.
+  void KnowNoObjects();
+
+  // What happened, as "closed 1", "gone 1", "released 1 77", "complete 1 77",
+  // "failed 1 77", "left 1 77", "condemned 1".
   std::vector<std::string> events() const;
   // Waits for an event; false when `patience` ran out.
   bool Await(std::string_view event);
@@ -56,6 +62,8 @@ class FakeBroker final : public Broker {
   bool SocketClosed(SessionId session) override;
   void ProcessGone(SessionId session) override;
   void HoldReleased(SessionId session, ObjectId object) override;
+  absl::Status Ready(SessionId session, ObjectId object,
+                     ReadyOutcome outcome) override;
   const DeviceInfo& device_info() const override { return info_; }
   Epoch epoch() const override { return Epoch{1}; }
 
@@ -74,14 +82,11 @@ class FakeBroker final : public Broker {
   absl::StatusOr<ShareGrant> Share(SessionId, ShareRequest) override {
     return NotHere();
   }
-  absl::Status Ready(SessionId, ObjectId, ReadyOutcome) override {
-    return NotHere();
-  }
   absl::StatusOr<OpenGrant> Open(SessionId, const OpenRequest&,
                                  absl::Time) override {
     return NotHere();
   }
-  absl::Status Close(SessionId, ObjectId) override { return NotHere(); }
+  absl::Status Close(SessionId session, ObjectId object) override;
   absl::Status Unlink(SessionId, std::string_view) override {
     return NotHere();
   }
@@ -129,6 +134,8 @@ class FakeBroker final : public Broker {
   mutable Mutex mu_;
   CondVar changed_;
   absl::Status refusal_ VRAMPOOL_GUARDED_BY(mu_);
+  bool knows_objects_ VRAMPOOL_GUARDED_BY(mu_) = true;
+  std::function<void()> on_ready_ VRAMPOOL_GUARDED_BY(mu_);
   std::function<void(SessionLink&)> on_attach_ VRAMPOOL_GUARDED_BY(mu_);
   std::vector<std::string> events_ VRAMPOOL_GUARDED_BY(mu_);
   std::vector<AttachRecord> attached_ VRAMPOOL_GUARDED_BY(mu_);

@@ -16,6 +16,7 @@ namespace {
 using ::vrampool::testing::HelloBytes;
 using ::vrampool::testing::HoldReleasedBytes;
 using ::vrampool::testing::RawBytes;
+using ::vrampool::testing::ReadyBytes;
 
 constexpr char kMark[] = "\xEF\xBF\xBD";
 
@@ -47,6 +48,29 @@ TEST(PacketTest, AReleasedHoldGivesItsObject) {
   const ClientPacket packet = ParseClientPacket(HoldReleasedBytes(0x1234));
   ASSERT_TRUE(Is<HoldReleasedPacket>(packet));
   EXPECT_EQ(std::get<HoldReleasedPacket>(packet).object, ObjectId{0x1234});
+}
+
+TEST(PacketTest, AClosedGivesItsObject) {
+  const ClientPacket packet =
+      ParseClientPacket(::vrampool::testing::ClosedBytes(0x1234));
+  ASSERT_TRUE(Is<ClosedPacket>(packet));
+  EXPECT_EQ(std::get<ClosedPacket>(packet).object, ObjectId{0x1234});
+}
+
+TEST(PacketTest, AReadyGivesItsObjectAndWhatBecameOfIt) {
+  using attach::ReadyCode;
+  const ClientPacket good =
+      ParseClientPacket(ReadyBytes(0x1234, ReadyCode::kComplete));
+  ASSERT_TRUE(Is<ReadyPacket>(good));
+  EXPECT_EQ(std::get<ReadyPacket>(good).object, ObjectId{0x1234});
+  EXPECT_EQ(std::get<ReadyPacket>(good).outcome, ReadyOutcome::kComplete);
+  const ClientPacket failed =
+      ParseClientPacket(ReadyBytes(1, ReadyCode::kFailed));
+  EXPECT_EQ(std::get<ReadyPacket>(failed).outcome, ReadyOutcome::kFailed);
+  for (const uint32_t code : {0u, 3u, 0xffffffffu}) {
+    EXPECT_TRUE(
+        Is<BadPacket>(ParseClientPacket(ReadyBytes(1, ReadyCode{code}))));
+  }
 }
 
 TEST(PacketTest, EveryPrefixOfAPacketIsBad) {

@@ -1,0 +1,62 @@
+#include "client/session/contents_words.h"
+
+#include <string>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "proto/shm/contents_words.h"
+
+namespace vrampool::client {
+
+Result<ContentsWords> ContentsWords::Map(UniqueFd fd, uint64_t size,
+                                         Epoch epoch) {
+  if (size == 0) return ContentsWords(SharedRegion(), 0);
+  if (size < sizeof(shm::ContentsHeader)) {
+    return Status(VRAMPOOL_INTERNAL, "the daemon's contents words are too few");
+  }
+  VRAMPOOL_ASSIGN_OR_RETURN(
+      SharedRegion region,
+      SharedRegion::Map(std::move(fd), size, SharedRegion::Access::kReadWrite,
+                        "contents words"));
+  // Other clients may write to it: what is checked is what is used.
+  const shm::ContentsHeader header =
+      *reinterpret_cast<const shm::ContentsHeader*>(region.base());
+  if (header.magic != shm::kContentsMagic ||
+      header.version != shm::kContentsVersion) {
+    return Status(VRAMPOOL_VERSION_MISMATCH,
+                  "the daemon's contents words have version " +
+                      std::to_string(header.version) + ", this library knows " +
+                      std::to_string(shm::kContentsVersion) +
+                      "; install matching versions of both");
+  }
+  if (header.slot_count > kObjectSlotMask + 1 ||
+      shm::ContentsBytes(header.slot_count) > size ||
+      header.epoch != static_cast<uint64_t>(epoch)) {
+    return Status(VRAMPOOL_INTERNAL,
+                  "the daemon's contents words contradict themselves; see the "
+                  "daemon's log");
+  }
+  return ContentsWords(std::move(region), header.slot_count);
+}
+
+std::atomic<uint32_t>* ContentsWords::Word(ObjectId object) const {
+  const uint64_t slot = ObjectSlot(object);
+  if (slot >= slot_count_) return nullptr;
+  auto* const words = reinterpret_cast<std::atomic<uint32_t>*>(
+      region_.base() + sizeof(shm::ContentsHeader));
+  return &words[slot];
+}
+
+bool ContentsWords::IsComplete(ObjectId object) const {
+  const std::atomic<uint32_t>* const word = Word(object);
+  return word != nullptr &&
+         word->load(std::memory_order_acquire) == shm::CompleteWord(object);
+}
+
+void ContentsWords::MarkComplete(ObjectId object) const {
+  if (std::atomic<uint32_t>* const word = Word(object)) {
+    word->store(shm::CompleteWord(object), std::memory_order_release);
+  }
+}
+
+}  // namespace vrampool::client

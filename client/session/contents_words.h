@@ -1,0 +1,45 @@
+// contents_words.h - whether an object's contents are complete, as the clients
+// of a tenant tell one another.
+//
+// The client's part of proto/shm/contents_words.h.
+//
+// Threads: thread-safe; immutable but for the words.
+
+#ifndef VRAMPOOL_CLIENT_SESSION_CONTENTS_WORDS_H_
+#define VRAMPOOL_CLIENT_SESSION_CONTENTS_WORDS_H_
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+#include "base/ids.h"
+#include "base/unique_fd.h"
+#include "client/session/shared_region.h"
+#include "client/session/status.h"
+
+namespace vrampool::client {
+
+class ContentsWords {
+ public:
+  // None where `size` is 0. Internal or VersionMismatch when it is not what
+  // this version describes.
+  static Result<ContentsWords> Map(UniqueFd fd, uint64_t size, Epoch epoch);
+
+  // False: they do not say so.
+  bool IsComplete(ObjectId object) const;
+  // By the producer, when it is. An object that has no word is told of by the
+  // daemon alone.
+  void MarkComplete(ObjectId object) const;
+
+ private:
+  ContentsWords(SharedRegion region, uint32_t slot_count)
+      : region_(std::move(region)), slot_count_(slot_count) {}
+  std::atomic<uint32_t>* Word(ObjectId object) const;  // Or null.
+
+  SharedRegion region_;
+  uint32_t slot_count_ = 0;
+};
+
+}  // namespace vrampool::client
+
+#endif  // VRAMPOOL_CLIENT_SESSION_CONTENTS_WORDS_H_
