@@ -312,9 +312,9 @@ class Client final : private LinkEvents {
   // The debug mode (client_debug.cc); but for the first two, only with it.
   void BeginDebugging();
   // What is in quarantine, or what should leave it now, is free; what a GPU is
-  // not done with only with kAll. True if there was anything. While a GPU is
-  // behind, kDue looks rarely.
-  enum class Leaving { kDue, kDueNow, kDone, kAll };
+  // not done with only with kAll, and kIdle: it was waited for. True if there
+  // was anything. While a GPU is behind, kDue looks rarely.
+  enum class Leaving { kDue, kDueNow, kDone, kAll, kIdle };
   bool EmptyQuarantine(Leaving which);
   bool SettleQuarantine(Leaving which);
   BlockList TakeLeaving(Leaving which) VRAMPOOL_REQUIRES(mu_);

@@ -15,10 +15,8 @@ using std::chrono::milliseconds;
 
 // All looks of a call: each takes as long as reading its block does.
 constexpr milliseconds kLookLimit(500);
-
-milliseconds PatienceOf(const DebugSettings& debug) {
-  return milliseconds(debug.patience_ms);
-}
+// On an idle GPU nothing but the machine keeps a copy waiting.
+constexpr milliseconds kIdleLimit(10000);
 
 // What has left may be in it again by the time that a block is cut: others
 // allocate and free meanwhile.
@@ -41,8 +39,7 @@ void Client::BeginDebugging() {
   if (gpu_ == nullptr) {
     debug_ = std::make_unique<DebugMode>(settings_.debug);
   } else {
-    Result<std::unique_ptr<GpuCanary>> made =
-        GpuCanary::Make(gpu_, events_, PatienceOf(settings_.debug));
+    Result<std::unique_ptr<GpuCanary>> made = GpuCanary::Make(gpu_, events_);
     if (!made.ok()) TellUnwatched(made.status().message());
     debug_ = std::make_unique<DebugMode>(
         settings_.debug, made.ok() ? *std::move(made) : nullptr);
@@ -201,10 +198,13 @@ void Client::FreeGuarded(Block* block, Guarding guarding) {
 // Looks at the blocks without the lock; they are nobody's meanwhile.
 bool Client::EmptyQuarantine(Leaving which) {
   if (debug_ == nullptr || !SettleQuarantine(which)) return false;
-  const auto deadline = std::chrono::steady_clock::now() +
-                        std::max(kLookLimit, PatienceOf(settings_.debug));
+  const bool is_idle = which == Leaving::kIdle;
+  const milliseconds patience =
+      is_idle ? kIdleLimit : milliseconds(settings_.debug.patience_ms);
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::max(kLookLimit, patience);
   BlockList leaving;
-  bool is_wanted = which == Leaving::kAll;
+  bool is_wanted = is_idle || which == Leaving::kAll;
   {
     MutexLock lock(mu_);
     is_wanted |= IsQuarantineWanted();
@@ -217,8 +217,8 @@ bool Client::EmptyQuarantine(Leaving which) {
     Block* const block = leaving.Pop();
     const bool is_in_time = std::chrono::steady_clock::now() < deadline;
     if (!is_in_time && is_wanted) DebugMode::Unwatch(*block);
-    const bool is_usable =
-        (is_in_time || is_wanted) && debug_->Unguard(*block, is_wanted);
+    const bool is_usable = (is_in_time || is_wanted) &&
+                           debug_->Unguard(*block, {is_wanted, patience});
     MutexLock lock(mu_);
     --leaving_quarantine_;
     if (!is_usable || !slabs_.TryReleaseQuarantined(block)) {
@@ -274,7 +274,7 @@ bool Client::SettleQuarantine(Leaving which) {
 // What the GPU is not done with is not looked at. Nobody waits for what it will
 // never be known to be done with.
 BlockList Client::TakeLeaving(Leaving which) {
-  if (IsQuarantineWanted()) which = Leaving::kAll;
+  if (IsQuarantineWanted() || which == Leaving::kIdle) which = Leaving::kAll;
   OrderedBlocks& ordered = slabs_.ordered();
   const auto may_leave = [&](Block* block) {
     if (IsLookable(*debug_, ordered, block)) return true;
@@ -293,8 +293,7 @@ Result<Block*> Client::CutDue(const BlockRequest& request) {
 }
 
 Result<Block*> Client::CutFromQuarantine(const BlockRequest& request) {
-  const auto deadline = std::chrono::steady_clock::now() +
-                        std::max(kLookLimit, PatienceOf(settings_.debug));
+  const auto deadline = std::chrono::steady_clock::now() + kLookLimit;
   for (int i = 0; i < kCuts && EmptyQuarantine(Leaving::kAll); ++i) {
     if (i > 0 && std::chrono::steady_clock::now() > deadline) break;
     Result<Block*> cut = CutSettled(request);

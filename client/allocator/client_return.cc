@@ -308,14 +308,14 @@ Status Client::Quiesce() {
   // So that all that is in quarantine can be looked at. If it fails, it does so
   // again below.
   if (debug_ != nullptr) (void)AwaitGpu();
-  (void)EmptyQuarantine(Leaving::kAll);
+  (void)EmptyQuarantine(Leaving::kIdle);
   {
     MutexLock lock(mu_);
     (void)DrainCaches(ThreadCaches::Which::kAll);
   }
   VRAMPOOL_RETURN_IF_ERROR(AwaitGpu());
   // What looks had to be given up of: the copies have come by now.
-  (void)EmptyQuarantine(Leaving::kAll);
+  (void)EmptyQuarantine(Leaving::kIdle);
   return GiveBackUnused();
 }
 

@@ -72,8 +72,8 @@ void DebugMode::GuardFreed(Block& block, const DebugCall& call,
   }
 }
 
-bool DebugMode::Unguard(const Block& block, bool is_wanted) const noexcept {
-  if (is_of_gpu_) return LookOnGpu(block, is_wanted);
+bool DebugMode::Unguard(const Block& block, const Leave& leave) const noexcept {
+  if (is_of_gpu_) return LookOnGpu(block, leave);
   const CanaryPlace place = PlaceOf(block);
   if ((block.debug & kProtected) != 0 && !HostCanary::Unprotect(place)) {
     return false;
@@ -90,13 +90,16 @@ bool DebugMode::Unguard(const Block& block, bool is_wanted) const noexcept {
   return true;
 }
 
-bool DebugMode::LookOnGpu(const Block& block, bool is_wanted) const noexcept {
+bool DebugMode::LookOnGpu(const Block& block,
+                          const Leave& leave) const noexcept {
   if (canary_ == nullptr) return true;
   if (!WatchesOnGpu(block)) return !canary_->IsReading(block.address);
-  const std::optional<GpuCanary::Damages> damages = canary_->Look(
-      PlaceOf(block), {.has_red_zone = (block.debug & kHasRedZone) != 0,
-                       .is_filled = (block.debug & kFilled) != 0});
-  if (!damages) return is_wanted && !canary_->IsReading(block.address);
+  const std::optional<GpuCanary::Damages> damages =
+      canary_->Look(PlaceOf(block),
+                    {.has_red_zone = (block.debug & kHasRedZone) != 0,
+                     .is_filled = (block.debug & kFilled) != 0},
+                    leave.patience);
+  if (!damages) return leave.is_wanted && !canary_->IsReading(block.address);
   if (damages->behind) {
     TellDamage(DebugFinding::Kind::kWrittenBehind, block,
                damages->behind->first, damages->behind->count, nullptr);

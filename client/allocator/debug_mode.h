@@ -36,6 +36,7 @@
 #ifndef VRAMPOOL_CLIENT_ALLOCATOR_DEBUG_MODE_H_
 #define VRAMPOOL_CLIENT_ALLOCATOR_DEBUG_MODE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -98,10 +99,15 @@ class DebugMode {
     block.debug &= static_cast<uint8_t>(~(kHasRedZone | kFilled));
   }
   // Looks for damage once more, and takes protection off; `block` leaves the
-  // quarantine, if it `is_wanted` also without a look. False: the memory must
-  // not be used now. Throws nothing.
+  // quarantine, if it `is_wanted` also without a look. On a GPU a look is given
+  // up when its copies take longer than `patience`. False: the memory must not
+  // be used now. Throws nothing.
   // REQUIRES: the GPU is done with it if WatchesOnGpu().
-  bool Unguard(const Block& block, bool is_wanted) const noexcept;
+  struct Leave {
+    bool is_wanted = false;
+    std::chrono::milliseconds patience{};
+  };
+  bool Unguard(const Block& block, const Leave& leave) const noexcept;
 
   // Tells what is wrong with a call, and gives its error.
   Status RefuseFree(uint64_t pointer, uint64_t bytes, DebugCall call) const;
@@ -109,7 +115,7 @@ class DebugMode {
 
  private:
   Status Refuse(const DebugFinding& finding) const;
-  bool LookOnGpu(const Block& block, bool is_wanted) const noexcept;
+  bool LookOnGpu(const Block& block, const Leave& leave) const noexcept;
   void TellDamage(DebugFinding::Kind kind, const Block& block,
                   uint64_t first_bad, uint64_t bad_bytes,
                   const DebugCall* call) const noexcept;

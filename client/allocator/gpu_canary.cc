@@ -12,15 +12,14 @@ namespace vrampool::client {
 using Pattern = CanaryPattern;
 
 GpuCanary::GpuCanary(std::shared_ptr<const GpuContext> gpu,
-                     std::shared_ptr<StreamEvents> events,
-                     std::chrono::milliseconds patience)
-    : gpu_(std::move(gpu)), events_(std::move(events)), patience_(patience) {}
+                     std::shared_ptr<StreamEvents> events)
+    : gpu_(std::move(gpu)), events_(std::move(events)) {}
 
 Result<std::unique_ptr<GpuCanary>> GpuCanary::Make(
-    std::shared_ptr<const GpuContext> gpu, std::shared_ptr<StreamEvents> events,
-    std::chrono::milliseconds patience) {
+    std::shared_ptr<const GpuContext> gpu,
+    std::shared_ptr<StreamEvents> events) {
   std::unique_ptr<GpuCanary> made(
-      new GpuCanary(std::move(gpu), std::move(events), patience));
+      new GpuCanary(std::move(gpu), std::move(events)));
   const GpuContext& context = *made->gpu_;
   const GpuContext::Scope scope(context);
   VRAMPOOL_RETURN_IF_ERROR(scope.status());
@@ -77,15 +76,16 @@ bool GpuCanary::Fill(const CanaryPlace& place, CanaryRange range,
   }
 }
 
-std::optional<GpuCanary::Damages> GpuCanary::Look(const CanaryPlace& place,
-                                                  Watched watched) noexcept {
+std::optional<GpuCanary::Damages> GpuCanary::Look(
+    const CanaryPlace& place, Watched watched,
+    std::chrono::milliseconds patience) noexcept {
   const GpuContext::Scope scope(*gpu_);
   if (scope.error() != cuda::kSuccess) return Damages{};
   CanaryDamage behind;
   CanaryDamage after;
   MutexLock lock(looking_);
   Batch batch;
-  batch.deadline = std::chrono::steady_clock::now() + patience_;
+  batch.deadline = std::chrono::steady_clock::now() + patience;
   if (IsLate()) return std::nullopt;
   Copied copied = Copied::kYes;
   const auto look = [&](CanaryRange range, unsigned char expected,

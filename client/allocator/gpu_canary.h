@@ -4,7 +4,7 @@
 // through a stream and a staging buffer of our own, which wait for nobody's
 // work: only what the GPU is known to be done with can be looked at. Where the
 // driver has a copy of ours wait for others' work all the same (streams share
-// queues of the hardware), the look is given up after `patience` in all.
+// queues of the hardware), the look is given up after a time.
 //
 // Nothing here fails: what a driver refuses to fill is not filled, and what it
 // refuses to show is taken for unchanged. That is so, too, when the process is
@@ -39,7 +39,7 @@ class GpuCanary {
   // of GpuContext::StatusOf().
   static Result<std::unique_ptr<GpuCanary>> Make(
       std::shared_ptr<const GpuContext> gpu,
-      std::shared_ptr<StreamEvents> events, std::chrono::milliseconds patience);
+      std::shared_ptr<StreamEvents> events);
   ~GpuCanary();  // Waits for its copies.
   GpuCanary(const GpuCanary&) = delete;
   GpuCanary& operator=(const GpuCanary&) = delete;
@@ -59,9 +59,10 @@ class GpuCanary {
     std::optional<CanaryDamage> after;   // In the freed block.
   };
   // Nothing: not now, a copy waits, of this memory or of what was looked at
-  // before. REQUIRES: the GPU is done with the memory, and with filling it.
-  std::optional<Damages> Look(const CanaryPlace& place,
-                              Watched watched) noexcept;
+  // before, longer than `patience` in all. REQUIRES: the GPU is done with the
+  // memory, and with filling it.
+  std::optional<Damages> Look(const CanaryPlace& place, Watched watched,
+                              std::chrono::milliseconds patience) noexcept;
   // Whether a copy of what begins there waits: it must not be unmapped.
   bool IsReading(uint64_t address) noexcept;
 
@@ -83,8 +84,7 @@ class GpuCanary {
   };
 
   GpuCanary(std::shared_ptr<const GpuContext> gpu,
-            std::shared_ptr<StreamEvents> events,
-            std::chrono::milliseconds patience);
+            std::shared_ptr<StreamEvents> events);
   bool Fill(const CanaryPlace& place, CanaryRange range, unsigned char value,
             cudaStream_t stream);
   // Enters all copies; compares what is copied, when the buffer is full.
@@ -98,7 +98,6 @@ class GpuCanary {
 
   const std::shared_ptr<const GpuContext> gpu_;
   const std::shared_ptr<StreamEvents> events_;
-  const std::chrono::milliseconds patience_;
 
   Mutex looking_;
   cuda::Stream stream_ VRAMPOOL_GUARDED_BY(looking_) = nullptr;

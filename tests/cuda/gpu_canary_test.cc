@@ -28,23 +28,18 @@ class GpuCanaryTest : public ::testing::Test {
     ASSERT_TRUE(uuid.ok()) << uuid.status().message();
     const auto opened = GpuContext::Open(*uuid);
     ASSERT_TRUE(opened.ok()) << opened.status().message();
-    context_ = *opened;
-    MakeWith(std::chrono::minutes(1));
-    ASSERT_NE(canary_, nullptr);
+    auto made =
+        GpuCanary::Make(*opened, std::make_shared<GpuStreamEvents>(*opened));
+    ASSERT_TRUE(made.ok()) << made.status().message();
+    canary_ = *std::move(made);
     ASSERT_TRUE(canary_->FillFreed(place_, stream_.get()));
     ASSERT_TRUE(canary_->FillRedZone(place_, stream_.get()));
     gpu_.Fill(stream_.get(), {.at = place_.address + 16, .count = 1}, 5);
     gpu_.Synchronize(stream_.get());
   }
-  // Anew. Memory that another has filled is as good as its own.
-  void MakeWith(std::chrono::milliseconds patience) {
-    auto made = GpuCanary::Make(
-        context_, std::make_shared<GpuStreamEvents>(context_), patience);
-    ASSERT_TRUE(made.ok()) << made.status().message();
-    canary_ = *std::move(made);
-  }
   auto Look() {
-    return canary_->Look(place_, {.has_red_zone = true, .is_filled = true});
+    return canary_->Look(place_, {.has_red_zone = true, .is_filled = true},
+                         patience_);
   }
   // How often the driver says that an event has not come; 0: no more.
   void HoldEvents(int calls) {
@@ -59,7 +54,7 @@ class GpuCanaryTest : public ::testing::Test {
       .address = buffer_.at(), .bytes = 1000, .extent = 1280};
   const fake_cuda::Functions fake_ =
       fake_cuda::FindFunctions(cuda::FindDriverSymbol);
-  std::shared_ptr<const GpuContext> context_;
+  std::chrono::milliseconds patience_ = std::chrono::minutes(1);
   std::unique_ptr<GpuCanary> canary_;
 };
 
@@ -74,7 +69,7 @@ TEST_F(GpuCanaryTest, ALookWaitsForItsCopies) {
 }
 
 TEST_F(GpuCanaryTest, ALookThatWouldWaitForOthersIsGivenUpAndComesLater) {
-  MakeWith(std::chrono::milliseconds(10));
+  patience_ = std::chrono::milliseconds(10);
   HoldEvents(kForEver);
   EXPECT_FALSE(Look().has_value());
   EXPECT_TRUE(canary_->IsReading(place_.address));
