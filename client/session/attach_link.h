@@ -19,11 +19,13 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "client/session/attach.h"
+#include "client/session/control_channel.h"
 #include "client/session/status.h"
 
 namespace vrampool::client {
@@ -40,6 +42,22 @@ struct SlabParcel {
   std::array<uint8_t, 64> handle{};
 };
 
+// An id, and the secret of its token, for an object to be shared.
+struct Promise {
+  ObjectId object{};
+  ObjectSecret secret = {};
+};
+
+using Promises = std::vector<Promise>;
+
+// What is said of an object that is made of a promise.
+struct SharedNotice {
+  ObjectId object{};
+  BufferPlace place;
+  bool is_pending = false;
+  bool is_sealed = false;
+};
+
 class LinkEvents {
  public:
   virtual ~LinkEvents() = default;
@@ -47,6 +65,7 @@ class LinkEvents {
                              SlabParcel parcel) = 0;
   virtual void OnReclaim(LinkSerial session, uint64_t bytes) = 0;
   virtual void OnObjectEnded(LinkSerial session, ObjectId object) = 0;
+  virtual void OnPromises(LinkSerial session, const Promises& promises) = 0;
   // A packet was read, of whatever kind: pending objects may be so no more (see
   // ObjectSettled in proto/attach/messages.h).
   virtual void OnPacket(LinkSerial session) = 0;
@@ -86,12 +105,17 @@ class AttachLink {
   // does not fit into the socket now is sent when there is room.
   void SendHoldReleased(ObjectId object);
 
+  // Tells the daemon of an object. Never blocks; false if it was not sent: the
+  // socket is full, or at its end.
+  bool TrySendShared(const SharedNotice& notice);
+
  private:
   AttachLink(LinkSerial session, UniqueFd socket, UniqueFd wake,
              LinkEvents& events);
   void Run();
   bool ReadAll();  // False at the link's end.
   void Handle(ReceivedPacket& packet);
+  void HandlePromises(const ReceivedPacket& packet);
   void HandleFarewell(const ReceivedPacket& packet);
   bool FlushReleases() VRAMPOOL_REQUIRES(mu_);  // False: some are left.
   void EnterState(LinkState state);

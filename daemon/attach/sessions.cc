@@ -137,6 +137,12 @@ void Sessions::ReadPackets(Session& session) {
     // At the end of file the next turn brings the hang-up.
     const auto* const packet = std::get_if<ClientPacket>(&reading);
     if (packet == nullptr) return;
+    // Each of these is paid for by a promise; without one it is a breach.
+    if (const auto* shared = std::get_if<SharedPacket>(packet)) {
+      if (world_.broker.Fulfil(session.id, shared->share).was_promised)
+        continue;
+      return Condemn(session, "it shared an object that it had no promise of");
+    }
     if (!session.meter.Count(now)) {
       return Condemn(session, "it floods its attach socket");
     }

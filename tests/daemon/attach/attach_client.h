@@ -22,6 +22,8 @@ UniqueFd ConnectTo(const std::string& path, int type);
 // Packets of a client.
 std::string HelloBytes(uint16_t version = attach::kVersion);
 std::string HoldReleasedBytes(uint64_t object_id);
+std::string SharedBytes(const attach::Shared& shared);
+std::string SharedBytes(uint64_t object_id, uint32_t flags = 0);
 // Any header, followed by `body_size` zeros.
 std::string RawBytes(attach::MessageHeader header, size_t body_size);
 

@@ -56,6 +56,8 @@ class FakeBroker final : public Broker {
   bool SocketClosed(SessionId session) override;
   void ProcessGone(SessionId session) override;
   void HoldReleased(SessionId session, ObjectId object) override;
+  // Objects with even ids were promised.
+  Fulfilment Fulfil(SessionId session, const PromisedShare& share) override;
   const DeviceInfo& device_info() const override { return info_; }
   Epoch epoch() const override { return Epoch{1}; }
 

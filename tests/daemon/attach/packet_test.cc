@@ -16,6 +16,7 @@ namespace {
 using ::vrampool::testing::HelloBytes;
 using ::vrampool::testing::HoldReleasedBytes;
 using ::vrampool::testing::RawBytes;
+using ::vrampool::testing::SharedBytes;
 
 constexpr char kMark[] = "\xEF\xBF\xBD";
 
@@ -47,6 +48,26 @@ TEST(PacketTest, AReleasedHoldGivesItsObject) {
   const ClientPacket packet = ParseClientPacket(HoldReleasedBytes(0x1234));
   ASSERT_TRUE(Is<HoldReleasedPacket>(packet));
   EXPECT_EQ(std::get<HoldReleasedPacket>(packet).object, ObjectId{0x1234});
+}
+
+TEST(PacketTest, ASharedGivesItsObjectPlaceAndFlags) {
+  const ClientPacket packet = ParseClientPacket(
+      SharedBytes({.object_id = 0x1234,
+                   .slab_id = 5,
+                   .offset_bytes = UINT64_MAX,
+                   .size_bytes = 7,
+                   .flags = attach::kSharedPending | attach::kSharedSealed,
+                   .reserved = 0}));
+  ASSERT_TRUE(Is<SharedPacket>(packet));
+  const PromisedShare& share = std::get<SharedPacket>(packet).share;
+  EXPECT_EQ(share.object, ObjectId{0x1234});
+  EXPECT_EQ(
+      share.buffer,
+      (BufferRef{.slab = SlabId{5}, .offset = UINT64_MAX, .size = Bytes(7)}));
+  EXPECT_TRUE(share.is_pending && share.is_sealed);
+  for (const uint32_t flags : {4u, 8u, 0x80000000u, ~0u}) {
+    EXPECT_TRUE(Is<BadPacket>(ParseClientPacket(SharedBytes(1, flags))));
+  }
 }
 
 TEST(PacketTest, EveryPrefixOfAPacketIsBad) {
