@@ -114,25 +114,45 @@ FakeDaemon::~FakeDaemon() {
 
 void FakeDaemon::Run() {
   while (true) {
-    pollfd events[3] = {
-        {.fd = stop_.get(), .events = POLLIN, .revents = 0},
-        {.fd = listener_.get(), .events = POLLIN, .revents = 0},
-        {.fd = connection_.get(), .events = POLLIN, .revents = 0}};
+    pollfd events[3] = {{.fd = stop_.get(), .events = POLLIN, .revents = 0},
+                        {.fd = listener_.get(), .events = POLLIN, .revents = 0},
+                        {.fd = is_deaf_ ? -1 : connection_.get(),
+                         .events = POLLIN,
+                         .revents = 0}};
     (void)::poll(events, 3, -1);
-    if (events[0].revents != 0) return;
+    if (events[0].revents != 0) {
+      eventfd_t count = 0;
+      (void)::eventfd_read(stop_.get(), &count);
+      const std::lock_guard living(life_->mu);
+      if (!life_->is_alive) return;
+    }
     if (events[1].revents != 0) {
       Greet(
           UniqueFd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
     } else if (events[2].revents != 0) {
-      attach::Packet<attach::HoldReleased> packet{};
-      const ssize_t size =
-          ::recv(connection_.get(), &packet, sizeof(packet), 0);
-      MutexLock lock(mu_);
-      if (size == sizeof(packet)) ++ledger_.released_holds;
-      if (size <= 0) connection_.reset();
-      changed_.NotifyAll();
+      ReadPacket();
     }
   }
+}
+
+void FakeDaemon::ReadPacket() {
+  attach::Packet<attach::Shared> packet{};  // The longest that there is.
+  const ssize_t size = ::recv(connection_.get(), &packet, sizeof(packet), 0);
+  MutexLock lock(mu_);
+  const auto type = static_cast<attach::MessageType>(packet.header.type);
+  if (size == sizeof(attach::Packet<attach::HoldReleased>)) {
+    ++ledger_.released_holds;
+  } else if (size == sizeof(packet) && type == attach::MessageType::kShared) {
+    NoteShared(packet.body);
+  } else if (size <= 0) {
+    connection_.reset();
+  }
+  changed_.NotifyAll();
+}
+
+void FakeDaemon::StopReading(bool is_stopped) {
+  is_deaf_ = is_stopped;
+  (void)::eventfd_write(stop_.get(), 1);
 }
 
 void FakeDaemon::Greet(UniqueFd connection) {
