@@ -13,11 +13,11 @@
 // such calls said is noted here, in the order in which it counts.
 //
 // Invariants (CheckInvariants() verifies them):
-//   P1  a session's promises are those that name it
+//   M1  a session's promises are those that name it
 // and the Arbiter's CheckInvariants():
-//   P2  a promise's slot is reserved in the ObjectBook, and no object has its
+//   M2  a promise's slot is reserved in the ObjectBook, and no object has its
 //       id; as many slots are reserved as there are promises
-//   P3  a session that has promises has not ended; together with what it has
+//   M3  a session that has promises has not ended; together with what it has
 //       they are no more objects and holds than it may have
 //
 // Threads: not thread-safe. The Arbiter owns it.
