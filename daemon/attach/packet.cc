@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "daemon/core/clean_text.h"
+#include "daemon/core/promise_book.h"
 
 namespace vrampool {
 namespace {
@@ -175,6 +176,7 @@ attach::Packet<attach::ObjectSettled> MakeObjectSettled(ObjectId object) {
 attach::Packet<attach::Promises> MakePromises(
     const std::vector<PromisedObject>& promises) {
   auto packet = Begin<attach::Promises>(MessageType::kPromises);
+  static_assert(kMostPromises <= attach::kMaxPromises);
   const size_t count = std::min(promises.size(), attach::kMaxPromises);
   packet.body.count = static_cast<uint32_t>(count);
   for (size_t i = 0; i < count; ++i) {

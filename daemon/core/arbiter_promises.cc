@@ -94,7 +94,7 @@ void Arbiter::ReleasePromisesOf(const Session& session, Effects& effects) {
 
 bool Arbiter::IsPromised(SessionId id, const OpenRequest& request) const {
   const absl::StatusOr<const Session*> session = FindLive(id);
-  if (!session.ok() || !request.token.has_value() ||
+  if (is_stopping_ || !session.ok() || !request.token.has_value() ||
       request.token->epoch != settings_.epoch) {
     return false;
   }

@@ -8,13 +8,13 @@
 namespace vrampool {
 namespace {
 
-constexpr uint32_t kMost = 32;  // In one message.
-constexpr uint32_t kPart = 8;   // Of a session's objects, and of its holds.
+// Of what a session may have of objects, and of holds.
+constexpr uint32_t kPart = 8;
 
 }  // namespace
 
 uint32_t PromiseBook::MostOf(const Bounds& bounds) {
-  return std::min({kMost, bounds.objects_per_session / kPart,
+  return std::min({kMostPromises, bounds.objects_per_session / kPart,
                    bounds.holds_per_session / kPart});
 }
 

@@ -38,6 +38,10 @@
 
 namespace vrampool {
 
+// The most that a session has outstanding, whatever its bounds: as many as one
+// message carries.
+inline constexpr uint32_t kMostPromises = 32;
+
 struct Promise {
   ObjectId object{};
   ObjectSecret secret = {};
@@ -50,7 +54,7 @@ struct Promise {
 
 class PromiseBook {
  public:
-  // The most that a session has outstanding, whatever else it has.
+  // The most with these bounds.
   static uint32_t MostOf(const Bounds& bounds);
 
   // REQUIRES: the id is not promised.

@@ -127,6 +127,17 @@ TEST_F(PromiseTest, WhoWaitsIsWokenByTheEndOfTheProducer) {
   EXPECT_THAT(opened.get(), IsRefused(Reason::kObjectUnknown));
 }
 
+TEST_F(PromiseTest, WhoWaitsIsWokenByTheShutdownAndByItsOwnEnd) {
+  const PromisedObject promise = BePromised();
+  const TestClient other = Attach();
+  auto condemned = InBackground([&] { return OpenAt(other, promise, Late()); });
+  broker_->Condemn(other.id, "a breach");
+  EXPECT_THAT(condemned.get(), IsRefused(Reason::kSessionEnded));
+  auto opened = OpenInBackground(promise, Late());
+  broker_->BeginShutdown();
+  EXPECT_THAT(opened.get(), IsRefused(Reason::kShuttingDown));
+}
+
 TEST_F(PromiseTest, WhoWaitsIsWokenWhenItWillNotBeMade) {
   const PromisedObject promise = BePromised();
   auto opened = OpenInBackground(promise, Late());
