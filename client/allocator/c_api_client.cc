@@ -93,6 +93,8 @@ Result<vrampool_client*> OpenClient(const vrampool_options* options,
 using vrampool::client::CheckHandle;
 using vrampool::client::Client;
 using vrampool::client::Guarded;
+using vrampool::client::QuickBlock;
+using vrampool::client::QuickFree;
 using vrampool::client::Status;
 
 namespace {
@@ -100,10 +102,10 @@ namespace {
 uint64_t Site(const void* caller) { return reinterpret_cast<uint64_t>(caller); }
 
 // By this thread's cache, if that can.
-Client::QuickBlock TryAllocate(vrampool_client* client, size_t bytes,
-                               cudaStream_t stream, const void* caller) {
+QuickBlock TryAllocate(vrampool_client* client, size_t bytes,
+                       cudaStream_t stream, const void* caller) {
   if (!vrampool::client::IsUsable(client)) return {};
-  const Client::QuickBlock tried =
+  const QuickBlock tried =
       client->client->TryAllocate(bytes, stream, Site(caller));
   if (tried.block != nullptr) vrampool::client::ReportOk();
   return tried;
@@ -121,7 +123,7 @@ Client::QuickBlock TryAllocate(vrampool_client* client, size_t bytes,
 [[gnu::always_inline]] inline void Deallocate(vrampool_client* client, void* p,
                                               size_t bytes,
                                               cudaStream_t stream) {
-  Client::QuickFree tried;
+  QuickFree tried;
   if (vrampool::client::IsUsable(client)) {
     tried = client->client->TryFree(p, bytes, stream);
   }
@@ -218,7 +220,7 @@ vrampool_status vrampool_client_info(vrampool_client* client,
 void* vrampool_allocate(size_t bytes, cudaStream_t stream) {
   const void* const caller = __builtin_return_address(0);
   vrampool_client* const opened = vrampool::client::OpenedDefaultClient();
-  const Client::QuickBlock tried = TryAllocate(opened, bytes, stream, caller);
+  const QuickBlock tried = TryAllocate(opened, bytes, stream, caller);
   if (tried.block != nullptr) return tried.block;
   if (bytes == 0) {  // Needs no client, so none is opened.
     vrampool::client::ReportOk();
@@ -241,7 +243,7 @@ void vrampool_deallocate(void* p, size_t bytes, cudaStream_t stream) {
 void* vrampool_client_allocate(vrampool_client* client, size_t bytes,
                                cudaStream_t stream) {
   const void* const caller = __builtin_return_address(0);
-  const Client::QuickBlock tried = TryAllocate(client, bytes, stream, caller);
+  const QuickBlock tried = TryAllocate(client, bytes, stream, caller);
   if (tried.block != nullptr) return tried.block;
   vrampool::client::BlockRequest request =
       vrampool::client::RequestOf(bytes, stream, caller);
@@ -278,7 +280,7 @@ void* vrampool_client_allocate_from(vrampool_client* client, size_t bytes,
   const bool has_words = frames != nullptr && *frames != '\0';
   if (dedicated == 0 && !has_words && std::has_single_bit(alignment) &&
       alignment <= kQuantum) {
-    const Client::QuickBlock tried = TryAllocate(client, bytes, stream, caller);
+    const QuickBlock tried = TryAllocate(client, bytes, stream, caller);
     if (tried.block != nullptr) return tried.block;
     request.asked_key = tried.asked;
   }

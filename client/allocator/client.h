@@ -51,6 +51,7 @@
 #include "client/cuda/stream_events.h"
 #include "client/order/gpu_order.h"
 #include "client/session/environment.h"
+#include "client/session/promise_stock.h"
 #include "client/session/session.h"
 #include "client/session/status.h"
 
@@ -92,10 +93,8 @@ class Client final : private LinkEvents {
   // Allocate() and Free() from this thread's cache (client_cache.cc), under the
   // tag that the thread has set. Null, or false: nothing has happened, go the
   // slow way, with the stream's key if it was asked for.
-  using QuickBlock = client::QuickBlock;
   QuickBlock TryAllocate(uint64_t bytes, cudaStream_t stream,
                          uint64_t call_site);
-  using QuickFree = client::QuickFree;
   QuickFree TryFree(void* p, uint64_t bytes, cudaStream_t stream);
   // And without a look there. Throw std::bad_alloc, and nothing has happened.
   Result<void*> AllocateSlowly(BlockRequest request);
@@ -132,7 +131,8 @@ class Client final : private LinkEvents {
   const DebugMode* debug() const { return debug_.get(); }  // Mostly null.
 
   using ShareRequest = client::ShareRequest;
-  Result<std::unique_ptr<HeldObject>> Share(ShareRequest request);
+  using Opened = Result<std::unique_ptr<HeldObject>>;
+  Opened Share(ShareRequest request);
   Status Ready(HeldObject& object);
   // For `stream`, if there is one, also when the object is pending: the stream
   // then waits for it. Memory of the host has no streams.
@@ -140,10 +140,9 @@ class Client final : private LinkEvents {
       const Token& token, uint64_t wait_ms,
       std::optional<cuda::Stream> stream = std::nullopt);
   // `tenant`: whose object it is; empty: one of this client's.
-  Result<std::unique_ptr<HeldObject>> OpenName(
-      const std::string& name, uint64_t wait_ms,
-      std::optional<cuda::Stream> stream = std::nullopt,
-      const std::string& tenant = "");
+  Opened OpenName(const std::string& name, uint64_t wait_ms,
+                  std::optional<cuda::Stream> stream = std::nullopt,
+                  const std::string& tenant = "");
   // OK, or Broken or Unavailable as in vrampool_object_status(). No RPC.
   static Status StateOf(const HeldObject& object);
   // Stays valid until the object is closed.
@@ -186,6 +185,7 @@ class Client final : private LinkEvents {
                      SlabParcel parcel) override;
   void OnReclaim(LinkSerial session, uint64_t bytes) override;
   void OnObjectEnded(LinkSerial session, ObjectId object) override;
+  void OnPromises(LinkSerial session, const Promises& promises) override;
   void OnPacket(LinkSerial session) override;
   void OnLinkEnded(LinkSerial session) override;
 
@@ -386,12 +386,14 @@ class Client final : private LinkEvents {
       VRAMPOOL_REQUIRES(mu_);
   Status CallShare(const ShareRequest& request, Pieces& in, ShareReply& reply);
   void UndoShare(const Pieces& pieces);
-  void EnterProduced(Pieces& pieces, HeldObject& held);
+  void EnterProduced(Pieces& pieces, HeldObject& held) VRAMPOOL_REQUIRES(mu_);
+  // Without a call. False: nothing has changed.
+  bool TryPromise(const ShareRequest& request, Pieces& pieces, HeldObject& held)
+      VRAMPOOL_EXCLUDES(mu_);
   std::unique_ptr<HeldObject> NewHeld(const SessionPtr& session);
   std::unique_ptr<HeldObject> OpenHere(const Token& token);
   std::unique_ptr<HeldObject> TryHoldHere(const Token& token, bool& must_report)
       VRAMPOOL_REQUIRES(mu_);
-  using Opened = Result<std::unique_ptr<HeldObject>>;
   Opened OpenFor(OpenCall call, const OpenWish& wish);
   Opened OpenByCall(OpenCall call, const OpenWish& wish);
   Status GateOff(HeldObject& held, std::optional<cuda::Stream> stream);
@@ -410,8 +412,7 @@ class Client final : private LinkEvents {
                      const GpuOrder::Recorded& recorded);
   void FinishContents(const SessionPtr& session, ObjectId object,
                       ReadyOutcome outcome);
-  void CallReady(const SessionPtr& session, ObjectId object,
-                 ReadyOutcome outcome);
+  void CallReady(const SessionPtr& on, ObjectId object, ReadyOutcome outcome);
   Status CheckStream(std::optional<cuda::Stream> stream) const;
   void EndGates();
   void StopOrder();
@@ -419,8 +420,7 @@ class Client final : private LinkEvents {
   const uint64_t serial_ = NewSerial();  // Never the same for two clients.
   const Settings settings_;
   const ChannelFactory factory_;
-  // Written once, before any thread: the UUID, and for a GPU its context and
-  // events.
+  // Written once, before any thread: the UUID; for a GPU its context, events.
   std::string device_;
   std::shared_ptr<const GpuContext> gpu_;
   std::shared_ptr<StreamEvents> events_;  // Shared with tests alone.
@@ -439,8 +439,7 @@ class Client final : private LinkEvents {
   std::atomic<bool> has_streams_{false};  // There were others.
 
   Mutex mu_;
-  // Anything below has changed.
-  CondVar changed_;
+  CondVar changed_;  // Anything below.
   CondVar maintenance_wanted_;
   SlabSet slabs_ VRAMPOOL_GUARDED_BY(mu_);
   ThreadCaches caches_ VRAMPOOL_GUARDED_BY(mu_);
@@ -488,9 +487,10 @@ class Client final : private LinkEvents {
   // Objects made here that have not ended, and their blocks.
   std::map<std::pair<LinkSerial, ObjectId>, std::vector<Block*>> produced_
       VRAMPOOL_GUARDED_BY(mu_);
-  // What had not ended when its session did: who has it is not known any more.
+  // What had not ended when its session did: who has it is not known.
   std::set<std::pair<Epoch, ObjectId>> orphans_ VRAMPOOL_GUARDED_BY(mu_);
-  uint64_t ends_ VRAMPOOL_GUARDED_BY(mu_) = 0;  // Of all of them.
+  uint64_t ends_ VRAMPOOL_GUARDED_BY(mu_) = 0;      // Of all of them.
+  PromiseStock promises_ VRAMPOOL_GUARDED_BY(mu_);  // Of the current session.
   uint64_t attachments_ VRAMPOOL_GUARDED_BY(mu_) = 0;
   uint64_t earlier_calls_ VRAMPOOL_GUARDED_BY(mu_) = 0;
 };

@@ -52,8 +52,8 @@ StreamKey Client::QuickKey(cudaStream_t stream) const {
   return events_ == nullptr ? kNoStream : events_->QuickKey(stream);
 }
 
-Client::QuickBlock Client::TryAllocate(uint64_t bytes, cudaStream_t stream,
-                                       uint64_t call_site) {
+QuickBlock Client::TryAllocate(uint64_t bytes, cudaStream_t stream,
+                               uint64_t call_site) {
   const ThreadHead& head = thread_head;
   if (head.client != serial_ || bytes == 0) return {};
   if (is_slow_.load(std::memory_order_acquire)) return {};
@@ -90,8 +90,7 @@ void* Client::TryAllocateNoted(const BlockRequest& request) {
                                .tag_version = head.tag_version});
 }
 
-Client::QuickFree Client::TryFree(void* p, uint64_t bytes,
-                                  cudaStream_t stream) {
+QuickFree Client::TryFree(void* p, uint64_t bytes, cudaStream_t stream) {
   const ThreadHead& head = thread_head;
   if (head.client != serial_) return {};
   if (is_slow_.load(std::memory_order_acquire)) return {};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -19,6 +20,8 @@ constexpr int kTries = 3;
 // hold objects in it, each as long as a call takes.
 constexpr milliseconds kReinstateLimit(1000);
 constexpr milliseconds kWithdrawnLimit(10000);
+// As long as a call would take.
+constexpr std::chrono::microseconds kUnmadeLimit(200);
 
 steady_clock::time_point DeadlineAfter(uint64_t wait_ms) {
   return steady_clock::now() + milliseconds(std::min(wait_ms, kMaxWaitMs));
@@ -51,6 +54,18 @@ std::unique_ptr<ObjectDetails> DetailsOf(const OpenReply& reply) {
   details->name.assign(reply.name, reply.name_size);
   details->owner.assign(reply.owner, reply.owner_size);
   return details;
+}
+
+// The object was shared without a call, and by now it is made or never will be.
+bool IsMadeSoon(const Session& session, const Token& token) {
+  if (!token.is_promised || !token.place || token.epoch != session.epoch()) {
+    return false;
+  }
+  const steady_clock::time_point deadline = steady_clock::now() + kUnmadeLimit;
+  return AwaitMade(session.table(), token.object, [deadline] {
+    std::this_thread::yield();
+    return steady_clock::now() < deadline;
+  });
 }
 
 }  // namespace
@@ -103,12 +118,18 @@ Status Client::GateOff(HeldObject& held, std::optional<cuda::Stream> stream) {
   return {};
 }
 
-// Without an RPC, or null.
+// Without an RPC, or null. Of an object that was shared without one, too, the
+// daemon hears a little later than an opener may.
 std::unique_ptr<HeldObject> Client::OpenHere(const Token& token) {
   bool must_report = false;
   SessionPtr session;
   std::unique_ptr<HeldObject> held;
   {
+    MutexLock lock(mu_);
+    session = current_;
+    held = TryHoldHere(token, must_report);
+  }
+  if (held == nullptr && IsMadeSoon(*session, token)) {
     MutexLock lock(mu_);
     session = current_;
     held = TryHoldHere(token, must_report);

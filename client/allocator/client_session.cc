@@ -241,6 +241,7 @@ void Client::Install(SessionPtr session) {
   ++attachments_;
   sessions_.push_back(session);
   current_ = std::move(session);
+  promises_ = PromiseStock(current_->serial());
   WakeMaintenance();
   changed_.NotifyAll();
 }
@@ -314,6 +315,11 @@ void Client::OnObjectEnded(LinkSerial session, ObjectId object) {
   ++ends_;
   changed_.NotifyAll();
   NoteIdle();
+}
+
+void Client::OnPromises(LinkSerial session, const Promises& promises) {
+  MutexLock lock(mu_);
+  promises_.Add(session, promises);
 }
 
 void Client::OnPacket(LinkSerial session) {

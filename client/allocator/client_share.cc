@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
@@ -61,6 +62,13 @@ Status CheckShare(const Request& request) {
         "expire; give a name, or no time");
   }
   return {};
+}
+
+// What a promise is good for.
+bool IsPlain(const ShareRequest& request) {
+  return request.buffers.size() == 1 && request.layouts.empty() &&
+         request.name.empty() && request.metadata.empty() &&
+         request.grants.empty() && request.expires_ms == 0;
 }
 
 }  // namespace
@@ -165,11 +173,7 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
     return debug_ != nullptr && is_misuse ? ExplainShare(request, resolved)
                                           : resolved;
   }
-  ShareReply reply;
-  VRAMPOOL_RETURN_IF_ERROR(CallShare(request, pieces, reply));
   std::unique_ptr<HeldObject> held = NewHeld(pieces.session);
-  held->token.object = reply.object;
-  held->token.secret = reply.secret;
   held->token.is_sealed = request.is_sealed;
   held->token.has_details = !request.layouts.empty() || !request.name.empty() ||
                             !request.metadata.empty();
@@ -177,6 +181,14 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
   held->buffers = pieces.buffers;
   held->is_ordered = pieces.event.has_value();
   held->token.is_ordered = held->is_ordered;
+  if (!TryPromise(request, pieces, *held)) {
+    ShareReply reply;
+    VRAMPOOL_RETURN_IF_ERROR(CallShare(request, pieces, reply));
+    held->token.object = reply.object;
+    held->token.secret = reply.secret;
+    MutexLock lock(mu_);
+    EnterProduced(pieces, *held);
+  }
   {
     MutexLock lock(held->mu);
     held->has_call_hold = true;
@@ -185,13 +197,42 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
                       .metadata = std::move(request.metadata),
                       .name = std::move(request.name)});
   }
-  EnterProduced(pieces, *held);
-  if (pieces.event) AwaitContents(pieces.session, reply.object, *pieces.event);
+  if (pieces.event) {
+    AwaitContents(pieces.session, held->token.object, *pieces.event);
+  }
   return held;
 }
 
-void Client::EnterProduced(Pieces& pieces, HeldObject& held) {
+// It is entered before it is sent: the daemon may answer, that it has ended, as
+// soon as it has read it.
+bool Client::TryPromise(const ShareRequest& request, Pieces& pieces,
+                        HeldObject& held) {
+  if (!IsPlain(request)) return false;
+  Session& session = *pieces.session;
   MutexLock lock(mu_);
+  const std::optional<Promise> promise = promises_.Take(session.serial());
+  if (!promise.has_value()) return false;
+  held.token.object = promise->object;
+  held.token.secret = promise->secret;
+  held.token.is_promised = true;
+  EnterProduced(pieces, held);
+  if (session.link().TrySendShared(
+          {.object = promise->object,
+           .place = pieces.places.front(),
+           .is_pending = request.is_pending || pieces.event.has_value(),
+           .is_sealed = request.is_sealed})) {
+    return true;
+  }
+  const auto entered = produced_.find({session.serial(), promise->object});
+  pieces.blocks = std::move(entered->second);
+  produced_.erase(entered);
+  for (const SlabKey slab : std::exchange(held.pinned, {})) slabs_.Unpin(slab);
+  held.token.is_promised = false;
+  promises_.PutBack(*promise);
+  return false;
+}
+
+void Client::EnterProduced(Pieces& pieces, HeldObject& held) {
   for (const HeldObject::Buffer& buffer : held.buffers) {
     slabs_.Pin(buffer.slab);
     held.pinned.push_back(buffer.slab);
@@ -224,7 +265,9 @@ void Client::LetGoOfProduced(SlabKey key) {
     const auto is_there = [key](const Block* block) {
       return block->slab == key;
     };
-    if (session != current_->serial() || current_->IsPending(object) ||
+    const Session& session_now = *current_;
+    if (session != session_now.serial() || session_now.IsPending(object) ||
+        session_now.table().IsUnmade(object) ||
         std::none_of(blocks.begin(), blocks.end(), is_there) ||
         !IsGivenUp(blocks)) {
       continue;

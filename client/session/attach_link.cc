@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -12,6 +13,34 @@
 #include "client/session/quiet_thread.h"
 
 namespace vrampool::client {
+namespace {
+
+using attach::MessageType;
+
+template <typename Body>
+attach::Packet<Body> Begin(MessageType type) {
+  attach::Packet<Body> packet{};
+  packet.header = {.magic = attach::kMagic,
+                   .version = attach::kVersion,
+                   .type = static_cast<uint16_t>(type)};
+  return packet;
+}
+
+enum class Sending { kSent, kFull, kFailed };
+
+template <typename Body>
+Sending TrySend(int socket, const attach::Packet<Body>& packet) {
+  while (true) {
+    const ssize_t sent =
+        ::send(socket, &packet, sizeof(packet), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) return Sending::kSent;
+    if (errno == EINTR) continue;
+    const bool is_full = errno == EAGAIN || errno == EWOULDBLOCK;
+    return is_full ? Sending::kFull : Sending::kFailed;
+  }
+}
+
+}  // namespace
 
 Result<std::unique_ptr<AttachLink>> AttachLink::Start(LinkSerial session,
                                                       UniqueFd socket,
@@ -88,8 +117,8 @@ bool AttachLink::ReadAll() {
 }
 
 void AttachLink::Handle(ReceivedPacket& packet) {
-  switch (static_cast<attach::MessageType>(packet.header.type)) {
-    case attach::MessageType::kSlabHandle:
+  switch (static_cast<MessageType>(packet.header.type)) {
+    case MessageType::kSlabHandle:
       if (const auto* message = packet.As<attach::SlabHandle>()) {
         SlabParcel parcel;
         parcel.size_bytes = message->size_bytes;
@@ -101,24 +130,40 @@ void AttachLink::Handle(ReceivedPacket& packet) {
                               std::move(parcel));
       }
       return;
-    case attach::MessageType::kReclaim:
+    case MessageType::kReclaim:
       if (const auto* message = packet.As<attach::Reclaim>()) {
         events_.OnReclaim(session_, message->bytes);
       }
       return;
-    case attach::MessageType::kObjectEnded:
+    case MessageType::kObjectEnded:
       if (const auto* message = packet.As<attach::ObjectEnded>()) {
         events_.OnObjectEnded(session_, ObjectId{message->object_id});
       }
       return;
-    case attach::MessageType::kFarewell:
+    case MessageType::kPromises:
+      HandlePromises(packet);
+      return;
+    case MessageType::kFarewell:
       HandleFarewell(packet);
       return;
-    case attach::MessageType::kObjectSettled:
+    case MessageType::kObjectSettled:
       return;  // What it is about is in the table: OnPacket() looks there.
     default:
       return;  // A newer daemon's notice: harmless by the protocol's rules.
   }
+}
+
+void AttachLink::HandlePromises(const ReceivedPacket& packet) {
+  const auto* const message = packet.As<attach::Promises>();
+  if (message == nullptr) return;
+  Promises promises(std::min<size_t>(message->count, attach::kMaxPromises));
+  for (size_t i = 0; i < promises.size(); ++i) {
+    const attach::Promise& one = message->promises[i];
+    promises[i].object = ObjectId{one.object_id};
+    static_assert(sizeof(one.secret) == sizeof(promises[i].secret));
+    std::memcpy(promises[i].secret.data(), one.secret, sizeof(one.secret));
+  }
+  events_.OnPromises(session_, promises);
 }
 
 void AttachLink::HandleFarewell(const ReceivedPacket& packet) {
@@ -148,30 +193,12 @@ std::string AttachLink::farewell() const {
   return farewell_;
 }
 
-template <typename Body>
-AttachLink::Sending AttachLink::Send(attach::MessageType type,
-                                     const Body& body) const {
-  const attach::Packet<Body> packet = {
-      .header = {.magic = attach::kMagic,
-                 .version = attach::kVersion,
-                 .type = static_cast<uint16_t>(type)},
-      .body = body};
-  ssize_t sent = 0;
-  do {
-    sent = ::send(socket_.get(), &packet, sizeof(packet),
-                  MSG_DONTWAIT | MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  if (sent >= 0) return Sending::kSent;
-  return errno == EAGAIN || errno == EWOULDBLOCK ? Sending::kFull
-                                                 : Sending::kGone;
-}
-
 void AttachLink::SendHoldReleased(ObjectId object) {
-  SendNotice(attach::MessageType::kHoldReleased, object);
+  SendNotice(MessageType::kHoldReleased, object);
 }
 
 void AttachLink::SendClosed(ObjectId object) {
-  SendNotice(attach::MessageType::kClosed, object);
+  SendNotice(MessageType::kClosed, object);
 }
 
 void AttachLink::SendNotice(attach::MessageType type, ObjectId object) {
@@ -185,14 +212,15 @@ bool AttachLink::FlushNotices() {
   static_assert(sizeof(attach::HoldReleased) == sizeof(attach::Closed));
   while (!notices_.empty()) {
     const auto [type, object] = notices_.front();
-    const attach::Closed body = {.object_id = static_cast<uint64_t>(object)};
-    switch (Send(type, body)) {
+    auto packet = Begin<attach::Closed>(type);
+    packet.body.object_id = static_cast<uint64_t>(object);
+    switch (TrySend(socket_.get(), packet)) {
       case Sending::kSent:
         notices_.pop_front();
         break;
       case Sending::kFull:
         return false;
-      case Sending::kGone:
+      case Sending::kFailed:
         notices_.clear();  // The daemon's objects have gone with it.
         break;
     }
@@ -204,10 +232,24 @@ bool AttachLink::TrySendReady(ObjectId object, ReadyOutcome outcome) {
   const auto code = outcome == ReadyOutcome::kComplete
                         ? attach::ReadyCode::kComplete
                         : attach::ReadyCode::kFailed;
-  const attach::Ready body = {.object_id = static_cast<uint64_t>(object),
-                              .code = static_cast<uint32_t>(code),
-                              .reserved = 0};
-  return Send(attach::MessageType::kReady, body) == Sending::kSent;
+  auto packet = Begin<attach::Ready>(MessageType::kReady);
+  packet.body = {.object_id = static_cast<uint64_t>(object),
+                 .code = static_cast<uint32_t>(code),
+                 .reserved = 0};
+  return TrySend(socket_.get(), packet) == Sending::kSent;
+}
+
+bool AttachLink::TrySendShared(const SharedNotice& notice) {
+  auto packet = Begin<attach::Shared>(MessageType::kShared);
+  packet.body = {
+      .object_id = static_cast<uint64_t>(notice.object),
+      .slab_id = static_cast<uint64_t>(notice.place.slab),
+      .offset_bytes = notice.place.offset_bytes,
+      .size_bytes = notice.place.size_bytes,
+      .flags = (notice.is_pending ? uint32_t{attach::kSharedPending} : 0) |
+               (notice.is_sealed ? uint32_t{attach::kSharedSealed} : 0),
+      .reserved = 0};
+  return TrySend(socket_.get(), packet) == Sending::kSent;
 }
 
 }  // namespace vrampool::client

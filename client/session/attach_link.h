@@ -20,6 +20,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/mutex.h"
@@ -42,6 +43,22 @@ struct SlabParcel {
   std::array<uint8_t, 64> handle{};
 };
 
+// An id, and the secret of its token, for an object to be shared.
+struct Promise {
+  ObjectId object{};
+  ObjectSecret secret = {};
+};
+
+using Promises = std::vector<Promise>;
+
+// What is said of an object that is made of a promise.
+struct SharedNotice {
+  ObjectId object{};
+  BufferPlace place;
+  bool is_pending = false;
+  bool is_sealed = false;
+};
+
 class LinkEvents {
  public:
   virtual ~LinkEvents() = default;
@@ -49,6 +66,7 @@ class LinkEvents {
                              SlabParcel parcel) = 0;
   virtual void OnReclaim(LinkSerial session, uint64_t bytes) = 0;
   virtual void OnObjectEnded(LinkSerial session, ObjectId object) = 0;
+  virtual void OnPromises(LinkSerial session, const Promises& promises) = 0;
   // A packet was read, of whatever kind: pending objects may be so no more (see
   // ObjectSettled in proto/attach/messages.h).
   virtual void OnPacket(LinkSerial session) = 0;
@@ -93,18 +111,20 @@ class AttachLink {
   // full, or the daemon has gone, and nothing was sent. Never blocks.
   bool TrySendReady(ObjectId object, ReadyOutcome outcome);
 
+  // Tells the daemon of an object. Never blocks; false if it was not sent: the
+  // socket is full, or at its end.
+  bool TrySendShared(const SharedNotice& notice);
+
  private:
   AttachLink(LinkSerial session, UniqueFd socket, UniqueFd wake,
              LinkEvents& events);
   void Run();
   bool ReadAll();  // False at the link's end.
   void Handle(ReceivedPacket& packet);
+  void HandlePromises(const ReceivedPacket& packet);
   void HandleFarewell(const ReceivedPacket& packet);
   void SendNotice(attach::MessageType type, ObjectId object);
   bool FlushNotices() VRAMPOOL_REQUIRES(mu_);  // False: some are left.
-  enum class Sending { kSent, kFull, kGone };
-  template <typename Body>
-  Sending Send(attach::MessageType type, const Body& body) const;
   void EnterState(LinkState state);
 
   const LinkSerial session_;

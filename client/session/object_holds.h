@@ -40,6 +40,12 @@ class ObjectTable {
     return shm::MayBePending(Load(object), object);
   }
 
+  // Whether it is promised, and may still be made.
+  bool IsUnmade(ObjectId object) const {
+    return Load(object) ==
+           shm::MakeSlotWord(ObjectGeneration(object), shm::ObjectState::kFree);
+  }
+
  private:
   ObjectTable(SharedRegion region, uint32_t slot_count)
       : region_(std::move(region)), slot_count_(slot_count) {}
@@ -47,6 +53,16 @@ class ObjectTable {
   SharedRegion region_;
   uint32_t slot_count_ = 0;
 };
+
+// Waits while `object` is promised and not made, for as long as `pause`, called
+// again and again, is true. False if it still is not then.
+template <typename Pause>
+bool AwaitMade(const ObjectTable& table, ObjectId object, Pause pause) {
+  while (table.IsUnmade(object)) {
+    if (!pause()) return false;
+  }
+  return true;
+}
 
 using shm::HoldOutcome;
 using shm::Takes;

@@ -13,6 +13,9 @@ constexpr uint8_t kHasPlace = 1;
 constexpr uint8_t kHasDetails = 2;
 constexpr uint8_t kIsSealed = 4;
 constexpr uint8_t kIsOrdered = 8;
+constexpr uint8_t kIsPromised = 16;
+constexpr uint8_t kAllFlags =
+    kHasPlace | kHasDetails | kIsSealed | kIsOrdered | kIsPromised;
 constexpr size_t kShort = 1 + 8 + 8 + 16 + 4;
 constexpr size_t kLong = kShort + 24;
 static_assert(kPrefix.size() + 2 * kLong + 1 <= VRAMPOOL_TOKEN_MAX);
@@ -73,7 +76,8 @@ std::string FormatToken(const Token& token) {
   Packer packer;
   packer.Put(static_cast<uint8_t>(
       (token.place ? kHasPlace : 0) | (token.has_details ? kHasDetails : 0) |
-      (token.is_sealed ? kIsSealed : 0) | (token.is_ordered ? kIsOrdered : 0)));
+      (token.is_sealed ? kIsSealed : 0) | (token.is_ordered ? kIsOrdered : 0) |
+      (token.is_promised ? kIsPromised : 0)));
   packer.Put(static_cast<uint64_t>(token.epoch));
   packer.Put(static_cast<uint64_t>(token.object));
   packer.PutSecret(token.secret);
@@ -108,8 +112,7 @@ std::optional<Token> ParseToken(std::string_view text) {
   }
   const uint8_t flags = bytes[0];
   const bool has_place = (flags & kHasPlace) != 0;
-  if ((flags & ~(kHasPlace | kHasDetails | kIsSealed | kIsOrdered)) != 0 ||
-      has_place != (size == kLong) ||
+  if ((flags & ~kAllFlags) != 0 || has_place != (size == kLong) ||
       Get<uint32_t>(&bytes[size - 4]) != Checksum(bytes.data(), size - 4)) {
     return std::nullopt;
   }
@@ -117,6 +120,7 @@ std::optional<Token> ParseToken(std::string_view text) {
   token.has_details = (flags & kHasDetails) != 0;
   token.is_sealed = (flags & kIsSealed) != 0;
   token.is_ordered = (flags & kIsOrdered) != 0;
+  token.is_promised = (flags & kIsPromised) != 0;
   token.epoch = Epoch{Get<uint64_t>(&bytes[1])};
   token.object = ObjectId{Get<uint64_t>(&bytes[9])};
   std::memcpy(token.secret.data(), &bytes[17], token.secret.size());

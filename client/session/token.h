@@ -4,6 +4,8 @@
 //     flags 1 | epoch 8 | object 8 | secret 16 | slab 8, offset 8, size 8
 //     | checksum 4
 //
+// Flags: 1 has a place, 2 has details, 4 is sealed, 16 is promised.
+//
 // The place (slab, offset, size) is there for objects of one buffer: an opener
 // that maps the slab already needs no RPC. The checksum catches what mail and
 // terminals do to long words; it is no proof of anything. The secret is what
@@ -33,6 +35,8 @@ struct Token {
   // Shared in the order of a stream: the contents words say when its contents
   // are complete.
   bool is_ordered = false;
+  // Shared without a call: whoever is fast asks before the daemon has heard.
+  bool is_promised = false;
 };
 
 std::string FormatToken(const Token& token);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "daemon/core/clean_text.h"
+#include "daemon/core/promise_book.h"
 
 namespace vrampool {
 namespace {
@@ -62,6 +63,20 @@ ClientPacket ReadyFrom(const attach::Ready& ready) {
   return BadPacket{absl::StrCat("a Ready of unknown code ", ready.code)};
 }
 
+ClientPacket FromShared(const attach::Shared& shared) {
+  if ((shared.flags & ~(attach::kSharedPending | attach::kSharedSealed)) != 0 ||
+      shared.reserved != 0) {
+    return BadPacket{"a Shared with flags that there are not"};
+  }
+  return SharedPacket{
+      {.object = ObjectId{shared.object_id},
+       .buffer = {.slab = SlabId{shared.slab_id},
+                  .offset = shared.offset_bytes,
+                  .size = Bytes(shared.size_bytes)},
+       .is_pending = (shared.flags & attach::kSharedPending) != 0,
+       .is_sealed = (shared.flags & attach::kSharedSealed) != 0}};
+}
+
 }  // namespace
 
 ClientPacket ParseClientPacket(std::string_view bytes) {
@@ -101,6 +116,11 @@ ClientPacket ParseClientPacket(std::string_view bytes) {
       if (!ReadBody(bytes, closed)) return WrongSize(bytes, "Closed");
       return ClosedPacket{ObjectId{closed.object_id}};
     }
+    case MessageType::kShared: {
+      attach::Shared shared;
+      if (!ReadBody(bytes, shared)) return WrongSize(bytes, "Shared");
+      return FromShared(shared);
+    }
     case MessageType::kWelcome:
     case MessageType::kRefused:
     case MessageType::kSlabHandle:
@@ -108,6 +128,7 @@ ClientPacket ParseClientPacket(std::string_view bytes) {
     case MessageType::kObjectEnded:
     case MessageType::kFarewell:
     case MessageType::kObjectSettled:
+    case MessageType::kPromises:
       return BadPacket{absl::StrCat("a message of type ", header.type,
                                     ", which only the daemon sends")};
   }
@@ -171,6 +192,21 @@ attach::Packet<attach::ObjectEnded> MakeObjectEnded(ObjectId object) {
 attach::Packet<attach::ObjectSettled> MakeObjectSettled(ObjectId object) {
   auto packet = Begin<attach::ObjectSettled>(MessageType::kObjectSettled);
   packet.body.object_id = static_cast<uint64_t>(object);
+  return packet;
+}
+
+attach::Packet<attach::Promises> MakePromises(
+    const std::vector<PromisedObject>& promises) {
+  auto packet = Begin<attach::Promises>(MessageType::kPromises);
+  static_assert(kMostPromises <= attach::kMaxPromises);
+  const size_t count = std::min(promises.size(), attach::kMaxPromises);
+  packet.body.count = static_cast<uint32_t>(count);
+  for (size_t i = 0; i < count; ++i) {
+    attach::Promise& one = packet.body.promises[i];
+    one.object_id = static_cast<uint64_t>(promises[i].object);
+    static_assert(sizeof(one.secret) == sizeof(promises[i].secret));
+    std::memcpy(one.secret, promises[i].secret.data(), sizeof(one.secret));
+  }
   return packet;
 }
 

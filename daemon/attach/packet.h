@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/ids.h"
@@ -39,6 +40,9 @@ struct ReadyPacket {
 struct ClosedPacket {
   ObjectId object{};
 };
+struct SharedPacket {
+  PromisedShare share;
+};
 struct OtherVersionPacket {  // A good header of another protocol version.
   uint16_t version = 0;
 };
@@ -46,8 +50,8 @@ struct BadPacket {
   std::string why;
 };
 using ClientPacket =
-    std::variant<BadPacket, HelloPacket, HoldReleasedPacket, ReadyPacket,
-                 ClosedPacket, OtherVersionPacket>;
+    std::variant<BadPacket, HelloPacket, HoldReleasedPacket, SharedPacket,
+                 ReadyPacket, ClosedPacket, OtherVersionPacket>;
 
 // Reads one packet of a client. `bytes` is the whole packet.
 ClientPacket ParseClientPacket(std::string_view bytes);
@@ -63,6 +67,9 @@ attach::Packet<attach::SlabHandle> MakeSlabHandle(SlabId slab, Bytes size,
 attach::Packet<attach::Reclaim> MakeReclaim(Bytes bytes);
 attach::Packet<attach::ObjectEnded> MakeObjectEnded(ObjectId object);
 attach::Packet<attach::ObjectSettled> MakeObjectSettled(ObjectId object);
+// At most attach::kMaxPromises.
+attach::Packet<attach::Promises> MakePromises(
+    const std::vector<PromisedObject>& promises);
 attach::Packet<attach::Farewell> MakeFarewell(attach::FarewellCode code,
                                               std::string_view text);
 

@@ -148,6 +148,13 @@ bool Sessions::ReadPackets(Session& session) {
     // At the end of file the next turn brings the hang-up.
     const auto* const packet = std::get_if<ClientPacket>(&reading);
     if (packet == nullptr) return false;
+    // Each of these is paid for by a promise; without one it is a breach.
+    if (const auto* shared = std::get_if<SharedPacket>(packet)) {
+      if (world_.broker.Fulfil(session.id, shared->share).was_promised)
+        continue;
+      Condemn(session, "it shared an object that it had no promise of");
+      return false;
+    }
     if (!session.meter.Count(now)) {
       Condemn(session, "it floods its attach socket");
       return false;

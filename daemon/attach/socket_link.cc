@@ -151,6 +151,10 @@ void SocketLink::SendObjectSettled(ObjectId object) {
   (void)SendOrKeep(BytesOf(MakeObjectSettled(object)), UniqueFd());
 }
 
+bool SocketLink::SendPromises(const std::vector<PromisedObject>& promises) {
+  return SendOrKeep(BytesOf(MakePromises(promises)), UniqueFd()).ok();
+}
+
 void SocketLink::SendFarewell(bool is_condemned, std::string_view text) {
   const auto packet =
       MakeFarewell(is_condemned ? attach::FarewellCode::kCondemned

@@ -48,6 +48,7 @@ class SocketLink final : public SessionLink {
   void SendReclaim(Bytes bytes) override;
   void SendObjectEnded(ObjectId object) override;
   void SendObjectSettled(ObjectId object) override;
+  bool SendPromises(const std::vector<PromisedObject>& promises) override;
   void SendFarewell(bool is_condemned, std::string_view text) override;
   // By the pidfd, so it never hits another process with the same number.
   bool Kill() override;

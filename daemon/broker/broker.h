@@ -53,6 +53,8 @@ class SessionLink {
   // The table says it already; a client looks there with whatever it reads
   // next.
   virtual void SendObjectSettled(ObjectId object) = 0;
+  // At most attach::kMaxPromises. False: the client has not got them.
+  virtual bool SendPromises(const std::vector<PromisedObject>& promises) = 0;
   virtual void SendFarewell(bool is_condemned, std::string_view text) = 0;
   // Ends the client's process by force. False if that is not permitted, or it
   // has gone already.
@@ -155,6 +157,9 @@ class Broker {
   virtual void ProcessGone(SessionId session) = 0;
   // The client cleared a hold in its manifest.
   virtual void HoldReleased(SessionId session, ObjectId object) = 0;
+  // The client made an object of a promise: what Share() does, without a call.
+  // One that was not promised to the session is a breach of the protocol.
+  virtual Fulfilment Fulfil(SessionId session, const PromisedShare& share) = 0;
 
   // Calls of clients: `session` was authenticated by the service. Errors carry
   // a Refusal; codes as in broker.proto. Lease, Open and Wait block until
@@ -172,10 +177,13 @@ class Broker {
   // Gives the number of slabs that stay because the session still uses them.
   virtual absl::StatusOr<uint32_t> ReportUnmapped(
       SessionId session, const std::vector<SlabId>& slabs) = 0;
+  // May send promises to the client, for what it shares from then on.
   virtual absl::StatusOr<ShareGrant> Share(SessionId session,
                                            ShareRequest request) = 0;
   virtual absl::Status Ready(SessionId session, ObjectId object,
                              ReadyOutcome outcome) = 0;
+  // Waits for an object that is promised, and not made yet, a second at least:
+  // what makes it is on its way.
   virtual absl::StatusOr<OpenGrant> Open(SessionId session,
                                          const OpenRequest& request,
                                          absl::Time deadline) = 0;

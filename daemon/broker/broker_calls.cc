@@ -16,6 +16,9 @@ namespace vrampool {
 namespace {
 
 constexpr absl::Duration kLongestWait = absl::Hours(24);
+// A promised object's token can overtake the message that makes the object by
+// so much at most, when all are alive.
+constexpr absl::Duration kShareIsUnderway = absl::Seconds(1);
 
 std::chrono::steady_clock::time_point SteadyAfter(absl::Duration wait) {
   return std::chrono::steady_clock::now() +
@@ -231,12 +234,16 @@ absl::StatusOr<ShareGrant> BrokerImpl::Share(SessionId session,
     return absl::InternalError("the kernel gives no random bytes");
   }
   ExpireNames();
-  MutexLock lock(mu_);
-  absl::StatusOr<ShareGrant> grant =
-      arbiter_.Share(session, std::move(request), secret, clock_.Now());
-  Effects effects;
-  effects.objects_changed = grant.ok();
-  Absorb(effects);
+  absl::StatusOr<ShareGrant> grant;
+  {
+    MutexLock lock(mu_);
+    grant = arbiter_.Share(session, std::move(request), secret, clock_.Now());
+    Effects effects;
+    effects.objects_changed = grant.ok();
+    Absorb(effects);
+  }
+  // Before the reply, so that the next share finds them.
+  if (grant.ok()) GivePromises(session);
   return grant;
 }
 
@@ -253,6 +260,45 @@ absl::Status BrokerImpl::Ready(SessionId session, ObjectId object,
   // nobody holds, and perhaps its slab.
   Dispatch(std::move(effects));
   return status;
+}
+
+void BrokerImpl::GivePromises(SessionId session) {
+  uint32_t wanted = 0;
+  {
+    MutexLock lock(mu_);
+    wanted = arbiter_.PromisesWanted(session);
+  }
+  if (wanted == 0) return;
+  std::vector<ObjectSecret> secrets(wanted);
+  if (!FillRandom(secrets.data(), wanted * sizeof(ObjectSecret))) return;
+  std::vector<PromisedObject> promises;
+  {
+    MutexLock lock(mu_);
+    promises = arbiter_.GivePromises(session, secrets);
+  }
+  if (promises.empty()) return;
+  const std::shared_ptr<SessionLink> link = LinkOf(session);
+  if (link != nullptr && link->SendPromises(promises)) return;
+  Effects effects;
+  {
+    MutexLock lock(mu_);
+    arbiter_.TakeBackPromised(session, promises, effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+}
+
+Fulfilment BrokerImpl::Fulfil(SessionId session, const PromisedShare& share) {
+  Effects effects;
+  Fulfilment fulfilment;
+  {
+    MutexLock lock(mu_);
+    fulfilment = arbiter_.Fulfil(session, share, clock_.Now(), effects);
+    Absorb(effects);
+  }
+  Dispatch(std::move(effects));
+  if (fulfilment.was_promised) GivePromises(session);
+  return fulfilment;
 }
 
 template <typename Look>
@@ -286,12 +332,33 @@ auto BrokerImpl::WaitUntil(absl::Time deadline, uint64_t BrokerImpl::*version,
   return answer.first;
 }
 
+absl::Status BrokerImpl::AwaitPromised(SessionId session,
+                                       const OpenRequest& request,
+                                       absl::Time deadline,
+                                       std::optional<ObjectId>& awaited) {
+  if (!request.token.has_value()) return absl::OkStatus();
+  const absl::Status made = WaitUntil(
+      std::max(deadline, clock_.Now() + kShareIsUnderway),
+      &BrokerImpl::objects_version_,
+      [&]() VRAMPOOL_REQUIRES(mu_) -> std::pair<absl::Status, bool> {
+        if (!arbiter_.IsPromised(session, request)) {
+          return {absl::OkStatus(), true};
+        }
+        awaited = request.token->object;
+        return {Refuse(Reason::kWaitedOut, "the object is not made yet"),
+                false};
+      });
+  // Whoever waited in vain asks all the same, and is told that there is none.
+  return HasReason(made, Reason::kWaitQueueFull) ? made : absl::OkStatus();
+}
+
 absl::StatusOr<OpenGrant> BrokerImpl::Open(SessionId session,
                                            const OpenRequest& request,
                                            absl::Time deadline) {
   using Result = std::pair<absl::StatusOr<OpenGrant>, bool>;
   ExpireNames();
-  std::optional<ObjectId> awaited;  // An object that was pending.
+  std::optional<ObjectId> awaited;  // An object that was pending, or promised.
+  VRAMPOOL_RETURN_IF_ERROR(AwaitPromised(session, request, deadline, awaited));
   absl::StatusOr<OpenGrant> grant = WaitUntil(
       deadline, &BrokerImpl::objects_version_,
       [&]() VRAMPOOL_REQUIRES(mu_) -> Result {

@@ -45,6 +45,7 @@ class BrokerImpl final : public Broker, private HoldOracle {
   bool SocketClosed(SessionId session) override;
   void ProcessGone(SessionId session) override;
   void HoldReleased(SessionId session, ObjectId object) override;
+  Fulfilment Fulfil(SessionId session, const PromisedShare& share) override;
 
   absl::Status AdmitRpc(SessionId session) override;
   absl::StatusOr<LeaseGrant> Lease(SessionId session,
@@ -155,6 +156,14 @@ class BrokerImpl final : public Broker, private HoldOracle {
   // other than "not yet" or the deadline has passed. `look` runs under mu_.
   template <typename Look>
   auto WaitUntil(absl::Time deadline, uint64_t BrokerImpl::*version, Look look)
+      VRAMPOOL_EXCLUDES(mu_);
+  // Gives the session as many as it should have.
+  void GivePromises(SessionId session) VRAMPOOL_EXCLUDES(mu_);
+  // Until the object that the request is for is made, or will not be. `awaited`
+  // is set if it was promised. WAIT_QUEUE_FULL.
+  absl::Status AwaitPromised(SessionId session, const OpenRequest& request,
+                             absl::Time deadline,
+                             std::optional<ObjectId>& awaited)
       VRAMPOOL_EXCLUDES(mu_);
   std::shared_ptr<SessionLink> LinkOf(SessionId session) VRAMPOOL_EXCLUDES(mu_);
   std::shared_ptr<Manifest> ManifestOf(SessionId session)

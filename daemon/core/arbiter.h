@@ -19,59 +19,24 @@
 // use. In CUDA_IPC memory, which a busy process cannot give back, nobody bursts
 // while anybody has a guarantee, unless the quota says so.
 //
-// The line. Tickets that wait are served in this order: those that a guarantee
-// covers before those that burst; then by their tenants' priority, the highest
-// first; then by their tenants' turns (turns.h), least given for their weight
-// first; within a tenant, first come, first served. The first that lacks
-// something stops all after it that would take of that: whatever comes free
-// there collects for it, so a large request is not starved by small ones.
-//   - one that a tenant's limit stops (its own, or that of one above), or what
-//     is kept for guarantees there, stops those that would make that tenant
-//     need more: a request that a guarantee below it covers does not
-//   - one that only a rate stops (rates.h) stops those under it, and keeps no
-//     room from others
-//   - one for which the pool lacks room stops all
-// And a request within a guarantee that would take from under a limit what an
-// earlier burst waits for there counts as a burst: else small requests within
-// the guarantee would starve a large one of the same tenant. Likewise it leaves
-// the credit of a rate to an earlier burst that waits for nothing else.
-// A request that may not wait never overtakes: it is refused where a ticket in
-// its place would be stopped. (A parked slab and a reservation are room for
-// nobody else: who takes it passes those only that wait for a rate.) Of those
-// with the same priority nobody starves; a tenant of lower priority waits as
-// long as those of higher priority ask for more than there is.
-//
 // Rates. Every lease, of whatever slab, takes credit of all rates on its
 // tenant's path when its room is certain; what then fails gives it back. What
 // waits for credit only is served by time: see Dues().
 //
-// Reclaim. When a request begins to wait, those are asked once for idle memory
-// that could help. When it has waited for CoreSettings::reclaim_patience, and a
-// guarantee covers it or its priority is higher, a session of a tenant that
-// bursts is evicted for it, if that tenant's quota allows it: of the lowest
-// priority, then of the tenant that is most beyond its guarantee, then the
-// youngest. One at a time, and nobody if all who may be evicted would not be
-// enough.
+// More at the head of arbiter_line.cc (in which order tickets that wait are
+// served), arbiter_reclaim.cc, arbiter_reservations.cc, arbiter_guests.cc (who
+// opens objects of other tenants) and arbiter_promises.cc (objects that are
+// shared without a call).
 //
-// Reservations. A session can have room held for it, for a bounded time, that
-// its leases then draw from; it is charged like a lease, asked for like one
-// that may not wait, and promised like an assured ticket, but clean slabs give
-// way only when it is used. It ends when used up, released or expired, with its
-// session, and when the device loses the room.
-//
-// Guests (arbiter_guests.cc). Sessions of tenants that an object was granted to
-// open it by call only; it counts against their limits (Pledges, ledger.h). A
-// slab's payer is the owner until it has let go: no session of it maps the slab
-// and no object there has a name; then the tenant of the first guest.
-//
-// Slabs never cross tenants otherwise, and after a death they are never reused.
-// A slab of a kind that does not isolate is destroyed only when nobody maps it
-// any more; until then it stays whole, in state destroying, and charged.
+// Slabs never cross tenants but to guests, and after a death they are never
+// reused. A slab of a kind that does not isolate is destroyed only when nobody
+// maps it any more; until then it stays whole, in state destroying, and
+// charged.
 //
 // New slabs never get more than the device has to give: what of the pool's free
 // bytes it lacks is missing, and no room until the device says otherwise.
 //
-// Invariants: those of Ledger, Pool and ObjectBook, and
+// Invariants: those of Ledger, Pool, ObjectBook and PromiseBook, and
 //   A1  a session's lease count is the number of slabs leased to it
 //   A2  a slab's object count is the number of objects with a buffer in it
 //   A3  a slab is mapped by a session iff the session lists it as mapped
@@ -109,6 +74,7 @@
 #include "daemon/core/object_book.h"
 #include "daemon/core/peer.h"
 #include "daemon/core/pool.h"
+#include "daemon/core/promise_book.h"
 #include "daemon/core/rates.h"
 #include "daemon/core/requests.h"
 #include "daemon/core/settings.h"
@@ -214,6 +180,22 @@ class Arbiter {
   std::optional<ObjectId> ObjectOf(SessionId session,
                                    const OpenRequest& request) const;
   bool IsNeverReady(ObjectId object) const;
+  // Promises (promise_book.h). How many the session should be given now.
+  uint32_t PromisesWanted(SessionId session) const;
+  // Gives that many, or as many as there are secrets.
+  std::vector<PromisedObject> GivePromises(
+      SessionId session, const std::vector<ObjectSecret>& secrets);
+  // Of those, what is still outstanding: the client never heard of them.
+  void TakeBackPromised(SessionId session,
+                        const std::vector<PromisedObject>& promised,
+                        Effects& effects);
+  // As Share(), of a promise. If the object is not made, its producer is told
+  // that it has ended.
+  Fulfilment Fulfil(SessionId session, const PromisedShare& share,
+                    absl::Time now, Effects& effects);
+  // The request is for an object that the session could open, but for that it
+  // is not made yet.
+  bool IsPromised(SessionId session, const OpenRequest& request) const;
   // As Open by name, without taking a hold.
   absl::Status Exists(SessionId session, std::string_view name) const;
   absl::Status Close(SessionId session, ObjectId object, absl::Time now,
@@ -284,6 +266,17 @@ class Arbiter {
   absl::Status CheckSessionBounds(TenantId tenant) const;
   absl::Status CheckObjectBounds(TenantId tenant,
                                  const ShareRequest& request) const;
+
+  // arbiter_promises.cc
+  bool MayHavePromises(TenantId tenant) const;
+  void ReleasePromise(ObjectId object, Effects& effects);
+  void ReleasePromisesOf(const Session& session, Effects& effects);
+  void ApplyEarlyCalls(const Promise& promise, Object& object, absl::Time now,
+                       Effects& effects);
+  // False if the object is not promised to the session, or closed already.
+  bool NoteEarlyReady(SessionId session, ObjectId object, ReadyOutcome outcome);
+  bool NoteEarlyClose(SessionId session, ObjectId object);
+  void CheckPromises() const;
 
   // arbiter_sessions.cc
   absl::StatusOr<Session*> FindLive(SessionId id);
@@ -459,6 +452,12 @@ class Arbiter {
   // Objects there that only manifests held can end when a mapper has gone.
   void EndUnheldIn(const absl::flat_hash_set<SlabId>& slabs, absl::Time now,
                    Effects& effects);
+  // The slabs of what may be shared, names and metadata aside.
+  absl::StatusOr<std::vector<SlabId>> CheckShare(SessionId session,
+                                                 const ShareRequest& request);
+  Object& EnterObject(Session& session, ShareRequest request,
+                      std::vector<SlabId> slabs, const ObjectSecret& secret,
+                      absl::Time now, std::optional<ObjectId> promised);
   Object* FindNamed(const Session& session, const OpenRequest& request);
   absl::StatusOr<Object*> FindToOpen(const Session& session,
                                      const OpenRequest& request);
@@ -471,6 +470,7 @@ class Arbiter {
   Rates rates_{ledger_};
   Pool pool_;
   ObjectBook objects_;
+  PromiseBook promises_;
   std::map<SessionId, Session> sessions_;
   absl::flat_hash_map<uid_t, uint32_t> sessions_per_uid_;
   std::map<TicketId, Ticket> tickets_;  // In order of arrival.

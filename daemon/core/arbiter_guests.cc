@@ -1,4 +1,9 @@
 // Slabs that sessions of several tenants map: see arbiter.h.
+//
+// Guests: sessions of tenants that an object was granted to
+// open it by call only; it counts against their limits (Pledges, ledger.h). A
+// slab's payer is the owner until it has let go: no session of it maps the slab
+// and no object there has a name; then the tenant of the first guest.
 
 #include <algorithm>
 #include <utility>

@@ -1,5 +1,27 @@
 // In which order requests that wait are served, and which of them stops which:
 // see arbiter.h.
+//
+// The line. Tickets that wait are served in this order: those that a guarantee
+// covers before those that burst; then by their tenants' priority, the highest
+// first; then by their tenants' turns (turns.h), least given for their weight
+// first; within a tenant, first come, first served. The first that lacks
+// something stops all after it that would take of that: whatever comes free
+// there collects for it, so a large request is not starved by small ones.
+//   - one that a tenant's limit stops (its own, or that of one above), or what
+//     is kept for guarantees there, stops those that would make that tenant
+//     need more: a request that a guarantee below it covers does not
+//   - one that only a rate stops (rates.h) stops those under it, and keeps no
+//     room from others
+//   - one for which the pool lacks room stops all
+// And a request within a guarantee that would take from under a limit what an
+// earlier burst waits for there counts as a burst: else small requests within
+// the guarantee would starve a large one of the same tenant. Likewise it leaves
+// the credit of a rate to an earlier burst that waits for nothing else.
+// A request that may not wait never overtakes: it is refused where a ticket in
+// its place would be stopped. (A parked slab and a reservation are room for
+// nobody else: who takes it passes those only that wait for a rate.) Of those
+// with the same priority nobody starves; a tenant of lower priority waits as
+// long as those of higher priority ask for more than there is.
 
 #include <algorithm>
 #include <utility>

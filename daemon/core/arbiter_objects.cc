@@ -23,15 +23,6 @@ absl::Status UnknownObject() {
                 "the token is wrong");
 }
 
-// In constant time: the time tells nothing about the secret.
-bool IsSameSecret(const ObjectSecret& a, const ObjectSecret& b) {
-  unsigned difference = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference |= static_cast<unsigned>(a[i] ^ b[i]);
-  }
-  return difference == 0;
-}
-
 absl::Status CheckShape(const ShareRequest& request) {
   if (request.buffers.empty() || request.buffers.size() > kMaxBuffers) {
     return Refuse(Reason::kBadArgument,
@@ -70,9 +61,8 @@ absl::Status CheckShape(const ShareRequest& request) {
 
 }  // namespace
 
-absl::StatusOr<ShareGrant> Arbiter::Share(SessionId id, ShareRequest request,
-                                          const ObjectSecret& secret,
-                                          absl::Time now) {
+absl::StatusOr<std::vector<SlabId>> Arbiter::CheckShare(
+    SessionId id, const ShareRequest& request) {
   VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
   if (is_stopping_) {
     return Refuse(Reason::kShuttingDown, "the daemon is stopping");
@@ -98,29 +88,49 @@ absl::StatusOr<ShareGrant> Arbiter::Share(SessionId id, ShareRequest request,
     }
   }
   const Bounds& bounds = settings_.bounds;
-  if (session->produced.size() >= bounds.objects_per_session ||
-      session->holds >= bounds.holds_per_session) {
+  const uint32_t promised = promises_.CountOf(id);
+  if (session->produced.size() + promised >= bounds.objects_per_session ||
+      session->holds + promised >= bounds.holds_per_session) {
     return Refuse(
         {.reason = Reason::kLimitReached, .subject = "objects_per_session"},
         absl::StrCat("the session has ", session->produced.size(),
-                     " objects and ", session->holds,
-                     " holds; close some first"));
+                     " objects and ", session->holds, " holds, ", promised,
+                     " more are promised to it; close some first"));
   }
-  VRAMPOOL_RETURN_IF_ERROR(objects_.CanAdd(session->tenant, request));
   VRAMPOOL_RETURN_IF_ERROR(CheckObjectBounds(session->tenant, request));
-  const Object& object = objects_.Add(session->tenant, id, std::move(request),
-                                      std::move(slabs), secret, now);
-  for (const SlabId slab : object.slabs) ++pool_.Find(slab)->objects;
-  session->produced.insert(object.id);
-  session->held.insert(object.id);
-  ++session->holds;
+  return slabs;
+}
+
+absl::StatusOr<ShareGrant> Arbiter::Share(SessionId id, ShareRequest request,
+                                          const ObjectSecret& secret,
+                                          absl::Time now) {
+  VRAMPOOL_ASSIGN_OR_RETURN(std::vector<SlabId> slabs, CheckShare(id, request));
+  Session& session = *Find(id);
+  VRAMPOOL_RETURN_IF_ERROR(objects_.CanAdd(session.tenant, request));
+  const Object& object =
+      EnterObject(session, std::move(request), std::move(slabs), secret, now,
+                  /*promised=*/std::nullopt);
   return ShareGrant{object.id, secret};
+}
+
+Object& Arbiter::EnterObject(Session& session, ShareRequest request,
+                             std::vector<SlabId> slabs,
+                             const ObjectSecret& secret, absl::Time now,
+                             std::optional<ObjectId> promised) {
+  Object& object = objects_.Add(session.tenant, session.id, std::move(request),
+                                std::move(slabs), secret, now, promised);
+  for (const SlabId slab : object.slabs) ++pool_.Find(slab)->objects;
+  session.produced.insert(object.id);
+  session.held.insert(object.id);
+  ++session.holds;
+  return object;
 }
 
 absl::Status Arbiter::Ready(SessionId id, ObjectId object_id,
                             ReadyOutcome outcome, absl::Time now,
                             Effects& effects) {
   VRAMPOOL_ASSIGN_OR_RETURN(Session* const session, FindLive(id));
+  if (NoteEarlyReady(id, object_id, outcome)) return absl::OkStatus();
   if (!session->produced.contains(object_id)) return UnknownObject();
   Object& object = *objects_.Find(object_id);
   if (object.phase != ObjectPhase::kPending) return absl::OkStatus();
@@ -200,11 +210,13 @@ absl::StatusOr<OpenGrant> Arbiter::Open(SessionId id,
   VRAMPOOL_ASSIGN_OR_RETURN(Object* const object,
                             FindToOpen(*session, request));
   const bool is_pending = object->phase == ObjectPhase::kPending;
-  if (session->holds >= settings_.bounds.holds_per_session) {
+  const uint32_t promised = promises_.CountOf(id);
+  if (session->holds + promised >= settings_.bounds.holds_per_session) {
     return Refuse(
         {.reason = Reason::kLimitReached, .subject = "holds_per_session"},
-        absl::StrCat("the session has ", session->holds,
-                     " holds, its bound; close some objects"));
+        absl::StrCat("the session has ", session->holds, " holds, and ",
+                     promised,
+                     " promised to it, its bound; close some objects"));
   }
   std::vector<SlabGrant> slabs;
   for (const SlabId slab_id : object->slabs) {
@@ -278,6 +290,7 @@ absl::Status Arbiter::Close(SessionId id, ObjectId object_id, absl::Time now,
   if (session == nullptr || session->state == SessionState::kEnded) {
     return Refuse(Reason::kSessionEnded, "the session has ended");
   }
+  if (NoteEarlyClose(id, object_id)) return absl::OkStatus();
   if (!session->held.contains(object_id)) return UnknownObject();
   Object& object = *objects_.Find(object_id);
   DropHold(*session, object);

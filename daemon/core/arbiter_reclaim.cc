@@ -1,5 +1,13 @@
 // Getting memory back: by asking and, if the quotas say so, by force; see
 // arbiter.h.
+//
+// When a request begins to wait, those are asked once for idle memory
+// that could help. When it has waited for CoreSettings::reclaim_patience, and a
+// guarantee covers it or its priority is higher, a session of a tenant that
+// bursts is evicted for it, if that tenant's quota allows it: of the lowest
+// priority, then of the tenant that is most beyond its guarantee, then the
+// youngest. One at a time, and nobody if all who may be evicted would not be
+// enough.
 
 #include <algorithm>
 #include <tuple>

@@ -1,4 +1,10 @@
 // Room that is held for a session before it leases: see arbiter.h.
+//
+// A session can have room held for it, for a bounded time, that
+// its leases then draw from; it is charged like a lease, asked for like one
+// that may not wait, and promised like an assured ticket, but clean slabs give
+// way only when it is used. It ends when used up, released or expired, with its
+// session, and when the device loses the room.
 
 #include <utility>
 

@@ -77,6 +77,7 @@ bool Arbiter::SocketClosed(SessionId id, absl::Time now, Effects& effects) {
   for (const SlabId slab : session->mapped) {
     pool_.Find(slab)->is_spoiled = true;
   }
+  ReleasePromisesOf(*session, effects);
   EndObjectsOf(*session, now, effects);
   FreeSlabsOf(*session, now, effects);
   // What maps nothing is no suspect of anything: a process that attaches and

@@ -209,6 +209,7 @@ void Arbiter::CheckInvariants() const {
   ledger_.CheckInvariants();
   pool_.CheckInvariants();
   objects_.CheckInvariants();
+  CheckPromises();
   CheckSlabs();
   CheckTickets();
   CheckSessions();

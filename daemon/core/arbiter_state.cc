@@ -89,7 +89,11 @@ CoreState Arbiter::Save() const {
   for (const auto& [id, object] : objects_.objects()) {
     state.objects.push_back(RecordOf(*object, ledger_));
   }
+  // What was promised is not there any more; nor is it promised ever again.
   state.generations = objects_.generations();
+  for (const auto& [object, promise] : promises_.promises()) {
+    ++state.generations[ObjectSlot(object)];
+  }
   state.counters = counters_;
   return state;
 }

@@ -5,6 +5,7 @@
 // Left out on purpose:
 //   - tickets: their callers are gone, and ask again with the same key
 //   - reservations: their callers ask again, or lease without
+//   - promises of objects: their ids are never used again
 //   - slabs in creation: they were made for tickets, or ahead. Whoever restores
 //     destroys on the device every slab that the state does not know
 //   - that the device was lost, and that the daemon was stopping

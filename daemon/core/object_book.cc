@@ -54,14 +54,23 @@ uint64_t ObjectBook::MetadataBytes(const Object& object) const {
   return DescriptionBytes(object).count();
 }
 
+bool ObjectBook::HasRoom() const {
+  return !free_slots_.empty() || generations_.size() < slot_count_;
+}
+
 absl::Status ObjectBook::CanAdd(TenantId tenant,
                                 const ShareRequest& request) const {
-  if (free_slots_.empty() && generations_.size() >= slot_count_) {
+  if (!HasRoom()) {
     return Refuse({.reason = Reason::kLimitReached, .subject = "objects"},
                   absl::StrCat("the daemon has ", slot_count_,
                                " objects, its bound; close some, or raise "
                                "bounds.objects"));
   }
+  return CanDescribe(tenant, request);
+}
+
+absl::Status ObjectBook::CanDescribe(TenantId tenant,
+                                     const ShareRequest& request) const {
   if (!request.name.empty() && names_.contains({tenant, request.name})) {
     return Refuse(Reason::kNameTaken,
                   absl::StrCat("an object named '", request.name,
@@ -94,12 +103,41 @@ uint64_t ObjectBook::TakeSlot() {
   return slot;
 }
 
+ObjectId ObjectBook::Reserve() {
+  const uint64_t slot = TakeSlot();
+  ++reserved_;
+  table_.Store(slot, MakeSlotWord(generations_[slot], ObjectState::kFree));
+  return MakeObjectId(slot, generations_[slot]);
+}
+
+void ObjectBook::Release(ObjectId reserved) {
+  --reserved_;
+  Vacate(reserved, /*has_ended_unready=*/false);
+}
+
+// The id's slot is free for the next one. One whose generations are used up is
+// never used again.
+void ObjectBook::Vacate(ObjectId id, bool has_ended_unready) {
+  const uint64_t slot = ObjectSlot(id);
+  const uint64_t generation = ObjectGeneration(id) + 1;
+  table_.Store(slot, MakeSlotWord(generation, ObjectState::kFree));
+  generations_[slot] = generation;
+  has_ended_unready_[slot] = has_ended_unready;
+  if (generation < kMaxObjectGeneration) free_slots_.push_back(slot);
+}
+
 Object& ObjectBook::Add(TenantId tenant, SessionId producer,
                         ShareRequest request, std::vector<SlabId> slabs,
-                        const ObjectSecret& secret, absl::Time now) {
-  const uint64_t slot = TakeSlot();
+                        const ObjectSecret& secret, absl::Time now,
+                        std::optional<ObjectId> reserved) {
   auto object = std::make_unique<Object>();
-  object->id = MakeObjectId(slot, generations_[slot]);
+  if (reserved.has_value()) {
+    --reserved_;
+    object->id = *reserved;
+  } else {
+    const uint64_t slot = TakeSlot();
+    object->id = MakeObjectId(slot, generations_[slot]);
+  }
   object->secret = secret;
   object->name = std::move(request.name);
   object->tenant = tenant;
@@ -224,11 +262,7 @@ bool ObjectBook::TryEnd(Object& object,
     Publish(object);
     return false;
   }
-  table_.Store(slot, MakeSlotWord(generation + 1, ObjectState::kFree));
-  generations_[slot] = generation + 1;
-  has_ended_unready_[slot] = object.phase != ObjectPhase::kLive;
-  // A slot whose generations are used up is never used again.
-  if (generation + 1 < kMaxObjectGeneration) free_slots_.push_back(slot);
+  Vacate(object.id, object.phase != ObjectPhase::kLive);
   Count& count = counts_[object.tenant];
   count.metadata_bytes -= MetadataBytes(object);
   if (--count.objects == 0) counts_.erase(object.tenant);
@@ -277,6 +311,25 @@ void ObjectBook::CheckInvariants() const {
   VRAMPOOL_CHECK(named_in == named_in_);
   VRAMPOOL_CHECK(expiring == expiries_.size());
   VRAMPOOL_CHECK(counts == counts_);
+  CheckSlots();
+}
+
+void ObjectBook::CheckSlots() const {
+  std::vector<bool> is_used(generations_.size());
+  uint64_t worn_out = 0;
+  for (const auto& [id, object] : objects_) {
+    VRAMPOOL_CHECK(generations_.at(ObjectSlot(id)) == ObjectGeneration(id));
+    is_used.at(ObjectSlot(id)) = true;
+  }
+  for (const uint64_t slot : free_slots_) {
+    VRAMPOOL_CHECK(!is_used.at(slot));
+    is_used[slot] = true;
+  }
+  for (const uint64_t generation : generations_) {
+    if (generation >= kMaxObjectGeneration) ++worn_out;
+  }
+  VRAMPOOL_CHECK(objects_.size() + free_slots_.size() + reserved_ + worn_out ==
+                 generations_.size());
 }
 
 }  // namespace vrampool

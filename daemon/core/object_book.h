@@ -15,6 +15,7 @@
 //   O4  only a pending object is expected, and by sessions that hold it
 //   O5  an object with a name, and no other, is listed by when that expires, if
 //       it does, and counted in its slabs
+//   O6  a slot is an object's, reserved for one, free or worn out
 //
 // Threads: not thread-safe. The Arbiter owns it.
 
@@ -96,10 +97,20 @@ class ObjectBook {
   // checked; this checks name and bounds.
   //   NAME_TAKEN, LIMIT_REACHED (objects, metadata).
   absl::Status CanAdd(TenantId tenant, const ShareRequest& request) const;
-  // REQUIRES: CanAdd() was OK.
+  // The same for an object whose id was reserved.
+  absl::Status CanDescribe(TenantId tenant, const ShareRequest& request) const;
+  // REQUIRES: CanAdd() was OK; or `reserved` is, and CanDescribe() was.
   Object& Add(TenantId tenant, SessionId producer, ShareRequest request,
               std::vector<SlabId> slabs, const ObjectSecret& secret,
-              absl::Time now);
+              absl::Time now, std::optional<ObjectId> reserved = std::nullopt);
+
+  // Takes a slot for an object that is added later, and publishes its
+  // generation as free. REQUIRES: HasRoom().
+  bool HasRoom() const;
+  ObjectId Reserve();
+  // Nothing will be added: the id is never used again.
+  void Release(ObjectId reserved);
+  uint64_t reserved() const { return reserved_; }
 
   // Objects as they were before a restart, and the generation of every slot
   // that was ever used; publishes all of them. REQUIRES: called once, on an
@@ -151,6 +162,8 @@ class ObjectBook {
   uint64_t MetadataBytes(const Object& object) const;
   void Publish(const Object& object);
   uint64_t TakeSlot();
+  void Vacate(ObjectId id, bool has_ended_unready);
+  void CheckSlots() const;
   void EnterName(const Object& object);
 
   const uint32_t slot_count_;
@@ -166,6 +179,7 @@ class ObjectBook {
       generations_;  // By slot: of its present or next object.
   std::vector<bool> has_ended_unready_;  // By slot: its last that has ended.
   std::vector<uint64_t> free_slots_;
+  uint64_t reserved_ = 0;  // Slots.
 };
 
 }  // namespace vrampool

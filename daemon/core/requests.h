@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/bytes.h"
 #include "base/ids.h"
@@ -21,6 +22,15 @@ namespace vrampool {
 
 using IdempotencyKey = std::array<uint8_t, 16>;
 using ObjectSecret = std::array<uint8_t, 16>;
+
+// In constant time: the time tells nothing about the secret.
+inline bool IsSameSecret(const ObjectSecret& a, const ObjectSecret& b) {
+  unsigned difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference |= static_cast<unsigned>(a[i] ^ b[i]);
+  }
+  return difference == 0;
+}
 
 struct LeaseRequest {
   Bytes size;
@@ -103,6 +113,23 @@ Bytes DescriptionBytes(const Described& described) {
 struct ShareGrant {
   ObjectId object{};
   ObjectSecret secret = {};
+};
+
+// The id and the secret of an object that does not exist yet: of a promise.
+using PromisedObject = ShareGrant;
+
+// An object that a client makes of a promise, without a call.
+struct PromisedShare {
+  ObjectId object{};
+  BufferRef buffer;
+  bool is_pending = false;
+  bool is_sealed = false;
+};
+
+// What came of it. An object that was not made has its promise used up.
+struct Fulfilment {
+  bool was_promised = true;  // False: nothing has changed.
+  absl::Status made = {};    // Else why it was not.
 };
 
 // What has become of a pending object's contents.

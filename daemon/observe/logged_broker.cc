@@ -272,15 +272,30 @@ absl::StatusOr<ShareGrant> LoggedBroker::Share(SessionId session,
   absl::StatusOr<ShareGrant> grant = Timed(Operation::kShare, [&] {
     return inner_.Share(session, std::move(request));
   });
-  TellRefused(session, "share", grant.status(), size);
-  if (grant.ok()) {
-    Tell({.kind = EventKind::kObjectShared,
-          .session = session,
-          .object = grant->object,
-          .bytes = size,
-          .text = std::move(name)});
-  }
+  TellShared(session, grant.status(), grant.ok() ? grant->object : ObjectId{},
+             size, std::move(name));
   return grant;
+}
+
+// A breach is told as such, by whoever condemns the session for it.
+Fulfilment LoggedBroker::Fulfil(SessionId session, const PromisedShare& share) {
+  const Stopwatch watch;
+  Fulfilment fulfilment = inner_.Fulfil(session, share);
+  if (!fulfilment.was_promised) return fulfilment;
+  observer_.OnDone(Operation::kShare, watch.elapsed(), fulfilment.made);
+  TellShared(session, fulfilment.made, share.object, share.buffer.size, "");
+  return fulfilment;
+}
+
+void LoggedBroker::TellShared(SessionId session, const absl::Status& outcome,
+                              ObjectId object, Bytes size, std::string name) {
+  TellRefused(session, "share", outcome, size);
+  if (!outcome.ok()) return;
+  Tell({.kind = EventKind::kObjectShared,
+        .session = session,
+        .object = object,
+        .bytes = size,
+        .text = std::move(name)});
 }
 
 absl::Status LoggedBroker::Ready(SessionId session, ObjectId object,

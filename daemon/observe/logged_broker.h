@@ -40,6 +40,7 @@ class LoggedBroker final : public Broker {
   bool SocketClosed(SessionId session) override;
   void ProcessGone(SessionId session) override;
   void HoldReleased(SessionId session, ObjectId object) override;
+  Fulfilment Fulfil(SessionId session, const PromisedShare& share) override;
 
   absl::Status AdmitRpc(SessionId session) override;
   absl::StatusOr<LeaseGrant> Lease(SessionId session,
@@ -104,6 +105,9 @@ class LoggedBroker final : public Broker {
   // took.
   template <typename Call>
   auto Timed(Operation operation, Call call);
+  // By call or of a promise; the object if the outcome is good.
+  void TellShared(SessionId session, const absl::Status& outcome,
+                  ObjectId object, Bytes size, std::string name);
   void NoteRefusal(SessionId session, const LeaseRequest& request,
                    const absl::Status& status);
   void NoteRefusedRpc(SessionId session, const absl::Status& status);

@@ -19,6 +19,8 @@
 //     | <----------------------- Reclaim --- |  "give memory back, please"
 //     | <------------------- ObjectEnded --- |  the producer's blocks are free
 //     | <----------------- ObjectSettled --- |  a pending object is so no more
+//     | <---------------------- Promises --- |  ids for objects to be shared
+//     | -- Shared -------------------------> |  an object, of a promise
 //     | -- HoldReleased -------------------> |  a hold in the manifest let go
 //     | -- Ready, Closed ------------------> |  as the calls Ready and Close
 //     | <---------------------- Farewell --- |  the daemon stops, or condemned
@@ -57,6 +59,8 @@ inline constexpr size_t kMaxPacketBytes = 1024;
 inline constexpr size_t kTokenBytes = 32;
 inline constexpr size_t kUuidBytes = 64;
 inline constexpr size_t kMaxKinds = 4;
+inline constexpr size_t kObjectSecretBytes = 16;
+inline constexpr size_t kMaxPromises = 32;
 
 // File names in a device's directory, DIR/<uuid>/.
 inline constexpr char kAttachSocketName[] = "attach.sock";
@@ -67,6 +71,7 @@ enum class MessageType : uint16_t {
   // client to daemon
   kHello = 1,
   kHoldReleased = 2,
+  kShared = 3,
   kReady = 4,
   kClosed = 5,
   // daemon to client
@@ -77,6 +82,7 @@ enum class MessageType : uint16_t {
   kObjectEnded = 105,
   kFarewell = 106,
   kObjectSettled = 107,
+  kPromises = 108,
 };
 
 struct MessageHeader {
@@ -102,6 +108,30 @@ struct HoldReleased {
   uint64_t object_id;
 };
 static_assert(sizeof(HoldReleased) == 8);
+
+// The client made an object of one buffer, without a name, layout, metadata or
+// grants, under the id of a promise: what the call Share does otherwise. There
+// is no answer. If the daemon cannot make it (the slab is not leased by this
+// session any more, say), the promise is used up and ObjectEnded is sent. A
+// promise that the session has not got, or not any more, is a breach.
+struct Shared {
+  uint64_t object_id;
+  uint64_t slab_id;
+  uint64_t offset_bytes;
+  uint64_t size_bytes;
+  uint32_t flags;  // Of SharedFlag; all others are 0.
+  uint32_t reserved;
+};
+static_assert(sizeof(Shared) == 40);
+static_assert(offsetof(Shared, object_id) == 0);
+static_assert(offsetof(Shared, slab_id) == 8);
+static_assert(offsetof(Shared, offset_bytes) == 16);
+static_assert(offsetof(Shared, size_bytes) == 24);
+static_assert(offsetof(Shared, flags) == 32);
+enum SharedFlag : uint32_t {
+  kSharedPending = 1,  // Not ready yet; the call Ready says when.
+  kSharedSealed = 2,
+};
 
 // The contents of a pending object of this session are complete, or never will
 // be: as the call Ready, without an answer. Objects that are not its own, or
@@ -195,6 +225,22 @@ struct ObjectSettled {
 };
 static_assert(sizeof(ObjectSettled) == 8);
 
+// Promises of objects: ids, and the secrets of their tokens, that this session
+// alone may give to objects that it shares from now on, each once. The slot of
+// each in the object table says (generation, kFree) until then. They end with
+// the session. `count` of them are there, the rest is zero.
+struct Promise {
+  uint64_t object_id;
+  uint8_t secret[kObjectSecretBytes];
+};
+static_assert(sizeof(Promise) == 24);
+struct Promises {
+  uint32_t count;
+  uint32_t reserved;
+  Promise promises[kMaxPromises];
+};
+static_assert(sizeof(Promises) == 8 + kMaxPromises * sizeof(Promise));
+
 enum class FarewellCode : uint32_t {
   kStopping = 1,   // Orderly shutdown; memory already leased stays usable.
   kCondemned = 2,  // Protocol breach or eviction: no more grants, ever.
@@ -216,6 +262,7 @@ static_assert(std::is_trivially_copyable_v<Packet<Welcome>>);
 static_assert(sizeof(Packet<Welcome>) ==
               sizeof(MessageHeader) + sizeof(Welcome));
 static_assert(sizeof(Packet<Welcome>) <= kMaxPacketBytes);
+static_assert(sizeof(Packet<Promises>) <= kMaxPacketBytes);
 
 }  // namespace vrampool::attach
 

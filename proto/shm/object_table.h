@@ -91,7 +91,7 @@ inline constexpr uint64_t kTableMagic = 0x31454c4254504256;  // "VBPTBLE1"
 inline constexpr uint32_t kTableVersion = 2;
 
 enum class ObjectState : uint64_t {
-  kFree = 0,
+  kFree = 0,     // Or promised: see Promises in proto/attach/messages.h.
   kPending = 1,  // Shared, not ready: open by RPC, which waits, or gives it as
                  // it is and tells the opener when it no longer is.
   kLive = 2,

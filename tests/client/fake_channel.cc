@@ -187,6 +187,7 @@ class FakeChannel final : public ControlChannel {
     }
     reply = {.epoch = Epoch{daemon_.epoch_}, .object = object};
     reply.secret.fill(7);
+    daemon_.SendPromises(daemon_.ledger_.promises);
     return {};
   }
 

@@ -122,12 +122,18 @@ FakeDaemon::~FakeDaemon() {
 
 void FakeDaemon::Run() {
   while (true) {
-    pollfd events[3] = {
-        {.fd = stop_.get(), .events = POLLIN, .revents = 0},
-        {.fd = listener_.get(), .events = POLLIN, .revents = 0},
-        {.fd = connection_.get(), .events = POLLIN, .revents = 0}};
+    pollfd events[3] = {{.fd = stop_.get(), .events = POLLIN, .revents = 0},
+                        {.fd = listener_.get(), .events = POLLIN, .revents = 0},
+                        {.fd = is_deaf_ ? -1 : connection_.get(),
+                         .events = POLLIN,
+                         .revents = 0}};
     (void)::poll(events, 3, -1);
-    if (events[0].revents != 0) return;
+    if (events[0].revents != 0) {
+      eventfd_t count = 0;
+      (void)::eventfd_read(stop_.get(), &count);
+      const std::lock_guard living(life_->mu);
+      if (!life_->is_alive) return;
+    }
     if (events[1].revents != 0) {
       Greet(
           UniqueFd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
@@ -142,6 +148,7 @@ void FakeDaemon::ReceivePacket() {
     attach::MessageHeader header;
     attach::Packet<attach::HoldReleased> released;
     attach::Packet<attach::Ready> ready;
+    attach::Packet<attach::Shared> shared;
   } packet{};
   const ssize_t size = ::recv(connection_.get(), &packet, sizeof(packet), 0);
   MutexLock lock(mu_);
@@ -163,6 +170,11 @@ void FakeDaemon::ReceivePacket() {
           static_cast<uint16_t>(attach::MessageType::kClosed)) {
     --ledger_.holds[packet.released.body.object_id];
   }
+  if (size == sizeof(packet.shared) &&
+      packet.header.type ==
+          static_cast<uint16_t>(attach::MessageType::kShared)) {
+    NoteShared(packet.shared.body);
+  }
   if (size <= 0) connection_.reset();
   changed_.NotifyAll();
 }
@@ -171,6 +183,11 @@ void FakeDaemon::HearReady(ObjectId object, ReadyOutcome outcome) {
   const uint64_t id = static_cast<uint64_t>(object);
   ledger_.ready.emplace(id, outcome);
   if (ledger_.pending.count(id) > 0) SettleLocked(object, outcome);
+}
+
+void FakeDaemon::StopReading(bool is_stopped) {
+  is_deaf_ = is_stopped;
+  (void)::eventfd_write(stop_.get(), 1);
 }
 
 void FakeDaemon::Greet(UniqueFd connection) {

@@ -104,6 +104,13 @@ class FakeDaemon {
     uint64_t empty_handles = 0;     // So many slabs cannot be mapped.
     bool ends_with_handle = false;  // It goes with the next slab's handle.
     uint64_t released_holds = 0;    // HoldReleased messages.
+    // After each Share by call so many promises are sent; what is made of them
+    // is an object, unless it is kept back.
+    uint64_t promises = 0;
+    uint64_t kept_back = 0;              // So many are not made yet.
+    uint64_t unmakable = 0;              // So many end instead.
+    std::set<uint64_t> promised;         // And not used.
+    std::vector<attach::Shared> shared;  // Shared messages.
     uint64_t returned_leases = 0;
     bool opens_need_all = false;   // Open is refused beside any lease.
     uint64_t refused_returns = 0;  // An object there was held.
@@ -117,6 +124,8 @@ class FakeDaemon {
   void SendReclaim();
   void SendObjectEnded(ObjectId object);
   void SendObjectSettled(ObjectId object);
+  // Nothing is read from the attach socket any more, or it is again.
+  void StopReading(bool is_stopped);
   // What becomes of an object that another process made; the client is told.
   void Settle(ObjectId object, ReadyOutcome outcome);
   // Runs at the end of each call of Open that takes a hold, before its reply.
@@ -155,6 +164,8 @@ class FakeDaemon {
   void SettleLocked(ObjectId object, ReadyOutcome outcome)
       VRAMPOOL_REQUIRES(mu_);
   void SendSettledLocked(ObjectId object) VRAMPOOL_REQUIRES(mu_);
+  void SendPromises(uint64_t count) VRAMPOOL_REQUIRES(mu_);
+  void NoteShared(const attach::Shared& shared) VRAMPOOL_REQUIRES(mu_);
 
   const std::shared_ptr<Life> life_ = std::make_shared<Life>();
   const Device device_;
@@ -176,6 +187,7 @@ class FakeDaemon {
   Ledger ledger_ VRAMPOOL_GUARDED_BY(mu_);
   std::map<uint64_t, UniqueFd> files_ VRAMPOOL_GUARDED_BY(mu_);
   uint64_t next_id_ VRAMPOOL_GUARDED_BY(mu_) = 1;
+  std::atomic<bool> is_deaf_{false};
   std::function<void()> on_opened_ VRAMPOOL_GUARDED_BY(mu_);
   std::function<void()> on_lease_ VRAMPOOL_GUARDED_BY(mu_);
 };

@@ -70,6 +70,45 @@ void FakeDaemon::SendSettledLocked(ObjectId object) {
   SendPacket(attach::MessageType::kObjectSettled, &body, sizeof(body), {});
 }
 
+void FakeDaemon::SendPromises(uint64_t count) {
+  if (count == 0) return;
+  attach::Promises body{};
+  body.count = static_cast<uint32_t>(count);
+  for (uint64_t i = 0; i < count; ++i) {
+    const uint64_t number = next_id_++;
+    const ObjectId object = MakeObjectId(number % kSlots, number);
+    SetSlot(object, shm::ObjectState::kFree);
+    ledger_.promised.insert(static_cast<uint64_t>(object));
+    body.promises[i].object_id = static_cast<uint64_t>(object);
+    std::memset(body.promises[i].secret, 7, sizeof(body.promises[i].secret));
+  }
+  SendPacket(attach::MessageType::kPromises, &body, sizeof(body), {});
+}
+
+void FakeDaemon::NoteShared(const attach::Shared& shared) {
+  ledger_.shared.push_back(shared);
+  if (ledger_.promised.erase(shared.object_id) == 0) return;
+  const ObjectId object{shared.object_id};
+  if (ledger_.unmakable > 0) {
+    --ledger_.unmakable;
+    const attach::ObjectEnded body{.object_id = shared.object_id};
+    SendPacket(attach::MessageType::kObjectEnded, &body, sizeof(body), {});
+    return;
+  }
+  ledger_.objects[shared.object_id] = {{.slab = SlabId{shared.slab_id},
+                                        .offset_bytes = shared.offset_bytes,
+                                        .size_bytes = shared.size_bytes}};
+  ++ledger_.holds[shared.object_id];
+  if (ledger_.kept_back > 0) {
+    --ledger_.kept_back;
+    return;
+  }
+  const bool is_pending = (shared.flags & attach::kSharedPending) != 0;
+  if (is_pending) ledger_.pending.insert(shared.object_id);
+  SetSlot(object,
+          is_pending ? shm::ObjectState::kPending : shm::ObjectState::kLive);
+}
+
 void FakeDaemon::Settle(ObjectId object, ReadyOutcome outcome) {
   MutexLock lock(mu_);
   SettleLocked(object, outcome);

@@ -83,6 +83,34 @@ TEST_F(ObjectHoldsTest, BrokenObjectIsNotHeldAndTheAttemptIsReported) {
   EXPECT_TRUE(outcome.must_report);
 }
 
+// Opened while it was promised: somebody makes it, or does not, meanwhile.
+TEST_F(ObjectHoldsTest, WhatIsPromisedIsWaitedForUntilItIsMade) {
+  const uint64_t unmade = shm::MakeSlotWord(5, ObjectState::kFree);
+  for (const uint64_t later : {shm::MakeSlotWord(5, ObjectState::kLive),
+                               shm::MakeSlotWord(5, ObjectState::kPending),
+                               shm::MakeSlotWord(6, ObjectState::kFree)}) {
+    ObjectTable table = MakeTable(unmade);
+    EXPECT_TRUE(table.IsUnmade(kObject));
+    EXPECT_FALSE(TryHold(hold_, table, kObject, Takes::kComplete).is_held);
+    int looks = 0;
+    EXPECT_TRUE(AwaitMade(table, kObject, [&] {
+      if (++looks == 3) table = MakeTable(later);
+      return looks < 10;
+    }));
+    EXPECT_EQ(looks, 3);
+    EXPECT_EQ(TryHold(hold_, table, kObject, Takes::kComplete).is_held,
+              later == shm::MakeSlotWord(5, ObjectState::kLive));
+    hold_ = 0;
+  }
+}
+
+TEST_F(ObjectHoldsTest, WhatIsPromisedIsNotWaitedForWithoutEnd) {
+  const ObjectTable table = MakeTable(shm::MakeSlotWord(5, ObjectState::kFree));
+  int looks = 0;
+  EXPECT_FALSE(AwaitMade(table, kObject, [&] { return ++looks < 10; }));
+  EXPECT_EQ(looks, 10);
+}
+
 TEST_F(ObjectHoldsTest, OtherGenerationIsNotHeld) {
   const ObjectTable table = MakeTable(shm::MakeSlotWord(6, ObjectState::kLive));
   const HoldOutcome outcome = TryHold(hold_, table, kObject, Takes::kComplete);

@@ -27,6 +27,7 @@ Token MakeToken() {
       .slab = SlabId{11}, .offset_bytes = 256, .size_bytes = ~uint64_t{0}};
   token.has_details = true;
   token.is_sealed = true;
+  token.is_promised = true;
   return token;
 }
 
@@ -45,6 +46,7 @@ TEST(TokenTest, TextGivesTheTokenBackAndFitsItsBound) {
   EXPECT_EQ(parsed->place->size_bytes, ~uint64_t{0});
   EXPECT_TRUE(parsed->has_details);
   EXPECT_TRUE(parsed->is_sealed);
+  EXPECT_TRUE(parsed->is_promised);
 }
 
 TEST(TokenTest, TokenWithoutPlaceIsShorterAndStaysWithout) {
@@ -58,6 +60,8 @@ TEST(TokenTest, TokenWithoutPlaceIsShorterAndStaysWithout) {
   EXPECT_FALSE(ParseToken(FormatToken(token))->is_ordered);
   token.is_ordered = true;
   EXPECT_TRUE(ParseToken(FormatToken(token))->is_ordered);
+  token.is_promised = false;
+  EXPECT_FALSE(ParseToken(FormatToken(token))->is_promised);
 }
 
 TEST(TokenTest, EveryDamagedCharacterIsNoticed) {

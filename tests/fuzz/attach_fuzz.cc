@@ -41,6 +41,19 @@ void Check(std::string_view bytes) {
                    ready->outcome == ReadyOutcome::kFailed);
   } else if (std::holds_alternative<ClosedPacket>(packet)) {
     VRAMPOOL_CHECK(bytes.size() == sizeof(attach::Packet<attach::Closed>));
+  } else if (const auto* shared = std::get_if<SharedPacket>(&packet)) {
+    VRAMPOOL_CHECK(bytes.size() == sizeof(attach::Packet<attach::Shared>));
+    const attach::Shared again = {
+        .object_id = static_cast<uint64_t>(shared->share.object),
+        .slab_id = static_cast<uint64_t>(shared->share.buffer.slab),
+        .offset_bytes = shared->share.buffer.offset,
+        .size_bytes = shared->share.buffer.size.count(),
+        .flags = (shared->share.is_pending ? 1u : 0u) |
+                 (shared->share.is_sealed ? 2u : 0u),
+        .reserved = 0};
+    VRAMPOOL_CHECK(
+        bytes.substr(sizeof(attach::MessageHeader)) ==
+        std::string_view(reinterpret_cast<const char*>(&again), sizeof(again)));
   } else if (const auto* other = std::get_if<OtherVersionPacket>(&packet)) {
     VRAMPOOL_CHECK(other->version != attach::kVersion);
     (void)MakeRefused(attach::RefusedCode::kOtherVersion,

@@ -93,6 +93,105 @@ VRAMPOOL_ATTACK(AttachAttack, BreachesOfALiveSessionCondemnIt) {
   ExpectCondemned(RawBytes(header(0xffff), 8));
   ExpectCondemned(RawBytes(header(101), sizeof(attach::Welcome)));
   ExpectCondemned(RawBytes(header(2), 7));
+  ExpectCondemned(RawBytes(header(3), 39));
+  ExpectCondemned(RawBytes(header(108), sizeof(attach::Promises)));
+  ExpectCondemned(SharedBytes(0));
+  ExpectCondemned(SharedBytes(~uint64_t{0}));
+  ExpectCondemned(SharedBytes((uint64_t{1} << 24) | 1));
+  ExpectCondemned(SharedBytes(1, ~0u));
+  ExpectServesOthers();
+}
+
+// What a session that shared something by a call is promised.
+class PromiseAttack : public AttachAttack {
+ protected:
+  struct Promised {
+    std::unique_ptr<RawSession> session;
+    uint64_t slab = 0;
+    attach::Promises promises = {};
+  };
+  Promised BePromised() {
+    Promised promised = {.session = Attach()};
+    v1::LeaseResponse lease;
+    EXPECT_EQ(Describe(promised.session->Lease(1 << 20, lease)), "OK");
+    EXPECT_EQ(promised.session->attach().Receive().type(),
+              MessageType::kSlabHandle);
+    promised.slab = lease.slab().slab_id();
+    v1::ShareRequest request;
+    v1::Buffer& buffer = *request.add_buffers();
+    buffer.set_slab_id(promised.slab);
+    buffer.set_size_bytes(4096);
+    v1::ShareResponse share;
+    EXPECT_EQ(
+        Describe(promised.session->channel().Call("Share", request, share)),
+        "OK");
+    promised.promises =
+        promised.session->attach().Receive().body<attach::Promises>();
+    EXPECT_GT(promised.promises.count, 2u);
+    return promised;
+  }
+  static std::string Use(const Promised& promised, size_t which,
+                         uint64_t offset = 0) {
+    attach::Shared shared = {};
+    shared.object_id = promised.promises.promises[which].object_id;
+    shared.slab_id = promised.slab;
+    shared.offset_bytes = offset;
+    shared.size_bytes = 4096;
+    return SharedBytes(shared);
+  }
+  // What comes next that was not on its way already.
+  static void ExpectFarewell(RawSession& session) {
+    MessageType type = session.attach().Receive().type();
+    while (type == MessageType::kPromises ||
+           type == MessageType::kObjectEnded) {
+      type = session.attach().Receive().type();
+    }
+    EXPECT_EQ(type, MessageType::kFarewell);
+  }
+};
+
+VRAMPOOL_ATTACK(PromiseAttack, APromiseThatIsUsedTwiceCondemns) {
+  const Promised promised = BePromised();
+  ASSERT_TRUE(promised.session->attach().Send(Use(promised, 0)));
+  ASSERT_TRUE(promised.session->attach().Send(Use(promised, 0)));
+  ExpectFarewell(*promised.session);
+  ExpectServesOthers();
+}
+
+VRAMPOOL_ATTACK(PromiseAttack, APromiseOfAnotherSessionCondemns) {
+  const Promised promised = BePromised();
+  const auto thief = Attach();
+  ASSERT_NE(thief, nullptr);
+  ASSERT_TRUE(thief->attach().Send(Use(promised, 0)));
+  ExpectFarewell(*thief);
+  // The owner's is as it was.
+  ASSERT_TRUE(promised.session->attach().Send(Use(promised, 0)));
+  ASSERT_TRUE(promised.session->attach().Send(Use(promised, 0)));
+  ExpectFarewell(*promised.session);
+}
+
+// Each is answered by the end of the object, and the promises come anew.
+VRAMPOOL_ATTACK(PromiseAttack, ObjectsOutsideTheirSlabsAreNotMade) {
+  Promised promised = BePromised();
+  const uint64_t kMax = ~uint64_t{0};
+  for (int i = 0; i < 2000; ++i) {
+    const size_t which = static_cast<size_t>(i) % 16;
+    const uint64_t id = promised.promises.promises[which].object_id;
+    ASSERT_TRUE(promised.session->attach().Send(
+        Use(promised, which, i % 2 == 0 ? kMax : kMax - 4095)));
+    bool has_ended = false;
+    while (!has_ended || which == 15) {
+      const ReceivedPacket packet = promised.session->attach().Receive();
+      if (packet.type() == MessageType::kPromises) {
+        promised.promises = packet.body<attach::Promises>();
+        if (which == 15 && has_ended) break;
+        continue;
+      }
+      ASSERT_EQ(packet.type(), MessageType::kObjectEnded);
+      ASSERT_EQ(packet.body<attach::ObjectEnded>().object_id, id);
+      has_ended = true;
+    }
+  }
   ExpectServesOthers();
 }
 

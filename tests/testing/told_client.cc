@@ -26,7 +26,7 @@
 //
 //   hold (work on the stream goes on until: ) release
 //   fill_later NAME SEED           free_later NAME
-//   share_ordered NAME OBJECT [PUBLIC]
+//   share_ordered NAME OBJECT [PUBLIC]    open_on OBJECT TOKEN
 //
 // Exits with 0 at the end of its input, having closed its client.
 
@@ -81,6 +81,7 @@ class ToldClient {
   std::string AccessTo(Words& words);
   std::string Ready(Words& words);
   std::string Open(Words& words);
+  std::string OpenOn(Words& words);
   std::string OpenName(Words& words);
   std::string Close(Words& words);
   std::string Unlink(Words& words);
@@ -137,6 +138,7 @@ std::string ToldClient::Do(const std::string& command) {
       {"access", [&](Words& words) { return AccessTo(words); }},
       {"ready", [&](Words& words) { return Ready(words); }},
       {"open", [&](Words& words) { return Open(words); }},
+      {"open_on", [&](Words& words) { return OpenOn(words); }},
       {"open_name", [&](Words& words) { return OpenName(words); }},
       {"close", [&](Words& words) { return Close(words); }},
       {"unlink", [&](Words& words) { return Unlink(words); }},
@@ -271,6 +273,13 @@ std::string ToldClient::Open(Words& words) {
   uint64_t wait_ms = 0;
   words >> object >> token >> wait_ms;
   return Keep(object, client_.OpenToken(token.c_str(), wait_ms));
+}
+
+std::string ToldClient::OpenOn(Words& words) {
+  std::string object;
+  std::string token;
+  words >> object >> token;
+  return Keep(object, client_.OpenOn(work_->stream(), token.c_str()));
 }
 
 std::string ToldClient::OpenName(Words& words) {

@@ -80,6 +80,8 @@ static inline void vrampool_share_options_init(vrampool_share_options* to) {
 
 /* Makes 1 to 64 buffers, each inside a live block of `client`, into an object
  * that this process holds until vrampool_object_close(). `options` may be null.
+ * One buffer without a name, tensors, metadata or grants takes an RPC at first,
+ * and now and then.
  *
  * With `ordered` the call does not wait for the GPU: the object is pending, and
  * the library says by itself when the contents are complete. If this process

@@ -69,6 +69,17 @@ std::string ReadyBytes(uint64_t object_id, attach::ReadyCode code) {
                                    .reserved = 0});
 }
 
+std::string SharedBytes(const attach::Shared& shared) {
+  return PacketBytes(attach::MessageType::kShared, attach::kVersion, shared);
+}
+
+std::string SharedBytes(uint64_t object_id, uint32_t flags) {
+  attach::Shared shared = {};
+  shared.object_id = object_id;
+  shared.flags = flags;
+  return SharedBytes(shared);
+}
+
 std::string RawBytes(attach::MessageHeader header, size_t body_size) {
   std::string bytes(sizeof(header) + body_size, '\0');
   std::memcpy(bytes.data(), &header, sizeof(header));

@@ -24,6 +24,8 @@ std::string HelloBytes(uint16_t version = attach::kVersion);
 std::string HoldReleasedBytes(uint64_t object_id);
 std::string ClosedBytes(uint64_t object_id);
 std::string ReadyBytes(uint64_t object_id, attach::ReadyCode code);
+std::string SharedBytes(const attach::Shared& shared);
+std::string SharedBytes(uint64_t object_id, uint32_t flags = 0);
 // Any header, followed by `body_size` zeros.
 std::string RawBytes(attach::MessageHeader header, size_t body_size);
 

@@ -240,6 +240,20 @@ INSTANTIATE_TEST_SUITE_P(
         Breach{"OtherVersion", HelloBytes(attach::kVersion + 1)},
         Breach{"ReadyOfNoCode", ReadyBytes(1, attach::ReadyCode{3})},
         Breach{"SecondHello", HelloBytes()},
+        Breach{"NotPromised", SharedBytes(1)},
+        Breach{"ShortShared",
+               RawBytes({attach::kMagic, attach::kVersion, 3}, 39)},
+        Breach{"LongShared", SharedBytes(2) + "x"},
+        Breach{"UnknownFlag", SharedBytes(2, 4)},
+        Breach{"ReservedField", SharedBytes({.object_id = 2,
+                                             .slab_id = 0,
+                                             .offset_bytes = 0,
+                                             .size_bytes = 0,
+                                             .flags = 0,
+                                             .reserved = 1})},
+        Breach{"DaemonsPromises",
+               RawBytes({attach::kMagic, attach::kVersion, 108},
+                        sizeof(attach::Promises))},
         Breach{"ShortBody", RawBytes({attach::kMagic, attach::kVersion, 2}, 7)},
         Breach{"LongClosed", ClosedBytes(1) + "x"},
         Breach{"LongBody", HoldReleasedBytes(1) + "x"},
@@ -290,6 +304,52 @@ TEST_F(DoorSessionTest, AFloodCondemns) {
   ASSERT_TRUE(broker_.Await("condemned 1"));
   EXPECT_EQ(broker_.events().size(), 11u);
   EXPECT_TRUE(broker_.Await("released 1 10"));
+}
+
+// Each is paid for by a promise.
+TEST_F(DoorSessionTest, SharesOfPromisesAreNoFlood) {
+  limits_.packet_burst = 1;
+  limits_.packets_per_second = 0;
+  StartDoor();
+  AttachClient client = Attach();
+  for (uint64_t i = 1; i <= 100; ++i) {
+    ASSERT_TRUE(client.Send(SharedBytes(2 * i)));
+  }
+  ASSERT_TRUE(client.Send(HoldReleasedBytes(1)));
+  ASSERT_TRUE(broker_.Await("released 1 1"));
+  EXPECT_EQ(broker_.events().size(), 101u);
+  EXPECT_EQ(broker_.events()[99], "shared 1 200");
+}
+
+TEST_F(DoorSessionTest, PromisesTravelInOnePacket) {
+  StartDoor();
+  AttachClient client = Attach();
+  const auto link = broker_.AwaitAttach(1).link;
+  std::vector<PromisedObject> promises(attach::kMaxPromises);
+  for (size_t i = 0; i < promises.size(); ++i) {
+    promises[i].object = ObjectId{100 + i};
+    promises[i].secret.fill(static_cast<uint8_t>(i));
+  }
+  ASSERT_TRUE(link->SendPromises(promises));
+  ASSERT_TRUE(link->SendPromises({promises[7]}));
+  const auto all = client.Receive().body<attach::Promises>();
+  EXPECT_EQ(all.count, attach::kMaxPromises);
+  EXPECT_EQ(all.promises[31].object_id, 131u);
+  EXPECT_EQ(all.promises[31].secret[15], 31);
+  const auto one = client.Receive().body<attach::Promises>();
+  EXPECT_EQ(one.count, 1u);
+  EXPECT_EQ(one.promises[0].object_id, 107u);
+  EXPECT_EQ(one.promises[1].object_id, 0u);
+}
+
+TEST_F(DoorSessionTest, PromisesThatDoNotFitAreNotGiven) {
+  StartDoor();
+  const AttachClient deaf = Attach();
+  const auto link = broker_.AwaitAttach(1).link;
+  const std::vector<PromisedObject> promises(attach::kMaxPromises);
+  int sent = 0;
+  while (sent < 100000 && link->SendPromises(promises)) ++sent;
+  EXPECT_LT(sent, 100000);
 }
 
 TEST_F(DoorSessionTest, TheDeathOfAProcessIsSeenTwice) {

@@ -156,4 +156,11 @@ void FakeBroker::HoldReleased(SessionId session, ObjectId object) {
                     static_cast<uint64_t>(object)));
 }
 
+Fulfilment FakeBroker::Fulfil(SessionId session, const PromisedShare& share) {
+  const uint64_t object = static_cast<uint64_t>(share.object);
+  if (object % 2 != 0) return {.was_promised = false};
+  Note(absl::StrCat(Event("shared", session), " ", object));
+  return {};
+}
+
 }  // namespace vrampool::testing

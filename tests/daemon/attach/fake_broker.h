@@ -64,6 +64,8 @@ class FakeBroker final : public Broker {
   void HoldReleased(SessionId session, ObjectId object) override;
   absl::Status Ready(SessionId session, ObjectId object,
                      ReadyOutcome outcome) override;
+  // Objects with even ids were promised.
+  Fulfilment Fulfil(SessionId session, const PromisedShare& share) override;
   const DeviceInfo& device_info() const override { return info_; }
   Epoch epoch() const override { return Epoch{1}; }
 

@@ -17,6 +17,7 @@ using ::vrampool::testing::HelloBytes;
 using ::vrampool::testing::HoldReleasedBytes;
 using ::vrampool::testing::RawBytes;
 using ::vrampool::testing::ReadyBytes;
+using ::vrampool::testing::SharedBytes;
 
 constexpr char kMark[] = "\xEF\xBF\xBD";
 
@@ -70,6 +71,26 @@ TEST(PacketTest, AReadyGivesItsObjectAndWhatBecameOfIt) {
   for (const uint32_t code : {0u, 3u, 0xffffffffu}) {
     EXPECT_TRUE(
         Is<BadPacket>(ParseClientPacket(ReadyBytes(1, ReadyCode{code}))));
+  }
+}
+
+TEST(PacketTest, ASharedGivesItsObjectPlaceAndFlags) {
+  const ClientPacket packet = ParseClientPacket(
+      SharedBytes({.object_id = 0x1234,
+                   .slab_id = 5,
+                   .offset_bytes = UINT64_MAX,
+                   .size_bytes = 7,
+                   .flags = attach::kSharedPending | attach::kSharedSealed,
+                   .reserved = 0}));
+  ASSERT_TRUE(Is<SharedPacket>(packet));
+  const PromisedShare& share = std::get<SharedPacket>(packet).share;
+  EXPECT_EQ(share.object, ObjectId{0x1234});
+  EXPECT_EQ(
+      share.buffer,
+      (BufferRef{.slab = SlabId{5}, .offset = UINT64_MAX, .size = Bytes(7)}));
+  EXPECT_TRUE(share.is_pending && share.is_sealed);
+  for (const uint32_t flags : {4u, 8u, 0x80000000u, ~0u}) {
+    EXPECT_TRUE(Is<BadPacket>(ParseClientPacket(SharedBytes(1, flags))));
   }
 }
 

@@ -72,6 +72,19 @@ void RecordingLink::SendObjectSettled(ObjectId object) {
   notes_.known.push_back(object);
 }
 
+void RecordingLink::RefusePromises() {
+  MutexLock lock(mu_);
+  refuses_promises_ = true;
+}
+
+bool RecordingLink::SendPromises(const std::vector<PromisedObject>& promises) {
+  MutexLock lock(mu_);
+  if (refuses_promises_) return false;
+  notes_.promises.insert(notes_.promises.end(), promises.begin(),
+                         promises.end());
+  return true;
+}
+
 void RecordingLink::SendFarewell(bool is_condemned, std::string_view text) {
   MutexLock lock(mu_);
   notes_.farewells.emplace_back(text);

@@ -36,6 +36,7 @@ class RecordingLink final : public SessionLink {
     std::vector<Bytes> reclaims;
     std::vector<ObjectId> ended;
     std::vector<ObjectId> known;  // Pending objects that are so no more.
+    std::vector<PromisedObject> promises;
     std::vector<std::string> farewells;
     bool is_condemned = false;
     size_t farewells_before_kill = 0;
@@ -43,6 +44,8 @@ class RecordingLink final : public SessionLink {
 
   // The next sends of a handle are refused as a full socket does.
   void RefuseHandles(int count);
+  // Likewise of promises, from now on.
+  void RefusePromises();
   void ForbidKill();
   // The next handle waits in its send, then is refused.
   void HoldNextHandle();
@@ -56,6 +59,7 @@ class RecordingLink final : public SessionLink {
   void SendReclaim(Bytes bytes) override;
   void SendObjectEnded(ObjectId object) override;
   void SendObjectSettled(ObjectId object) override;
+  bool SendPromises(const std::vector<PromisedObject>& promises) override;
   void SendFarewell(bool is_condemned, std::string_view text) override;
   bool Kill() override;
 
@@ -66,6 +70,7 @@ class RecordingLink final : public SessionLink {
   CondVar changed_;
   Notes notes_ VRAMPOOL_GUARDED_BY(mu_);
   int refusals_ VRAMPOOL_GUARDED_BY(mu_) = 0;
+  bool refuses_promises_ VRAMPOOL_GUARDED_BY(mu_) = false;
   bool is_kill_forbidden_ VRAMPOOL_GUARDED_BY(mu_) = false;
   Hold hold_ VRAMPOOL_GUARDED_BY(mu_) = Hold::kNone;
 };

@@ -202,6 +202,29 @@ ShareGrant ArbiterTest::SharePending(SessionId session, const LeaseGrant& grant,
   return share.value_or(ShareGrant{});
 }
 
+std::vector<PromisedObject> ArbiterTest::GivePromises(SessionId session) {
+  std::vector<ObjectSecret> secrets(arbiter().PromisesWanted(session));
+  for (ObjectSecret& secret : secrets) secret[15] = ++last_secret_;
+  std::vector<PromisedObject> given = arbiter().GivePromises(session, secrets);
+  arbiter().CheckInvariants();
+  return given;
+}
+
+Fulfilment ArbiterTest::Fulfil(SessionId session, const PromisedShare& share) {
+  Effects effects;
+  Fulfilment fulfilment =
+      arbiter().Fulfil(session, share, world_->now, effects);
+  world_->Absorb(std::move(effects));
+  return fulfilment;
+}
+
+Fulfilment ArbiterTest::Fulfil(SessionId session, const PromisedObject& promise,
+                               SlabId slab) {
+  return Fulfil(session,
+                {.object = promise.object,
+                 .buffer = {.slab = slab, .offset = 0, .size = KiB(4)}});
+}
+
 absl::Status ArbiterTest::Ready(SessionId session, ObjectId object) {
   return Ready(session, object, ReadyOutcome::kComplete);
 }

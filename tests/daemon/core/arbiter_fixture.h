@@ -65,6 +65,12 @@ class ArbiterTest : public ::testing::Test {
                           std::string name = "");
   ShareGrant ShareWith(std::string tenant, SessionId session,
                        const LeaseGrant& grant, std::string name = "");
+  // As many promises as the session should have.
+  std::vector<PromisedObject> GivePromises(SessionId session);
+  Fulfilment Fulfil(SessionId session, const PromisedShare& share);
+  // Of the beginning of the slab.
+  Fulfilment Fulfil(SessionId session, const PromisedObject& promise,
+                    SlabId slab);
   absl::Status Ready(SessionId session, ObjectId object);
   absl::Status Ready(SessionId session, ObjectId object, ReadyOutcome outcome);
   ObjectToken TokenOf(const ShareGrant& share) const;

@@ -43,6 +43,11 @@ CoreSettings TightSettings(ByteReader& bytes) {
   if (bytes.OneIn(2)) {
     settings.tenants.push_back({.path = "root", .quota = {.evict = true}});
   }
+  if (bytes.OneIn(2)) {  // Enough for promises.
+    settings.bounds.objects = 24;
+    settings.bounds.objects_per_session = 16;
+    settings.bounds.holds_per_session = 16;
+  }
   if (bytes.OneIn(4)) settings.not_isolating = {HandleKind::kHostFd};
   return settings;
 }
@@ -68,6 +73,7 @@ void ArbiterProgram::Coverage::Add(const Coverage& other) {
   reservations += other.reservations;
   quotas += other.quotas;
   promises += other.promises;
+  fulfilled += other.fulfilled;
   dues += other.dues;
 }
 

@@ -53,9 +53,10 @@ class ArbiterProgram {
     uint64_t shortages = 0;  // The device had less than the pool.
     uint64_t evictions = 0;
     uint64_t reservations = 0;
-    uint64_t quotas = 0;    // Quotas that were changed.
-    uint64_t dues = 0;      // Times that one waited for a rate alone.
-    uint64_t promises = 0;  // Requests that a guarantee had to serve at once.
+    uint64_t quotas = 0;     // Quotas that were changed.
+    uint64_t dues = 0;       // Times that one waited for a rate alone.
+    uint64_t promises = 0;   // Requests that a guarantee had to serve at once.
+    uint64_t fulfilled = 0;  // Objects that were shared without a call.
     void Add(const Coverage& other);
   };
 
@@ -115,6 +116,8 @@ class ArbiterProgram {
   void Do(const LoseDevice& action);
   void Do(const StopDaemon& action);
 
+  void TakePromises(SessionId session);
+  void UsePromise(const ShareBuffers& action);
   void EndSocket(SessionId id);
   void EndProcess(SessionId id);
   void Absorb(Effects effects);
@@ -151,7 +154,8 @@ class ArbiterProgram {
   std::vector<SlabId> slabs_;    // That were ever leased.
   std::vector<Shared> objects_;  // Not known to have ended.
   std::vector<Shared> ended_objects_;
-  std::vector<std::pair<SessionId, ObjectId>> holds_;  // By call.
+  std::vector<std::pair<SessionId, ObjectId>> unused_;  // Promises of objects.
+  std::vector<std::pair<SessionId, ObjectId>> holds_;   // By call.
   std::vector<LeaseRequest> requests_;  // Whose keys can be used again.
   std::map<TicketId, std::pair<SessionId, LeaseRequest>> tickets_;
   std::set<TicketId> promised_;   // CancelTicket() said: it will come.

@@ -11,6 +11,9 @@
 namespace vrampool::testing {
 
 void ArbiterProgram::Do(const ShareBuffers& action) {
+  if (action.second_lease % 4 == 1 && !unused_.empty()) {
+    return UsePromise(action);
+  }
   const Lease first = PickLease(action.lease);
   const Lease second = PickLease(action.second_lease);
   ShareRequest request;
@@ -42,6 +45,46 @@ void ArbiterProgram::Do(const ShareBuffers& action) {
                       .grant = *share,
                       .grants = std::move(request.grants)});
   holds_.emplace_back(session, share->object);
+  TakePromises(session);
+}
+
+// Calls about them may come before they are used, so they count as shared.
+void ArbiterProgram::TakePromises(SessionId session) {
+  std::vector<ObjectSecret> secrets(arbiter().PromisesWanted(session));
+  for (ObjectSecret& secret : secrets) secret[0] = ++last_secret_;
+  for (const PromisedObject& promise :
+       arbiter().GivePromises(session, secrets)) {
+    unused_.emplace_back(session, promise.object);
+    objects_.push_back({.producer = session, .grant = promise});
+    holds_.emplace_back(session, promise.object);
+  }
+  Absorb({});
+}
+
+void ArbiterProgram::UsePromise(const ShareBuffers& action) {
+  const size_t which = action.name % unused_.size();
+  const auto [owner, object] = unused_[which];
+  Lease lease = PickLease(action.lease);
+  for (const Lease& one : leases_) {
+    if (one.session == owner && action.is_owner) lease = one;
+  }
+  const SessionId session =
+      action.is_owner ? owner : PickSession(action.session);
+  Effects effects;
+  const Fulfilment made = arbiter().Fulfil(
+      session,
+      {.object = object,
+       .buffer = {.slab = lease.slab, .offset = action.size, .size = KiB(4)},
+       .is_pending = action.is_pending,
+       .is_sealed = action.size % 2 == 1},
+      world_->now, effects);
+  VRAMPOOL_CHECK(IsOkOrRefused(made.made));
+  VRAMPOOL_CHECK(session == owner || !made.was_promised);
+  if (made.was_promised && made.made.ok()) ++coverage_.fulfilled;
+  if (session == owner) {  // Else it is there still; or it ended with him.
+    unused_.erase(unused_.begin() + static_cast<ptrdiff_t>(which));
+  }
+  Absorb(std::move(effects));
 }
 
 void ArbiterProgram::Do(const SayReady& action) {

@@ -30,6 +30,7 @@ TEST(ArbiterProgramTest, NoProgramBreaksAnInvariantOrLosesAByte) {
   EXPECT_GT(coverage.reservations, 500u);
   EXPECT_GT(coverage.promises, 400u);
   EXPECT_GT(coverage.dues, 40u);
+  EXPECT_GT(coverage.fulfilled, 300u);
 }
 
 }  // namespace

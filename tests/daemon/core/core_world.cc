@@ -115,7 +115,13 @@ void CoreWorld::Restart(Underway destroys_under_way) {
     gone_unnoticed_.insert(destroys.begin(), destroys.end());
   }
   destroys.clear();
-  const std::map<uint64_t, uint64_t> words = table.words;
+  std::map<uint64_t, uint64_t> words = table.words;
+  for (auto& [slot, word] : words) {
+    if (shm::SlotState(word) != shm::ObjectState::kFree) continue;
+    // What was promised will not be.
+    word =
+        shm::MakeSlotWord(state.generations.at(slot), shm::ObjectState::kFree);
+  }
   table = FakeObjectTable();
   absl::StatusOr<std::unique_ptr<Arbiter>> restored =
       Arbiter::Restore(settings_, state, table, oracle);

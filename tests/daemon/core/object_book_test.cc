@@ -111,6 +111,33 @@ TEST_F(ObjectBookTest, AHeldOrNamedObjectDoesNotEndAndNobodyIsAsked) {
   EXPECT_EQ(oracle_.questions, 1);
 }
 
+TEST_F(ObjectBookTest, ASlotThatIsReservedIsNobodyElses) {
+  const ObjectId first = book_.Reserve();
+  book_.CheckInvariants();
+  EXPECT_EQ(Published(), (Words{{1, ObjectState::kFree}}));
+  EXPECT_TRUE(book_.HasRoom());
+  EXPECT_NE(ObjectSlot(Add().id), ObjectSlot(first));
+  table_.stores.clear();
+  EXPECT_FALSE(book_.HasRoom());
+  EXPECT_THAT(book_.CanAdd(kTenant, {}), IsRefused(Reason::kLimitReached));
+  EXPECT_THAT(book_.CanDescribe(kTenant, {}), IsOk());
+  Object& made =
+      book_.Add(kTenant, kProducer, {}, {SlabId{1}}, {}, absl::Now(), first);
+  book_.CheckInvariants();
+  EXPECT_EQ(made.id, first);
+  EXPECT_EQ(Published(), (Words{{1, ObjectState::kLive}}));
+  DropProducersHold(made);
+  EXPECT_TRUE(TryEnd(made));
+  Published();
+  const ObjectId second = book_.Reserve();
+  book_.Release(second);
+  book_.CheckInvariants();
+  EXPECT_EQ(Published(),
+            (Words{{2, ObjectState::kFree}, {3, ObjectState::kFree}}));
+  EXPECT_FALSE(book_.HasEndedUnready(second));
+  EXPECT_EQ(ObjectGeneration(book_.Reserve()), 3u);
+}
+
 TEST_F(ObjectBookTest, APendingObjectBecomesLive) {
   Object& object = Add("", true);
   book_.MarkReady(object);

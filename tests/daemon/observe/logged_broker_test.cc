@@ -1,6 +1,7 @@
 #include "daemon/observe/logged_broker.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 
 #include "daemon/core/refusal.h"
@@ -179,6 +180,42 @@ TEST_F(LoggedBrokerTest, WatchersAreToldOfLeasesAndObjects) {
   EXPECT_THAT(broker_.Return(kSession, LeaseId{3}, ReturnMode::kUnmapped),
               IsOk());
   EXPECT_EQ(Told().kind, EventKind::kLeaseReturned);
+}
+
+TEST_F(LoggedBrokerTest, SharesOfPromisesAreToldLikeThoseByCall) {
+  Attach();
+  Told();
+  const PromisedShare share = {
+      .object = ObjectId{9},
+      .buffer = {.slab = SlabId{4}, .offset = 0, .size = KiB(3)}};
+  const auto shares = [this] {
+    const auto counts = telemetry_.figures()
+                            .durations[static_cast<size_t>(Operation::kShare)]
+                            .counts;
+    return std::accumulate(counts.begin(), counts.end(), uint64_t{0});
+  };
+  const uint64_t before = shares();
+  EXPECT_TRUE(broker_.Fulfil(kSession, share).was_promised);
+  const Event shared = Told();
+  EXPECT_EQ(shared.kind, EventKind::kObjectShared);
+  EXPECT_EQ(shared.session, kSession);
+  EXPECT_EQ(shared.object, ObjectId{9});
+  EXPECT_EQ(shared.bytes, KiB(3));
+  EXPECT_EQ(shares(), before + 1);
+
+  fake_.SetFulfilment(
+      {.was_promised = true, .made = Refuse(Reason::kLimitReached, "many")});
+  EXPECT_TRUE(broker_.Fulfil(kSession, share).was_promised);
+  const Event refused = Told();
+  EXPECT_EQ(refused.kind, EventKind::kCallRefused);
+  EXPECT_EQ(refused.text, "share");
+  EXPECT_EQ(shares(), before + 2);
+
+  // Whoever condemns the session for that tells of it.
+  fake_.SetFulfilment({.was_promised = false});
+  EXPECT_FALSE(broker_.Fulfil(kSession, share).was_promised);
+  EXPECT_FALSE(watcher_->Next(absl::ZeroDuration()).has_value());
+  EXPECT_EQ(shares(), before + 2);
 }
 
 TEST_F(LoggedBrokerTest, ASetQuotaIsALineWithWhoAskedForIt) {

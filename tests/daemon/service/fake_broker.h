@@ -69,6 +69,10 @@ class FakeBroker final : public Broker {
   bool SocketClosed(SessionId) override { return false; }
   void ProcessGone(SessionId) override {}
   void HoldReleased(SessionId, ObjectId) override {}
+  Fulfilment Fulfil(SessionId, const PromisedShare&) override {
+    const MutexLock lock(mu_);
+    return fulfilment_;
+  }
 
   absl::Status AdmitRpc(SessionId session) override {
     return on_admit_rpc(session);
@@ -178,6 +182,10 @@ class FakeBroker final : public Broker {
     const MutexLock lock(mu_);
     snapshot_ = std::move(snapshot);
   }
+  void SetFulfilment(Fulfilment fulfilment) {
+    const MutexLock lock(mu_);
+    fulfilment_ = std::move(fulfilment);
+  }
   // What the next Tick() has done.
   void SetTickReport(TickReport report) {
     const MutexLock lock(mu_);
@@ -239,6 +247,7 @@ class FakeBroker final : public Broker {
                             .kinds = {HandleKind::kHostFd}};
   Mutex mu_;
   Snapshot snapshot_ VRAMPOOL_GUARDED_BY(mu_);
+  Fulfilment fulfilment_ VRAMPOOL_GUARDED_BY(mu_);
   TickReport tick_report_ VRAMPOOL_GUARDED_BY(mu_);
   LeakAnswer leaks_ VRAMPOOL_GUARDED_BY(mu_);
   LeakQuery last_leak_query_ VRAMPOOL_GUARDED_BY(mu_);
