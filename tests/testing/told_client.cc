@@ -279,7 +279,7 @@ std::string ToldClient::OpenOn(Words& words) {
   std::string object;
   std::string token;
   words >> object >> token;
-  return Keep(object, client_.OpenOn(work_->stream(), token.c_str()));
+  return Keep(object, client_.OpenTokenOn(work_->stream(), token.c_str()));
 }
 
 std::string ToldClient::OpenName(Words& words) {

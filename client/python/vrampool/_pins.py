@@ -66,6 +66,8 @@ class _Pins:
             with _lock:
                 gone = self.take_ended()
                 if not self.by_token:
+                    # It has the session until it has ended.
+                    _ending.append(threading.current_thread())
                     self.thread = None
                     _by_client.pop(self.session.handle, None)
                     return
@@ -81,6 +83,7 @@ class _Pins:
 _lock = threading.RLock()
 _by_client: Dict[int, _Pins] = {}
 _kept: List[Pin] = []  # Of sessions that were lost.
+_ending: List[threading.Thread] = []  # That have nothing to wait for.
 
 
 def pin(session: Session, token: str, what: Any) -> None:
@@ -89,6 +92,7 @@ def pin(session: Session, token: str, what: Any) -> None:
         pins = _by_client.setdefault(session.handle, _Pins(session))
         gone = pins.take_new_ends()
         pins.by_token[token] = Pin(pins.session, token, what)
+        _ending[:] = [thread for thread in _ending if thread.is_alive()]
         if pins.thread is None:
             pins.thread = threading.Thread(target=pins.wait, daemon=True,
                                            name="vrampool pins")
@@ -117,8 +121,8 @@ def settle(seconds: float) -> None:
     deadline = time.monotonic() + seconds
     pinned()
     with _lock:
-        threads = [pins.thread for pins in _by_client.values()
-                   if not pins.by_token]
+        threads = _ending + [pins.thread for pins in _by_client.values()
+                             if not pins.by_token]
     for thread in threads:
         if thread is not None:
             thread.join(max(deadline - time.monotonic(), 0))
