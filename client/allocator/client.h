@@ -380,6 +380,7 @@ class Client final : private LinkEvents {
   // here or pending, are left to the daemon: the slab then goes back.
   void LetGoIn(SlabKey key) VRAMPOOL_EXCLUDES(mu_);
   void LetGoOfProduced(SlabKey key) VRAMPOOL_REQUIRES(mu_);
+  void LetGoOfEnded() VRAMPOOL_REQUIRES(mu_);
   bool IsGivenUp(const std::vector<Block*>& blocks) VRAMPOOL_REQUIRES(mu_);
   struct Pieces;  // What Share() found out about its buffers.
   Status ResolveBuffers(const ShareRequest& request, Pieces& pieces)
@@ -387,7 +388,6 @@ class Client final : private LinkEvents {
   Status CallShare(const ShareRequest& request, Pieces& in, ShareReply& reply);
   void UndoShare(const Pieces& pieces);
   void EnterProduced(Pieces& pieces, HeldObject& held) VRAMPOOL_REQUIRES(mu_);
-  // Without a call. False: nothing has changed.
   bool TryPromise(const ShareRequest& request, Pieces& pieces, HeldObject& held)
       VRAMPOOL_EXCLUDES(mu_);
   std::unique_ptr<HeldObject> NewHeld(const SessionPtr& session);

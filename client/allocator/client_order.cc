@@ -53,9 +53,6 @@ void Client::AwaitContents(const SessionPtr& session, ObjectId object,
 // pending any more.
 void Client::FinishContents(const SessionPtr& session, ObjectId object,
                             ReadyOutcome outcome) {
-  if (outcome == ReadyOutcome::kComplete) {
-    session->contents().MarkComplete(object);
-  }
   std::optional<SlabKey> dedicated;
   {
     MutexLock lock(mu_);
@@ -65,10 +62,12 @@ void Client::FinishContents(const SessionPtr& session, ObjectId object,
       if (slabs_.Get(slab).is_dedicated) dedicated = slab;
     }
   }
-  if (dedicated || !session->link().TrySendReady(object, outcome)) {
-    CallReady(session, object, outcome);
+  if (outcome == ReadyOutcome::kComplete) {
+    session->contents().MarkComplete(object);
   }
-  if (dedicated) LetGoIn(*dedicated);  // Freed and closed meanwhile, perhaps.
+  if (!dedicated) return session->link().SendReady(object, outcome);
+  CallReady(session, object, outcome);
+  LetGoIn(*dedicated);  // It may have been freed and closed meanwhile.
 }
 
 // A dedicated slab can go back to the daemon only when it has heard this. A

@@ -113,6 +113,7 @@ void Client::MaintainOnce() {
   std::vector<SessionPtr> forgotten;
   {
     MutexLock lock(mu_);
+    LetGoOfEnded();
     const bool is_all = reclaim_until_.has_value() || waiting_growths_ > 0;
     if (is_all) (void)DrainCaches(ThreadCaches::Which::kAll);
     idle = TakeIdle(is_all        ? SlabSet::Which::kAll
@@ -285,6 +286,7 @@ void Client::SettleSoon() {
 Status Client::Trim() {
   {
     MutexLock lock(mu_);
+    LetGoOfEnded();
     (void)DrainCaches(ThreadCaches::Which::kAll);
   }
   if (RecordAll()) {

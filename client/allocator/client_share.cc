@@ -203,13 +203,15 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
   return held;
 }
 
-// It is entered before it is sent: the daemon may answer, that it has ended, as
-// soon as it has read it.
+// Without a call; false: nothing has changed. It is entered before it is sent:
+// the daemon may answer, that it has ended, as soon as it has read it.
 bool Client::TryPromise(const ShareRequest& request, Pieces& pieces,
                         HeldObject& held) {
   if (!IsPlain(request)) return false;
   Session& session = *pieces.session;
   MutexLock lock(mu_);
+  // What a dedicated slab's objects do is told by calls: it goes back by one.
+  if (slabs_.Get(pieces.buffers.front().slab).is_dedicated) return false;
   const std::optional<Promise> promise = promises_.Take(session.serial());
   if (!promise.has_value()) return false;
   held.token.object = promise->object;
@@ -257,6 +259,21 @@ bool Client::IsGivenUp(const std::vector<Block*>& blocks) {
   return true;
 }
 
+// Of which the daemon's notice did not come: the socket was full.
+void Client::LetGoOfEnded() {
+  for (auto next = produced_.begin(); next != produced_.end();) {
+    const auto one = next++;
+    const auto& [session, object] = one->first;
+    if (session != current_->serial() || !current_->table().HasEnded(object)) {
+      continue;
+    }
+    for (Block* const block : one->second) slabs_.RemoveObject(block);
+    produced_.erase(one);
+    ++ends_;
+    changed_.NotifyAll();
+  }
+}
+
 void Client::LetGoOfProduced(SlabKey key) {
   for (auto next = produced_.begin(); next != produced_.end();) {
     const auto one = next++;
@@ -265,9 +282,9 @@ void Client::LetGoOfProduced(SlabKey key) {
     const auto is_there = [key](const Block* block) {
       return block->slab == key;
     };
-    const Session& session_now = *current_;
-    if (session != session_now.serial() || session_now.IsPending(object) ||
-        session_now.table().IsUnmade(object) ||
+    // As the daemon sees it: it would not take the slab before.
+    if (session != current_->serial() ||
+        current_->table().MayBePending(object) ||
         std::none_of(blocks.begin(), blocks.end(), is_there) ||
         !IsGivenUp(blocks)) {
       continue;

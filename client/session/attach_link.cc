@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -26,7 +27,7 @@ attach::Packet<Body> Begin(MessageType type) {
   return packet;
 }
 
-enum class Sending { kSent, kFull, kFailed };
+constexpr std::chrono::milliseconds kLastFlush(1000);
 
 template <typename Body>
 Sending TrySend(int socket, const attach::Packet<Body>& packet) {
@@ -72,7 +73,10 @@ AttachLink::~AttachLink() { Stop(); }
 void AttachLink::Stop() {
   is_stop_wanted_.store(true, std::memory_order_release);
   (void)::eventfd_write(wake_.get(), 1);
-  if (thread_.joinable()) thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+    FlushAtEnd();
+  }
   EnterState(LinkState::kGone);
 }
 
@@ -194,27 +198,45 @@ std::string AttachLink::farewell() const {
 }
 
 void AttachLink::SendHoldReleased(ObjectId object) {
-  SendNotice(MessageType::kHoldReleased, object);
+  SendNotice({.type = MessageType::kHoldReleased, .object = object});
 }
 
 void AttachLink::SendClosed(ObjectId object) {
-  SendNotice(MessageType::kClosed, object);
+  SendNotice({.type = MessageType::kClosed, .object = object});
 }
 
-void AttachLink::SendNotice(attach::MessageType type, ObjectId object) {
+void AttachLink::SendReady(ObjectId object, ReadyOutcome outcome) {
+  SendNotice({.type = MessageType::kReady,
+              .object = object,
+              .code = outcome == ReadyOutcome::kComplete
+                          ? attach::ReadyCode::kComplete
+                          : attach::ReadyCode::kFailed});
+}
+
+void AttachLink::SendNotice(const Notice& notice) {
   MutexLock lock(mu_);
-  notices_.emplace_back(type, object);
+  notices_.push_back(notice);
   if (!FlushNotices()) (void)::eventfd_write(wake_.get(), 1);
 }
 
-// Either has the object's id, and no more.
-bool AttachLink::FlushNotices() {
+Sending AttachLink::Send(const Notice& notice) const {
+  const uint64_t object = static_cast<uint64_t>(notice.object);
+  if (notice.type == MessageType::kReady) {
+    auto packet = Begin<attach::Ready>(notice.type);
+    packet.body.object_id = object;
+    packet.body.code = static_cast<uint32_t>(notice.code);
+    return TrySend(socket_.get(), packet);
+  }
+  // The others have the object's id, and no more.
   static_assert(sizeof(attach::HoldReleased) == sizeof(attach::Closed));
+  auto packet = Begin<attach::Closed>(notice.type);
+  packet.body.object_id = object;
+  return TrySend(socket_.get(), packet);
+}
+
+bool AttachLink::FlushNotices() {
   while (!notices_.empty()) {
-    const auto [type, object] = notices_.front();
-    auto packet = Begin<attach::Closed>(type);
-    packet.body.object_id = static_cast<uint64_t>(object);
-    switch (TrySend(socket_.get(), packet)) {
+    switch (Send(notices_.front())) {
       case Sending::kSent:
         notices_.pop_front();
         break;
@@ -228,15 +250,20 @@ bool AttachLink::FlushNotices() {
   return true;
 }
 
-bool AttachLink::TrySendReady(ObjectId object, ReadyOutcome outcome) {
-  const auto code = outcome == ReadyOutcome::kComplete
-                        ? attach::ReadyCode::kComplete
-                        : attach::ReadyCode::kFailed;
-  auto packet = Begin<attach::Ready>(MessageType::kReady);
-  packet.body = {.object_id = static_cast<uint64_t>(object),
-                 .code = static_cast<uint32_t>(code),
-                 .reserved = 0};
-  return TrySend(socket_.get(), packet) == Sending::kSent;
+// A daemon that is alive reads in a moment.
+void AttachLink::FlushAtEnd() {
+  const auto deadline = std::chrono::steady_clock::now() + kLastFlush;
+  while (true) {
+    {
+      MutexLock lock(mu_);
+      if (FlushNotices()) return;
+    }
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return;
+    pollfd event = {.fd = socket_.get(), .events = POLLOUT, .revents = 0};
+    (void)::poll(&event, 1, static_cast<int>(left.count()));
+  }
 }
 
 bool AttachLink::TrySendShared(const SharedNotice& notice) {

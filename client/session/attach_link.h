@@ -74,6 +74,9 @@ class LinkEvents {
   virtual void OnLinkEnded(LinkSerial session) = 0;
 };
 
+// How a packet went.
+enum class Sending { kSent, kFull, kFailed };
+
 enum class LinkState {
   kLive,
   kStopping,   // The daemon said so: no more grants.
@@ -107,9 +110,8 @@ class AttachLink {
   void SendHoldReleased(ObjectId object);
   // The same for a hold by call.
   void SendClosed(ObjectId object);
-  // What has become of a pending object of this session. False: the socket is
-  // full, or the daemon has gone, and nothing was sent. Never blocks.
-  bool TrySendReady(ObjectId object, ReadyOutcome outcome);
+  // And for what has become of a pending object of this session.
+  void SendReady(ObjectId object, ReadyOutcome outcome);
 
   // Tells the daemon of an object. Never blocks; false if it was not sent: the
   // socket is full, or at its end.
@@ -123,7 +125,15 @@ class AttachLink {
   void Handle(ReceivedPacket& packet);
   void HandlePromises(const ReceivedPacket& packet);
   void HandleFarewell(const ReceivedPacket& packet);
-  void SendNotice(attach::MessageType type, ObjectId object);
+  // What has to arrive, if the session lives, in its order.
+  struct Notice {
+    attach::MessageType type{};
+    ObjectId object{};
+    attach::ReadyCode code{};  // Of a Ready.
+  };
+  void SendNotice(const Notice& notice);
+  Sending Send(const Notice& notice) const;
+  void FlushAtEnd();
   bool FlushNotices() VRAMPOOL_REQUIRES(mu_);  // False: some are left.
   void EnterState(LinkState state);
 
@@ -136,9 +146,7 @@ class AttachLink {
   std::thread thread_;
 
   mutable Mutex mu_;
-  // HoldReleased and Closed that are to be sent, in their order.
-  std::deque<std::pair<attach::MessageType, ObjectId>> notices_
-      VRAMPOOL_GUARDED_BY(mu_);
+  std::deque<Notice> notices_ VRAMPOOL_GUARDED_BY(mu_);
   std::string farewell_ VRAMPOOL_GUARDED_BY(mu_);
 };
 

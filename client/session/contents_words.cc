@@ -1,6 +1,5 @@
 #include "client/session/contents_words.h"
 
-#include <string>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -10,32 +9,22 @@ namespace vrampool::client {
 
 Result<ContentsWords> ContentsWords::Map(UniqueFd fd, uint64_t size,
                                          Epoch epoch) {
-  if (size == 0) return ContentsWords(SharedRegion(), 0);
-  if (size < sizeof(shm::ContentsHeader)) {
-    return Status(VRAMPOOL_INTERNAL, "the daemon's contents words are too few");
-  }
+  if (size == 0) return None();
   VRAMPOOL_ASSIGN_OR_RETURN(
       SharedRegion region,
       SharedRegion::Map(std::move(fd), size, SharedRegion::Access::kReadWrite,
                         "contents words"));
-  // Other clients may write to it: what is checked is what is used.
+  if (size < sizeof(shm::ContentsHeader)) return None();
+  // Other clients may write to it: what is checked is what is used. If one has
+  // spoilt it, the daemon's table has to do.
   const shm::ContentsHeader header =
       *reinterpret_cast<const shm::ContentsHeader*>(region.base());
-  if (header.magic != shm::kContentsMagic ||
-      header.version != shm::kContentsVersion) {
-    return Status(VRAMPOOL_VERSION_MISMATCH,
-                  "the daemon's contents words have version " +
-                      std::to_string(header.version) + ", this library knows " +
-                      std::to_string(shm::kContentsVersion) +
-                      "; install matching versions of both");
-  }
-  if (header.slot_count > kObjectSlotMask + 1 ||
-      shm::ContentsBytes(header.slot_count) > size ||
-      header.epoch != static_cast<uint64_t>(epoch)) {
-    return Status(VRAMPOOL_INTERNAL,
-                  "the daemon's contents words contradict themselves; see the "
-                  "daemon's log");
-  }
+  const bool is_good = header.magic == shm::kContentsMagic &&
+                       header.version == shm::kContentsVersion &&
+                       header.slot_count <= kObjectSlotMask + 1 &&
+                       shm::ContentsBytes(header.slot_count) <= size &&
+                       header.epoch == static_cast<uint64_t>(epoch);
+  if (!is_good) return None();
   return ContentsWords(std::move(region), header.slot_count);
 }
 

@@ -21,8 +21,8 @@ namespace vrampool::client {
 
 class ContentsWords {
  public:
-  // None where `size` is 0. Internal or VersionMismatch when it is not what
-  // this version describes.
+  // None where `size` is 0, or when they are not what this version describes:
+  // then the daemon alone tells. Internal if they cannot be mapped.
   static Result<ContentsWords> Map(UniqueFd fd, uint64_t size, Epoch epoch);
 
   // False: they do not say so.
@@ -34,6 +34,7 @@ class ContentsWords {
  private:
   ContentsWords(SharedRegion region, uint32_t slot_count)
       : region_(std::move(region)), slot_count_(slot_count) {}
+  static ContentsWords None() { return {SharedRegion(), 0}; }
   std::atomic<uint32_t>* Word(ObjectId object) const;  // Or null.
 
   SharedRegion region_;

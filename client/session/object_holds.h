@@ -40,6 +40,10 @@ class ObjectTable {
     return shm::MayBePending(Load(object), object);
   }
 
+  // Whether it has, once it was there.
+  bool HasEnded(ObjectId object) const {
+    return shm::SlotGeneration(Load(object)) > ObjectGeneration(object);
+  }
   // Whether it is promised, and may still be made.
   bool IsUnmade(ObjectId object) const {
     return Load(object) ==

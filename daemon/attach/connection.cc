@@ -28,13 +28,17 @@ Reading ReadPacket(int socket) {
   msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
+  // The kernel says once that the peer closed with packets unread; what it had
+  // sent before can be read after that.
   ssize_t length = 0;
+  bool was_reset = false;
   do {
     length = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (length < 0 && errno == EINTR);
+  } while (length < 0 && (errno == EINTR || (errno == ECONNRESET &&
+                                             !std::exchange(was_reset, true))));
   if (length < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return NothingYet{};
-    return EndOfFile{};  // Reset: the peer closed with packets unread.
+    return EndOfFile{};
   }
   if ((message.msg_flags & MSG_CTRUNC) != 0) {
     return ClientPacket(

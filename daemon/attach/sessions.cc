@@ -16,6 +16,8 @@ namespace {
 
 // A talkative client must not keep the loop from the others.
 constexpr int kPacketsPerTurn = 64;
+// Ready and Closed, of one that was shared by a message.
+constexpr uint64_t kPacketsOfAnObject = 2;
 constexpr uint32_t kHungUp = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 std::string_view MessageOf(const absl::Status& status) {
@@ -150,8 +152,10 @@ bool Sessions::ReadPackets(Session& session) {
     if (packet == nullptr) return false;
     // Each of these is paid for by a promise; without one it is a breach.
     if (const auto* shared = std::get_if<SharedPacket>(packet)) {
-      if (world_.broker.Fulfil(session.id, shared->share).was_promised)
+      if (world_.broker.Fulfil(session.id, shared->share).was_promised) {
+        session.prepaid += kPacketsOfAnObject;
         continue;
+      }
       Condemn(session, "it shared an object that it had no promise of");
       return false;
     }
@@ -161,9 +165,11 @@ bool Sessions::ReadPackets(Session& session) {
     }
     if (const auto* released = std::get_if<HoldReleasedPacket>(packet)) {
       world_.broker.HoldReleased(session.id, released->object);
-    } else if (const auto told = Tell(session, *packet)) {
-      // It has been paid for, by the call that shared the object.
-      if (told->ok()) session.meter.Refund();
+    } else if (TryTell(session, *packet)) {
+      if (session.prepaid > 0) {
+        --session.prepaid;
+        session.meter.Refund();
+      }
     } else {
       Condemn(session, BreachOf(*packet));
       return false;
@@ -172,15 +178,17 @@ bool Sessions::ReadPackets(Session& session) {
   return true;
 }
 
-std::optional<absl::Status> Sessions::Tell(const Session& session,
-                                           const ClientPacket& packet) {
+// How it went does not matter: there is no answer.
+bool Sessions::TryTell(const Session& session, const ClientPacket& packet) {
   if (const auto* ready = std::get_if<ReadyPacket>(&packet)) {
-    return world_.broker.Ready(session.id, ready->object, ready->outcome);
+    (void)world_.broker.Ready(session.id, ready->object, ready->outcome);
+    return true;
   }
   if (const auto* closed = std::get_if<ClosedPacket>(&packet)) {
-    return world_.broker.Close(session.id, closed->object);
+    (void)world_.broker.Close(session.id, closed->object);
+    return true;
   }
-  return std::nullopt;
+  return false;
 }
 
 void Sessions::Condemn(Session& session, std::string_view why) {

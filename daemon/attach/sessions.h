@@ -19,7 +19,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string_view>
 
 #include "absl/container/flat_hash_map.h"
@@ -67,6 +66,7 @@ class Sessions {
     UniqueFd pidfd;                    // Empty: the process is gone.
     WatchId pidfd_watch{};
     PacketMeter meter;
+    uint64_t prepaid = 0;  // Packets that the meter does not count.
     bool is_condemned = false;
   };
 
@@ -76,9 +76,8 @@ class Sessions {
   void OnSocket(Key key, uint32_t events);
   // False: there is nothing more to read now, or ever.
   bool ReadPackets(Session& session);
-  // What is a call without an answer, and how it went; else nothing.
-  std::optional<absl::Status> Tell(const Session& session,
-                                   const ClientPacket& packet);
+  // Makes a call that has no answer. False: the packet is none.
+  bool TryTell(const Session& session, const ClientPacket& packet);
   void Condemn(Session& session, std::string_view why);
   void CloseSocket(Key key, Session& session);
   void OnProcessGone(Key key);

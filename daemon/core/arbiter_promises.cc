@@ -99,7 +99,8 @@ bool Arbiter::IsPromised(SessionId id, const OpenRequest& request) const {
     return false;
   }
   const Promise* const promise = promises_.Find(request.token->object);
-  return promise != nullptr && promise->tenant == (*session)->tenant &&
+  return promise != nullptr && FindLive(promise->session).ok() &&
+         promise->tenant == (*session)->tenant &&
          IsSameSecret(promise->secret, request.token->secret);
 }
 

@@ -61,23 +61,26 @@ TEST_F(DoorSessionTest, WhatAClientSaidBeforeItLeftIsHeardFirst) {
     expected.push_back("complete 1 " + std::to_string(object));
   }
   expected.push_back("closed 1");
+  // It leaves without having read this.
+  broker_.AwaitAttach(1).link->SendObjectEnded(ObjectId{1});
   client.Close();
   has_left.set_value();
   ASSERT_TRUE(broker_.Await("closed 1"));
   EXPECT_EQ(broker_.events(), expected);
 }
 
-// Sharing has been paid for, by calls; what changes nothing counts.
-TEST_F(DoorSessionTest, ReadyPacketsThatSayNothingAreAFlood) {
+// Each object that was promised pays for a Ready and a Closed.
+TEST_F(DoorSessionTest, ReadyAndClosedOfNothingAreAFlood) {
   limits_.packet_burst = 10;
   limits_.packets_per_second = 0;
   StartDoor();
   AttachClient client = Attach();
-  for (uint64_t object = 1; object <= 100; ++object) {
+  for (uint64_t object = 2; object <= 100; object += 2) {
+    ASSERT_TRUE(client.Send(SharedBytes(object)));
     ASSERT_TRUE(client.Send(ReadyBytes(object, attach::ReadyCode::kComplete)));
+    ASSERT_TRUE(client.Send(ClosedBytes(object)));
   }
-  ASSERT_TRUE(broker_.Await("complete 1 100"));
-  broker_.KnowNoObjects();
+  ASSERT_TRUE(broker_.Await("left 1 100"));
   for (uint64_t object = 101; object <= 111; ++object) {
     ASSERT_TRUE(client.Send(ReadyBytes(object, attach::ReadyCode::kComplete)));
   }

@@ -131,8 +131,7 @@ absl::Status FakeBroker::Ready(SessionId session, ObjectId object,
       Event(outcome == ReadyOutcome::kComplete ? "complete" : "failed",
             session),
       " ", static_cast<uint64_t>(object)));
-  MutexLock lock(mu_);
-  return knows_objects_ ? absl::OkStatus() : NotHere();
+  return absl::OkStatus();
 }
 
 absl::Status FakeBroker::Close(SessionId session, ObjectId object) {
@@ -144,11 +143,6 @@ absl::Status FakeBroker::Close(SessionId session, ObjectId object) {
 void FakeBroker::OnReady(std::function<void()> action) {
   MutexLock lock(mu_);
   on_ready_ = std::move(action);
-}
-
-void FakeBroker::KnowNoObjects() {
-  MutexLock lock(mu_);
-  knows_objects_ = false;
 }
 
 void FakeBroker::HoldReleased(SessionId session, ObjectId object) {

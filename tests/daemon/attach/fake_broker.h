@@ -41,8 +41,6 @@ class FakeBroker final : public Broker {
 
   // Called within the next Ready.
   void OnReady(std::function<void()> action);
-  // From now on Ready refuses every object.
-  void KnowNoObjects();
 
   // What happened, as "closed 1", "gone 1", "released 1 77", "complete 1 77",
   // "failed 1 77", "left 1 77", "condemned 1".
@@ -136,7 +134,6 @@ class FakeBroker final : public Broker {
   mutable Mutex mu_;
   CondVar changed_;
   absl::Status refusal_ VRAMPOOL_GUARDED_BY(mu_);
-  bool knows_objects_ VRAMPOOL_GUARDED_BY(mu_) = true;
   std::function<void()> on_ready_ VRAMPOOL_GUARDED_BY(mu_);
   std::function<void(SessionLink&)> on_attach_ VRAMPOOL_GUARDED_BY(mu_);
   std::vector<std::string> events_ VRAMPOOL_GUARDED_BY(mu_);
