@@ -111,6 +111,22 @@ TEST_F(ClientObjectTest, SharedBlockIsReusedOnlyWhenTheObjectHasEnded) {
   EXPECT_THAT(daemon_.RecordStates(), ElementsAre(BlockState::kFree));
 }
 
+// The notice was lost, as the socket was full; the table says it, too.
+TEST_F(ClientObjectTest, AnEndThatNobodyToldIsFoundInTheTable) {
+  std::unique_ptr<HeldObject> object = Share();
+  const Token token = object->token;
+  ASSERT_TRUE(client_->Free(block_, kMiB).ok());
+  client_->Close(std::move(object));
+  daemon_.SetSlot(MakeObjectId(ObjectSlot(token.object),
+                               ObjectGeneration(token.object) + 1),
+                  shm::ObjectState::kFree);
+  ASSERT_TRUE(client_->Trim().ok());
+  EXPECT_TRUE(daemon_.ledger().leases.empty());
+  uint64_t ends = 0;
+  EXPECT_TRUE(client_->AwaitEnds(0, 60'000, ends).ok());
+  EXPECT_EQ(ends, 1u);
+}
+
 TEST_F(ClientObjectTest, WhoSharesLearnsWhenAnObjectHasEnded) {
   std::unique_ptr<HeldObject> object = Share();
   const Token token = object->token;
