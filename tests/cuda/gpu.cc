@@ -115,13 +115,21 @@ uint64_t Gpu::CountMismatches(cuda::Stream stream, Words from,
 }
 
 uint64_t Gpu::Checksum(cuda::Stream stream, Words from) const {
-  return Accumulate(stream, [&](cuda::DevicePtr out) {
-    Expect(demo_kernels_->Run({.stream = stream,
-                               .kernel = demo::kChecksumKernel,
-                               .items = from.count},
-                              from.at, from.count, out),
-           "summing up");
-  });
+  return Accumulate(
+      stream, [&](cuda::DevicePtr out) { AddChecksum(stream, from, out); });
+}
+
+void Gpu::AddChecksum(cuda::Stream stream, Words from,
+                      cuda::DevicePtr sum) const {
+  Expect(demo_kernels_->Run({.stream = stream,
+                             .kernel = demo::kChecksumKernel,
+                             .items = from.count},
+                            from.at, from.count, sum),
+         "summing up");
+}
+
+void Gpu::Set(cuda::Stream stream, Words to, uint32_t value) const {
+  Expect(test().MemsetD32Async(to.at, value, to.count, stream), "setting");
 }
 
 void Gpu::Synchronize(cuda::Stream stream) const {

@@ -67,6 +67,11 @@ class Gpu {
   void AddMismatches(cuda::Stream stream, Words from, uint32_t value,
                      cuda::DevicePtr sum) const;
 
+  // Adds the sum of word i * (i + 1) to the 64 bits at `sum`.
+  void AddChecksum(cuda::Stream stream, Words from, cuda::DevicePtr sum) const;
+  // By the driver's own kernel.
+  void Set(cuda::Stream stream, Words to, uint32_t value) const;
+
   // Both wait for the stream, and for no other. The sum is that of word i * (i
   // + 1).
   uint64_t CountMismatches(cuda::Stream stream, Words from,

@@ -13,7 +13,8 @@
 # vrampool-rmm for that RMM are installed),
 # numba (numba-cuda's own tests, with its memory manager and with ours, which needs
 # pytest-xdist; VRAMPOOL_KIND for one kind of handle only), exchange
-# (tests/bench/exchange.sh with PyTorch, CuPy and Numba) and two_gpus, which needs two
+# (tests/bench/exchange.sh with PyTorch, CuPy and Numba), pass_on (a tensor to another
+# process and back, against a bare interprocess event) and two_gpus, which needs two
 # GPUs.
 # Needs the folder that tests/gpu/bundle.sh makes (VRAMPOOL_BUNDLE, default
 # build/gpu-bundle) and, for the steps torch, kill, handoff, figures and two_gpus,
@@ -191,6 +192,16 @@ run_reclaim() {
 run_handoff() { pytest_of handoff_test.py; }
 run_figures() { pytest_of figures_test.py; }
 beside() { python3 -B tests/cuda/with_daemon.py "$bin/vrampoold" "$@"; }
+run_pass_on() {
+  local kind bytes
+  for kind in CUDA_IPC VMM_FD; do
+    for bytes in 4096 1048576 67108864; do
+      echo "$kind, $bytes bytes"
+      VRAMPOOL_KIND=$kind beside pool_size=1GiB default_limit=1GiB -- \
+        timeout 60 "$bin/gpu_pass_on" "$bytes" 200
+    done
+  done
+}
 run_compare() {
   local made
   made=$(mktemp -d)
