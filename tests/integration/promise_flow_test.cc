@@ -132,27 +132,29 @@ INSTANTIATE_TEST_SUITE_P(Devices, PendingHandoff, EveryGpu(), DeviceName());
 
 // Each is open before the work that makes its contents has ended.
 TEST_P(PendingHandoff, MakesNoCalls) {
-  constexpr uint64_t kHandoffs = 500;
+  constexpr uint64_t kHandoffs = 200;
   StartBoth();
   const uint64_t producers = CallsOf(*producer_);
   const uint64_t consumers = CallsOf(*consumer_);
   for (uint64_t i = 0; i < kHandoffs; ++i) {
-    const std::string seed = std::to_string(i % 200);
+    const std::string seed = std::to_string(i);
     ASSERT_TRUE(producer_->Do("hold").ok());
     ASSERT_TRUE(producer_->Do("fill_later a " + seed).ok());
     const Answer shared = producer_->Do("share_ordered a o");
     ASSERT_TRUE(shared.ok()) << shared;
+    // Who opens it before the daemon has heard of it may have to call.
+    ASSERT_THAT(AwaitObjects(2), IsOk());
     const Answer opened = consumer_->Do("open_on o " + shared.text);
     ASSERT_TRUE(opened.ok()) << opened;
     ASSERT_TRUE(producer_->Do("release").ok());
     ASSERT_TRUE(consumer_->Do("check o " + seed).ok()) << i;
     ASSERT_TRUE(consumer_->Do("close o").ok());
     ASSERT_TRUE(producer_->Do("close o").ok());
+    ASSERT_THAT(AwaitObjects(1), IsOk());
   }
-  // Now and then one, on a busy machine: when more promises were on their way,
-  // or the daemon had not heard of the share when it was opened.
+  EXPECT_EQ(CallsOf(*consumer_) - consumers, 0u);
+  // Now and then one for a share, when more promises were still on their way.
   EXPECT_LT(CallsOf(*producer_) - producers, kHandoffs / 4);
-  EXPECT_LT(CallsOf(*consumer_) - consumers, kHandoffs / 4);
   EXPECT_TRUE(consumer_->Do("close first").ok());
   EXPECT_TRUE(producer_->Do("close first").ok());
   EXPECT_THAT(AwaitObjects(0), IsOk());
