@@ -12,7 +12,6 @@
 namespace vrampool::client {
 namespace {
 
-using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
@@ -94,8 +93,9 @@ void GateBook::Enter(Gate& gate, GateWords::Word word, std::set<Gate*>& entry) {
 }
 
 void GateBook::LookAt(Gate& gate) {
-  const auto& [session, object, is_ordered] = gate.target_;
-  if (!session->IsPending(object)) Open(gate, Gate::State::kSettled);
+  const GateTarget& target = gate.target_;
+  if (target.session->IsPending(target.object)) return;
+  Open(gate, Gate::State::kSettled);
 }
 
 void GateBook::Open(Gate& gate, Gate::State why) {

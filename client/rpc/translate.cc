@@ -146,7 +146,6 @@ bool Fill(const v1::ShareResponse& from, ShareReply& to) {
 
 bool Fill(const v1::OpenResponse& from, OpenReply& to) {
   to.epoch = Epoch{from.epoch()};
-  to.is_pending = from.pending();
   to.is_sealed = from.sealed();
   to.object = ObjectId{from.object_id()};
   to.buffer_count = static_cast<size_t>(from.buffers_size());

@@ -200,7 +200,6 @@ struct OpenReply {
   Epoch epoch{};
   ObjectId object{};
   ObjectSecret secret = {};
-  bool is_pending = false;  // Only if the call takes such.
   bool is_sealed = false;
   size_t buffer_count = 0;
   size_t slab_count = 0;

@@ -235,8 +235,7 @@ class FakeChannel final : public ControlChannel {
       return Refuse(CallCode::kResourceExhausted, CallReason::kQuotaExceeded,
                     "too much is leased");
     }
-    reply.is_pending = ledger.pending.count(object->first) > 0;
-    if (reply.is_pending && !call.takes_pending) {
+    if (ledger.pending.count(object->first) > 0 && !call.takes_pending) {
       return Refuse(CallCode::kDeadlineExceeded, CallReason::kWaitedOut,
                     "not ready");
     }
