@@ -128,6 +128,8 @@ inline constexpr unsigned kUserObjectNoDestructorSync = 1;
 inline constexpr unsigned kGraphUserObjectMove = 1;
 inline constexpr unsigned kStreamNonBlocking = 1;
 inline constexpr unsigned kHostAllocPortable = 1;
+inline constexpr unsigned kHostRegisterPortable = 1;
+inline constexpr unsigned kHostRegisterDeviceMap = 2;
 inline constexpr unsigned kWaitValueGeq = 0;  // Cyclic: (int)(word - value).
 inline constexpr int kCaptureModeRelaxed = 2;
 inline constexpr int kCaptureNone = 0;
@@ -208,6 +210,10 @@ using HostFunction = void (*)(void* user_data);
   X(MemHostAlloc, cuMemHostAlloc,                                            \
     (void** pointer, size_t bytes, unsigned flags))                          \
   X(MemFreeHost, cuMemFreeHost, (void* pointer))                             \
+  X(MemHostRegister, cuMemHostRegister_v2,                                   \
+    (void* pointer, size_t bytes, unsigned flags))                           \
+  X(MemHostGetDevicePointer, cuMemHostGetDevicePointer_v2,                   \
+    (DevicePtr * pointer, void* host_pointer, unsigned flags))               \
   X(StreamGetId, cuStreamGetId, (Stream stream, unsigned long long* id))     \
   X(StreamIsCapturing, cuStreamIsCapturing, (Stream stream, int* status))    \
   X(StreamWaitEvent, cuStreamWaitEvent,                                      \

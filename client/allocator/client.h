@@ -409,7 +409,7 @@ class Client final : private LinkEvents {
   Result<std::optional<GpuOrder::Recorded>> RecordContents(
       const ShareRequest& request);
   void AwaitContents(const SessionPtr& session, ObjectId object,
-                     const GpuOrder::Recorded& recorded);
+                     const GpuOrder::Recorded& recorded, cuda::Stream stream);
   void FinishContents(const SessionPtr& session, ObjectId object,
                       ReadyOutcome outcome);
   void CallReady(const SessionPtr& on, ObjectId object, ReadyOutcome outcome);

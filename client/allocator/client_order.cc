@@ -6,6 +6,7 @@
 
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
+#include "client/order/contents_writer.h"
 #include "client/order/stream_status.h"
 
 namespace vrampool::client {
@@ -39,9 +40,12 @@ Result<std::optional<GpuOrder::Recorded>> Client::RecordContents(
   return std::optional(recorded);
 }
 
-// From here on the event thread says when the contents are complete.
+// From here on the stream says when the contents are complete, to whoever reads
+// the contents words, and the event thread, to all.
 void Client::AwaitContents(const SessionPtr& session, ObjectId object,
-                           const GpuOrder::Recorded& recorded) {
+                           const GpuOrder::Recorded& recorded,
+                           cuda::Stream stream) {
+  (void)ContentsWriter::Enqueue(*gpu_, session->contents(), object, stream);
   order_->Then(recorded, [this, session, object](const Status& work) {
     FinishContents(session, object,
                    work.ok() ? ReadyOutcome::kComplete : ReadyOutcome::kFailed);

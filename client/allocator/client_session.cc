@@ -5,6 +5,7 @@
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
 #include "client/cuda/gpu_stream_events.h"
+#include "client/order/contents_writer.h"
 #include "client/session/discovery.h"
 #include "client/session/quiet_thread.h"
 
@@ -74,6 +75,8 @@ Status Client::OpenDevice(const Session& session,
   if (events_ == nullptr) events_ = std::make_shared<GpuStreamEvents>(gpu_);
   VRAMPOOL_ASSIGN_OR_RETURN(order_, GpuOrder::Start(gpu_));
   gates_.store(&order_->gates(), std::memory_order_release);
+  // Not those of later sessions: it would hold up work that is under way.
+  ContentsWriter::Register(*gpu_, session.contents());
   return {};
 }
 

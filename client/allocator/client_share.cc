@@ -198,7 +198,8 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
                       .name = std::move(request.name)});
   }
   if (pieces.event) {
-    AwaitContents(pieces.session, held->token.object, *pieces.event);
+    AwaitContents(pieces.session, held->token.object, *pieces.event,
+                  *request.stream);
   }
   return held;
 }

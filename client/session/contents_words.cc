@@ -1,5 +1,7 @@
 #include "client/session/contents_words.h"
 
+#include <sys/stat.h>
+
 #include <utility>
 
 #include "base/status_macros.h"
@@ -9,12 +11,14 @@ namespace vrampool::client {
 
 Result<ContentsWords> ContentsWords::Map(UniqueFd fd, uint64_t size,
                                          Epoch epoch) {
-  if (size == 0) return None();
+  if (size == 0) return ContentsWords();
+  struct stat info {};
+  (void)::fstat(fd.get(), &info);  // What is no file is refused next.
   VRAMPOOL_ASSIGN_OR_RETURN(
       SharedRegion region,
       SharedRegion::Map(std::move(fd), size, SharedRegion::Access::kReadWrite,
                         "contents words"));
-  if (size < sizeof(shm::ContentsHeader)) return None();
+  if (size < sizeof(shm::ContentsHeader)) return ContentsWords();
   // Other clients may write to it: what is checked is what is used. If one has
   // spoilt it, the daemon's table has to do.
   const shm::ContentsHeader header =
@@ -24,16 +28,24 @@ Result<ContentsWords> ContentsWords::Map(UniqueFd fd, uint64_t size,
                        header.slot_count <= kObjectSlotMask + 1 &&
                        shm::ContentsBytes(header.slot_count) <= size &&
                        header.epoch == static_cast<uint64_t>(epoch);
-  if (!is_good) return None();
-  return ContentsWords(std::move(region), header.slot_count);
+  if (!is_good) return ContentsWords();
+  ContentsWords words;
+  words.region_ = std::make_shared<SharedRegion>(std::move(region));
+  words.file_ = {info.st_dev, info.st_ino};
+  words.slot_count_ = header.slot_count;
+  return words;
+}
+
+std::optional<size_t> ContentsWords::OffsetOf(ObjectId object) const {
+  const uint64_t slot = ObjectSlot(object);
+  if (slot >= slot_count_) return std::nullopt;
+  return sizeof(shm::ContentsHeader) + slot * sizeof(uint32_t);
 }
 
 std::atomic<uint32_t>* ContentsWords::Word(ObjectId object) const {
-  const uint64_t slot = ObjectSlot(object);
-  if (slot >= slot_count_) return nullptr;
-  auto* const words = reinterpret_cast<std::atomic<uint32_t>*>(
-      region_.base() + sizeof(shm::ContentsHeader));
-  return &words[slot];
+  const std::optional<size_t> offset = OffsetOf(object);
+  if (!offset) return nullptr;
+  return reinterpret_cast<std::atomic<uint32_t>*>(region_->base() + *offset);
 }
 
 bool ContentsWords::IsComplete(ObjectId object) const {

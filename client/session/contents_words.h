@@ -9,7 +9,10 @@
 #define VRAMPOOL_CLIENT_SESSION_CONTENTS_WORDS_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/ids.h"
@@ -31,13 +34,20 @@ class ContentsWords {
   // daemon alone.
   void MarkComplete(ObjectId object) const;
 
+  // For whoever writes a word in another way. Null if there are none.
+  const std::shared_ptr<const SharedRegion>& region() const { return region_; }
+  // Where in the region the object's word is; none: it has none.
+  std::optional<size_t> OffsetOf(ObjectId object) const;
+  // The same for all mappings of the same words (device and inode).
+  using FileId = std::pair<uint64_t, uint64_t>;
+  FileId file() const { return file_; }
+
  private:
-  ContentsWords(SharedRegion region, uint32_t slot_count)
-      : region_(std::move(region)), slot_count_(slot_count) {}
-  static ContentsWords None() { return {SharedRegion(), 0}; }
+  ContentsWords() = default;                           // None.
   std::atomic<uint32_t>* Word(ObjectId object) const;  // Or null.
 
-  SharedRegion region_;
+  std::shared_ptr<const SharedRegion> region_;
+  FileId file_;
   uint32_t slot_count_ = 0;
 };
 

@@ -5,18 +5,23 @@
 // the daemon (sealed against resizing), mapped read-write by the tenant's
 // clients and by nobody else. Word i is that of slot i of the object table: the
 // low 32 bits of the generation of the last object in that slot whose contents
-// the producer's library called complete. It does so before it tells the daemon
-// (Ready), whose word in the object table follows some time later.
+// were called complete: by the producer's stream, whose next work after the
+// contents the store is, and by the producer's library when it knows. Then that
+// tells the daemon (Ready), whose word in the object table follows some time
+// later.
 //
-//   producer                               opener, whose token says "ordered"
-//   P1 the GPU has done the work           O1 word(X) is X's generation:
-//   acquire, P2 release: store X's generation          the contents are
-//   complete P3 call Ready                          O2 else the table's word
-//   decides, and
-//                                             both are looked at again
+//   producer                              opener, whose token says "ordered"
+//   P1 the GPU has done the work          O1 acquire: word(X) is X's
+//   P2 release: store X's generation         generation: they are complete
+//   P3 the library says Ready             O2 else the table's word decides,
+//                                            and both are looked at again
+//
+// (A stream's store is ordered behind all that the work before it wrote, for
+// the whole system: cuStreamWriteValue32 with the default flags.)
 //
 // A word may miss an object whose contents are complete: a store for an older
-// object of the slot can come late, from a process that was slow. So what it
+// object of the slot can come late, from a process that was slow, or a stream
+// that was given other work in between. So what it
 // does not say, the table does. It never names an object that is not complete,
 // unless a client of the same tenant lies, who could write to the object's
 // bytes just as well. (Two objects whose generations differ by a multiple of

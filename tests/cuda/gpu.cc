@@ -1,5 +1,7 @@
 #include "tests/cuda/gpu.h"
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -271,6 +273,19 @@ HostFlag::~HostFlag() {
 
 void HostFlag::Store(uint32_t value) {
   std::atomic_ref<uint32_t>(*word_).store(value);
+}
+
+SharedWords::SharedWords(const Gpu& gpu, int file) {
+  void* const mapped =
+      ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  gpu.Expect(mapped == MAP_FAILED ? cuda::kOutOfMemory : cuda::kSuccess,
+             "mapping a file");
+  gpu.Expect(gpu.api().MemHostRegister(
+                 mapped, kBytes,
+                 cuda::kHostRegisterPortable | cuda::kHostRegisterDeviceMap),
+             "registering memory");
+  gpu.Expect(gpu.api().MemHostGetDevicePointer(&at_, mapped, 0),
+             "asking where the GPU sees memory");
 }
 
 }  // namespace vrampool::testing

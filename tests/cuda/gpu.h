@@ -212,6 +212,23 @@ class HostFlag {
   uint32_t* word_ = nullptr;
 };
 
+// The words of a page of a file, which streams write to and any process may
+// map. Stays registered, and mapped, until the process ends.
+class SharedWords {
+ public:
+  static constexpr size_t kBytes = 4096;
+
+  // The file has as many bytes, and stays the caller's.
+  SharedWords(const Gpu& gpu, int file);
+  SharedWords(const SharedWords&) = delete;
+  SharedWords& operator=(const SharedWords&) = delete;
+
+  cuda::DevicePtr at() const { return at_; }
+
+ private:
+  cuda::DevicePtr at_ = 0;
+};
+
 }  // namespace vrampool::testing
 
 #endif  // VRAMPOOL_TESTS_CUDA_GPU_H_

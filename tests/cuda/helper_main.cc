@@ -27,11 +27,13 @@ class Helper {
   cuda::Result CaptureFill(Words words, uint32_t value);
   cuda::Result RunVmm(const OrderPacket& order, int fd);
   cuda::Result RunEvent(const OrderPacket& order);
+  cuda::Result WriteWord(const OrderPacket& order, int fd);
 
   Gpu gpu_;
   TestStream stream_{gpu_};
   HostFlag stop_{gpu_};
   std::unique_ptr<VmmBuffer> vmm_;
+  std::unique_ptr<SharedWords> words_;
   cuda::Event event_ = nullptr;
   cuda::GraphExec exec_ = nullptr;
   UniqueFd to_send_;
@@ -49,8 +51,21 @@ cuda::Result Helper::Run(const OrderPacket& order, int fd) {
                 "waiting for a word");
     return gpu_.test().StreamQuery(stream_.get());
   }
+  if (order.order == Order::kWriteWord) return WriteWord(order, fd);
+  if (order.order == Order::kFailAndWrite) {
+    gpu_.Fill(stream_.get(), {.at = order.address, .count = 1}, 1);
+    const cuda::Result written = WriteWord(order, fd);
+    const cuda::Result done = gpu_.test().StreamSynchronize(stream_.get());
+    return written == cuda::kSuccess ? done : written;
+  }
   answer_.value = gpu_.FreeBytes();
   return cuda::kSuccess;
+}
+
+cuda::Result Helper::WriteWord(const OrderPacket& order, int fd) {
+  if (words_ == nullptr) words_ = std::make_unique<SharedWords>(gpu_, fd);
+  return gpu_.api().StreamWriteValue32(stream_.get(), words_->at(),
+                                       static_cast<uint32_t>(order.b), 0);
 }
 
 cuda::Result Helper::RunMemory(const OrderPacket& order) {

@@ -34,7 +34,9 @@ enum class Order : int {
   kRecordEvent,  // On the helper's stream.
   kAwaitEvent,   // The stream waits for it, and the helper for the stream.
   kAwaitWord,    // The stream waits for a word for ever; its state is answered.
-  kFreeBytes,    // Answers what cuMemGetInfo says.
+  kWriteWord,    // descriptor: a page. The stream writes b to its first word.
+  kFailAndWrite,  // The same, behind a kernel that fails at address; waits.
+  kFreeBytes,     // Answers what cuMemGetInfo says.
 };
 
 struct OrderPacket {

@@ -19,7 +19,7 @@
 
 namespace vrampool::fake_cuda {
 
-enum class RangeKind { kOwned, kImported, kVmm, kHost };
+enum class RangeKind { kOwned, kImported, kVmm, kHost, kRegistered };
 enum class Access : int { kNone = 0, kRead = 1, kReadWrite = 3 };
 
 struct Range {

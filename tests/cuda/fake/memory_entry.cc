@@ -201,4 +201,41 @@ Result cuMemFreeHost(void* pointer) {
   return kSuccess;
 }
 
+// Of memory that the program has mapped. It is not to unmap it afterwards.
+Result cuMemHostRegister_v2(void* pointer, size_t bytes, unsigned flags) {
+  Context context = nullptr;
+  Process& process = Process::Get();
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(process.Enter(__func__, &context));
+  const auto base = reinterpret_cast<uint64_t>(pointer);
+  if (bytes == 0 || pointer == nullptr ||
+      (flags & ~(kHostRegisterPortable | kHostRegisterDeviceMap)) != 0) {
+    return kInvalidValue;
+  }
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(fake_cuda::RefuseUnsafe());
+  const Engine::Stall stall(context->device);
+  if (process.addresses().IsTouched(base, bytes)) {
+    return kTestHostMemoryAlreadyRegistered;
+  }
+  process.addresses().Add({.base = base,
+                           .bytes = bytes,
+                           .kind = RangeKind::kRegistered,
+                           .device = context->device});
+  return kSuccess;
+}
+
+Result cuMemHostGetDevicePointer_v2(DevicePtr* pointer, void* host_pointer,
+                                    unsigned flags) {
+  Context context = nullptr;
+  Process& process = Process::Get();
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(process.Enter(__func__, &context));
+  const auto address = reinterpret_cast<uint64_t>(host_pointer);
+  const auto range = process.addresses().Find(address);
+  const bool is_host =
+      range.has_value() && (range->kind == RangeKind::kHost ||
+                            range->kind == RangeKind::kRegistered);
+  if (flags != 0 || !is_host) return kInvalidValue;
+  *pointer = address;
+  return kSuccess;
+}
+
 }  // namespace vrampool::cuda
