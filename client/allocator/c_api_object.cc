@@ -18,14 +18,14 @@ namespace {
 
 Status Invalid(const char* what) { return {VRAMPOOL_INVALID_ARGUMENT, what}; }
 
-Result<LayoutCopy> CopyLayout(const vrampool_tensor& tensor) {
+Result<TensorLayout> CopyLayout(const vrampool_tensor& tensor) {
   if (tensor.ndim > kMaxDimensions) {
     return Invalid("a tensor has at most 16 dimensions");
   }
   if (tensor.ndim > 0 && tensor.shape == nullptr) {
     return Invalid("a tensor's shape is null");
   }
-  LayoutCopy copy;
+  TensorLayout copy;
   copy.dtype_code = tensor.dtype_code;
   copy.dtype_bits = tensor.dtype_bits;
   copy.dtype_lanes = tensor.dtype_lanes;
@@ -73,7 +73,8 @@ Result<Client::ShareRequest> RequestOf(const vrampool_buffer* buffers,
                             options->metadata_size);
   }
   for (size_t i = 0; options->tensors != nullptr && i < count; ++i) {
-    VRAMPOOL_ASSIGN_OR_RETURN(LayoutCopy copy, CopyLayout(options->tensors[i]));
+    VRAMPOOL_ASSIGN_OR_RETURN(TensorLayout copy,
+                              CopyLayout(options->tensors[i]));
     request.layouts.push_back(copy);
   }
   request.is_pending = options->pending != 0;

@@ -150,7 +150,8 @@ std::unique_ptr<HeldObject> Client::TryHoldHere(const Token& token,
   const auto [id, offset, size] = *token.place;
   if (slab == nullptr || slab->is_foreign || size == 0 ||
       !IsInside(offset, size, slab->mapping.size_bytes()) ||
-      !(slab->is_writable || token.is_sealed)) {
+      !(slab->is_writable || token.is_sealed) ||
+      (token.layout && !LayoutProblem(*token.layout, size).empty())) {
     return nullptr;
   }
   std::unique_ptr<HeldObject> held = NewHeld(current_);
@@ -233,9 +234,9 @@ Result<std::unique_ptr<HeldObject>> Client::Assemble(const SessionPtr& session,
   held->token.object = reply.object;
   held->token.secret = reply.secret;
   held->token.is_sealed = reply.is_sealed;
-  held->token.has_details =
-      reply.layout_count + reply.name_size + reply.metadata_size > 0;
   if (reply.buffer_count == 1) held->token.place = reply.buffers[0];
+  SetDetails(reply.layouts, reply.layout_count,
+             reply.name_size + reply.metadata_size > 0, held->token);
   {
     MutexLock lock(held->mu);
     held->has_call_hold = true;
@@ -332,6 +333,9 @@ Result<const ObjectDetails*> Client::Details(HeldObject& object) {
     MutexLock lock(object.mu);
     if (object.details == nullptr && !object.token.has_details) {
       object.details = std::make_unique<ObjectDetails>();
+      if (const auto& layout = object.token.layout) {
+        object.details->layouts.push_back(*layout);
+      }
     }
     if (object.details != nullptr) {
       return static_cast<const ObjectDetails*>(object.details.get());

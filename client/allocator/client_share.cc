@@ -64,11 +64,17 @@ Status CheckShare(const Request& request) {
   return {};
 }
 
-// What a promise is good for.
+// What a promise is good for. A layout that is none the daemon refuses with its
+// words; in a message it would be a breach.
 bool IsPlain(const ShareRequest& request) {
-  return request.buffers.size() == 1 && request.layouts.empty() &&
-         request.name.empty() && request.metadata.empty() &&
-         request.grants.empty() && request.expires_ms == 0;
+  const bool has_good_layout =
+      request.layouts.size() == 1 && request.buffers.size() == 1 &&
+      LayoutProblem(request.layouts.front(), request.buffers.front().second)
+          .empty();
+  return request.buffers.size() == 1 &&
+         (request.layouts.empty() || has_good_layout) && request.name.empty() &&
+         request.metadata.empty() && request.grants.empty() &&
+         request.expires_ms == 0;
 }
 
 }  // namespace
@@ -175,9 +181,9 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
   }
   std::unique_ptr<HeldObject> held = NewHeld(pieces.session);
   held->token.is_sealed = request.is_sealed;
-  held->token.has_details = !request.layouts.empty() || !request.name.empty() ||
-                            !request.metadata.empty();
   if (pieces.places.size() == 1) held->token.place = pieces.places.front();
+  SetDetails(request.layouts.data(), request.layouts.size(),
+             !request.name.empty() || !request.metadata.empty(), held->token);
   held->buffers = pieces.buffers;
   held->is_ordered = pieces.event.has_value();
   held->token.is_ordered = held->is_ordered;
@@ -223,7 +229,9 @@ bool Client::TryPromise(const ShareRequest& request, Pieces& pieces,
           {.object = promise->object,
            .place = pieces.places.front(),
            .is_pending = request.is_pending || pieces.event.has_value(),
-           .is_sealed = request.is_sealed})) {
+           .is_sealed = request.is_sealed,
+           .layout =
+               request.layouts.empty() ? nullptr : request.layouts.data()})) {
     return true;
   }
   const auto entered = produced_.find({session.serial(), promise->object});

@@ -27,7 +27,7 @@ class Client;
 // What only the daemon can tell: fetched by the first call that asks, for an
 // object that was opened without an RPC.
 struct ObjectDetails {
-  std::vector<LayoutCopy> layouts;  // None, or one for each buffer.
+  std::vector<TensorLayout> layouts;  // None, or one for each buffer.
   std::string metadata;
   std::string name;
   std::string owner = {};  // The tenant's path, if it is another's.

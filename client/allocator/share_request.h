@@ -18,7 +18,7 @@ namespace vrampool::client {
 
 struct ShareRequest {
   std::vector<std::pair<void*, uint64_t>> buffers;
-  std::vector<LayoutCopy> layouts;
+  std::vector<TensorLayout> layouts;
   std::string name;
   std::string metadata;
   std::vector<std::string> grants;  // Paths of tenants.

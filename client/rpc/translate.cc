@@ -30,7 +30,7 @@ bool FillBytes(const std::string& from, std::array<uint8_t, N>& to) {
   return true;
 }
 
-v1::TensorLayout ToProto(const LayoutCopy& layout) {
+v1::TensorLayout ToProto(const TensorLayout& layout) {
   v1::TensorLayout to;
   to.set_dtype_code(layout.dtype_code);
   to.set_dtype_bits(layout.dtype_bits);
@@ -43,7 +43,7 @@ v1::TensorLayout ToProto(const LayoutCopy& layout) {
   return to;
 }
 
-bool FillLayout(const v1::TensorLayout& from, LayoutCopy& to) {
+bool FillLayout(const v1::TensorLayout& from, TensorLayout& to) {
   const size_t ndim = static_cast<size_t>(from.shape_size());
   const size_t strides = static_cast<size_t>(from.strides_size());
   if (ndim > kMaxDimensions || (strides != 0 && strides != ndim)) return false;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -30,10 +31,14 @@ attach::Packet<Body> Begin(MessageType type) {
 constexpr std::chrono::milliseconds kLastFlush(1000);
 
 template <typename Body>
-Sending TrySend(int socket, const attach::Packet<Body>& packet) {
+std::string_view BytesOf(const attach::Packet<Body>& packet) {
+  return {reinterpret_cast<const char*>(&packet), sizeof(packet)};
+}
+
+Sending TrySend(int socket, std::string_view packet) {
   while (true) {
-    const ssize_t sent =
-        ::send(socket, &packet, sizeof(packet), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t sent = ::send(socket, packet.data(), packet.size(),
+                                MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0) return Sending::kSent;
     if (errno == EINTR) continue;
     const bool is_full = errno == EAGAIN || errno == EWOULDBLOCK;
@@ -225,13 +230,13 @@ Sending AttachLink::Send(const Notice& notice) const {
     auto packet = Begin<attach::Ready>(notice.type);
     packet.body.object_id = object;
     packet.body.code = static_cast<uint32_t>(notice.code);
-    return TrySend(socket_.get(), packet);
+    return TrySend(socket_.get(), BytesOf(packet));
   }
   // The others have the object's id, and no more.
   static_assert(sizeof(attach::HoldReleased) == sizeof(attach::Closed));
   auto packet = Begin<attach::Closed>(notice.type);
   packet.body.object_id = object;
-  return TrySend(socket_.get(), packet);
+  return TrySend(socket_.get(), BytesOf(packet));
 }
 
 bool AttachLink::FlushNotices() {
@@ -267,6 +272,8 @@ void AttachLink::FlushAtEnd() {
 }
 
 bool AttachLink::TrySendShared(const SharedNotice& notice) {
+  std::string bytes;
+  if (notice.layout != nullptr) AppendLayout(*notice.layout, bytes);
   auto packet = Begin<attach::Shared>(MessageType::kShared);
   packet.body = {
       .object_id = static_cast<uint64_t>(notice.object),
@@ -275,8 +282,9 @@ bool AttachLink::TrySendShared(const SharedNotice& notice) {
       .size_bytes = notice.place.size_bytes,
       .flags = (notice.is_pending ? uint32_t{attach::kSharedPending} : 0) |
                (notice.is_sealed ? uint32_t{attach::kSharedSealed} : 0),
-      .reserved = 0};
-  return TrySend(socket_.get(), packet) == Sending::kSent;
+      .layout_bytes = static_cast<uint32_t>(bytes.size())};
+  bytes.insert(0, BytesOf(packet));
+  return TrySend(socket_.get(), bytes) == Sending::kSent;
 }
 
 }  // namespace vrampool::client

@@ -57,6 +57,7 @@ struct SharedNotice {
   BufferPlace place;
   bool is_pending = false;
   bool is_sealed = false;
+  const TensorLayout* layout = nullptr;  // One that the buffer has, or null.
 };
 
 class LinkEvents {

@@ -22,11 +22,11 @@
 #include <cstdint>
 
 #include "base/ids.h"
+#include "base/tensor_layout.h"
 
 namespace vrampool::client {
 
 inline constexpr size_t kMaxBuffers = 64;
-inline constexpr size_t kMaxDimensions = 16;
 inline constexpr size_t kMaxMetadataBytes = 64 << 10;
 inline constexpr size_t kMaxNameBytes = 255;
 inline constexpr size_t kMaxGrants = 16;
@@ -156,21 +156,10 @@ struct BufferPlace {
   uint64_t size_bytes = 0;
 };
 
-struct LayoutCopy {
-  uint32_t dtype_code = 0;
-  uint32_t dtype_bits = 0;
-  uint32_t dtype_lanes = 0;
-  uint32_t ndim = 0;
-  uint32_t has_strides = 0;
-  int64_t shape[kMaxDimensions] = {};
-  int64_t strides[kMaxDimensions] = {};
-  uint64_t byte_offset = 0;
-};
-
 struct ShareCall {
   const BufferPlace* buffers = nullptr;
   size_t buffer_count = 0;
-  const LayoutCopy* layouts = nullptr;  // Null, or one for each buffer.
+  const TensorLayout* layouts = nullptr;  // Null, or one for each buffer.
   Text name;
   Text metadata;
   bool is_pending = false;
@@ -209,7 +198,7 @@ struct OpenReply {
   size_t metadata_size = 0;
   BufferPlace buffers[kMaxBuffers];
   SlabReply slabs[kMaxBuffers];
-  LayoutCopy layouts[kMaxBuffers];
+  TensorLayout layouts[kMaxBuffers];
   char name[kMaxNameBytes + 1] = {};
   char owner[kMaxTenantBytes + 1] = {};  // Empty: the caller's tenant.
   uint8_t metadata[kMaxMetadataBytes] = {};

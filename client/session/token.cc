@@ -1,7 +1,6 @@
 #include "client/session/token.h"
 
-#include <array>
-#include <cstring>
+#include <string>
 
 #include "vrampool/vrampool.h"
 
@@ -14,45 +13,40 @@ constexpr uint8_t kHasDetails = 2;
 constexpr uint8_t kIsSealed = 4;
 constexpr uint8_t kIsOrdered = 8;
 constexpr uint8_t kIsPromised = 16;
+constexpr uint8_t kHasLayout = 32;
 constexpr uint8_t kAllFlags =
-    kHasPlace | kHasDetails | kIsSealed | kIsOrdered | kIsPromised;
-constexpr size_t kShort = 1 + 8 + 8 + 16 + 4;
-constexpr size_t kLong = kShort + 24;
-static_assert(kPrefix.size() + 2 * kLong + 1 <= VRAMPOOL_TOKEN_MAX);
+    kHasPlace | kHasDetails | kIsSealed | kIsOrdered | kIsPromised | kHasLayout;
+constexpr size_t kChecksum = 4;
+constexpr size_t kShort = 1 + 8 + 8 + 16 + kChecksum;
+constexpr size_t kPlace = 24;
+constexpr size_t kLongest =
+    kShort + kPlace + LayoutBytes(kMaxTokenDimensions, true);
+static_assert(kPrefix.size() + 2 * kLongest + 1 <= VRAMPOOL_TOKEN_MAX);
 
 // FNV-1a, 32 bits.
-uint32_t Checksum(const uint8_t* bytes, size_t size) {
+uint32_t Checksum(std::string_view bytes) {
   uint32_t sum = 2166136261u;
-  for (size_t i = 0; i < size; ++i) sum = (sum ^ bytes[i]) * 16777619u;
+  for (const char byte : bytes) {
+    sum = (sum ^ static_cast<uint8_t>(byte)) * 16777619u;
+  }
   return sum;
 }
 
-class Packer {
- public:
-  template <typename T>
-  void Put(T value) {
-    for (size_t i = 0; i < sizeof(T); ++i) {
-      bytes_[size_++] = static_cast<uint8_t>(uint64_t{value} >> (8 * i));
-    }
-  }
-  void PutSecret(const ObjectSecret& secret) {
-    std::memcpy(bytes_.data() + size_, secret.data(), secret.size());
-    size_ += secret.size();
-  }
-  const uint8_t* data() const { return bytes_.data(); }
-  size_t size() const { return size_; }
-
- private:
-  std::array<uint8_t, kLong> bytes_{};
-  size_t size_ = 0;
-};
-
 template <typename T>
-T Get(const uint8_t* bytes) {
+void Put(T value, std::string& to) {
+  for (size_t i = 0; i < sizeof(T); ++i) {
+    to += static_cast<char>(static_cast<uint8_t>(uint64_t{value} >> (8 * i)));
+  }
+}
+
+// REQUIRES: there are as many bytes.
+template <typename T>
+T Take(std::string_view& bytes) {
   uint64_t value = 0;
   for (size_t i = 0; i < sizeof(T); ++i) {
-    value |= uint64_t{bytes[i]} << (8 * i);
+    value |= uint64_t{static_cast<uint8_t>(bytes[i])} << (8 * i);
   }
+  bytes.remove_prefix(sizeof(T));
   return static_cast<T>(value);
 }
 
@@ -70,27 +64,67 @@ std::string_view WithoutBlanks(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
 }
 
-}  // namespace
+// None: it is no hexadecimal, or longer than any token.
+std::optional<std::string> FromHexadecimal(std::string_view text) {
+  if (text.size() % 2 != 0 || text.size() > 2 * kLongest) return std::nullopt;
+  std::string bytes;
+  for (size_t i = 0; i < text.size(); i += 2) {
+    const auto high = Digit(text[i]);
+    const auto low = Digit(text[i + 1]);
+    if (!high || !low) return std::nullopt;
+    bytes += static_cast<char>(static_cast<uint8_t>(*high << 4 | *low));
+  }
+  return bytes;
+}
 
-std::string FormatToken(const Token& token) {
-  Packer packer;
-  packer.Put(static_cast<uint8_t>(
+uint8_t FlagsOf(const Token& token) {
+  return static_cast<uint8_t>(
       (token.place ? kHasPlace : 0) | (token.has_details ? kHasDetails : 0) |
       (token.is_sealed ? kIsSealed : 0) | (token.is_ordered ? kIsOrdered : 0) |
-      (token.is_promised ? kIsPromised : 0)));
-  packer.Put(static_cast<uint64_t>(token.epoch));
-  packer.Put(static_cast<uint64_t>(token.object));
-  packer.PutSecret(token.secret);
+      (token.is_promised ? kIsPromised : 0) | (token.layout ? kHasLayout : 0));
+}
+
+// What the flags announce, and nothing more.
+bool TakePlace(std::string_view& bytes, uint8_t flags, Token& token) {
+  if ((flags & kHasPlace) == 0) return (flags & kHasLayout) == 0;
+  if (bytes.size() < kPlace) return false;
+  token.place.emplace();
+  token.place->slab = SlabId{Take<uint64_t>(bytes)};
+  token.place->offset_bytes = Take<uint64_t>(bytes);
+  token.place->size_bytes = Take<uint64_t>(bytes);
+  if ((flags & kHasLayout) == 0) return true;
+  token.layout = TakeLayout(bytes);
+  return token.layout.has_value() && token.layout->ndim <= kMaxTokenDimensions;
+}
+
+}  // namespace
+
+void SetDetails(const TensorLayout* layouts, size_t count, bool has_more,
+                Token& token) {
+  const bool is_told = count == 1 && !has_more && token.place.has_value() &&
+                       layouts->ndim <= kMaxTokenDimensions;
+  token.layout.reset();
+  if (is_told) token.layout = *layouts;
+  token.has_details = has_more || (count > 0 && !is_told);
+}
+
+std::string FormatToken(const Token& token) {
+  std::string bytes;
+  Put(FlagsOf(token), bytes);
+  Put(static_cast<uint64_t>(token.epoch), bytes);
+  Put(static_cast<uint64_t>(token.object), bytes);
+  for (const uint8_t byte : token.secret) Put(byte, bytes);
   if (token.place) {
-    packer.Put(static_cast<uint64_t>(token.place->slab));
-    packer.Put(token.place->offset_bytes);
-    packer.Put(token.place->size_bytes);
+    Put(static_cast<uint64_t>(token.place->slab), bytes);
+    Put(token.place->offset_bytes, bytes);
+    Put(token.place->size_bytes, bytes);
   }
-  packer.Put(Checksum(packer.data(), packer.size()));
+  if (token.layout) AppendLayout(*token.layout, bytes);
+  Put(Checksum(bytes), bytes);
   std::string text(kPrefix);
-  for (size_t i = 0; i < packer.size(); ++i) {
-    text += "0123456789abcdef"[packer.data()[i] >> 4];
-    text += "0123456789abcdef"[packer.data()[i] & 15];
+  for (const char byte : bytes) {
+    text += "0123456789abcdef"[static_cast<uint8_t>(byte) >> 4];
+    text += "0123456789abcdef"[static_cast<uint8_t>(byte) & 15];
   }
   return text;
 }
@@ -99,35 +133,24 @@ std::optional<Token> ParseToken(std::string_view text) {
   text = WithoutBlanks(text);
   if (text.substr(0, kPrefix.size()) != kPrefix) return std::nullopt;
   text.remove_prefix(kPrefix.size());
-  if (text.size() != 2 * kShort && text.size() != 2 * kLong) {
-    return std::nullopt;
-  }
-  std::array<uint8_t, kLong> bytes{};
-  const size_t size = text.size() / 2;
-  for (size_t i = 0; i < size; ++i) {
-    const auto high = Digit(text[2 * i]);
-    const auto low = Digit(text[2 * i + 1]);
-    if (!high || !low) return std::nullopt;
-    bytes[i] = static_cast<uint8_t>(*high << 4 | *low);
-  }
-  const uint8_t flags = bytes[0];
-  const bool has_place = (flags & kHasPlace) != 0;
-  if ((flags & ~kAllFlags) != 0 || has_place != (size == kLong) ||
-      Get<uint32_t>(&bytes[size - 4]) != Checksum(bytes.data(), size - 4)) {
-    return std::nullopt;
-  }
+  const std::optional<std::string> decoded = FromHexadecimal(text);
+  if (!decoded || decoded->size() < kShort) return std::nullopt;
+  std::string_view bytes = *decoded;
+  std::string_view sum = bytes.substr(bytes.size() - kChecksum);
+  bytes.remove_suffix(kChecksum);
+  if (Take<uint32_t>(sum) != Checksum(bytes)) return std::nullopt;
+  const auto flags = Take<uint8_t>(bytes);
   Token token;
   token.has_details = (flags & kHasDetails) != 0;
   token.is_sealed = (flags & kIsSealed) != 0;
   token.is_ordered = (flags & kIsOrdered) != 0;
   token.is_promised = (flags & kIsPromised) != 0;
-  token.epoch = Epoch{Get<uint64_t>(&bytes[1])};
-  token.object = ObjectId{Get<uint64_t>(&bytes[9])};
-  std::memcpy(token.secret.data(), &bytes[17], token.secret.size());
-  if (has_place) {
-    token.place = BufferPlace{.slab = SlabId{Get<uint64_t>(&bytes[33])},
-                              .offset_bytes = Get<uint64_t>(&bytes[41]),
-                              .size_bytes = Get<uint64_t>(&bytes[49])};
+  token.epoch = Epoch{Take<uint64_t>(bytes)};
+  token.object = ObjectId{Take<uint64_t>(bytes)};
+  for (uint8_t& byte : token.secret) byte = Take<uint8_t>(bytes);
+  if ((flags & ~kAllFlags) != 0 || !TakePlace(bytes, flags, token) ||
+      !bytes.empty()) {
+    return std::nullopt;
   }
   return token;
 }

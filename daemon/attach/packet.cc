@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "base/tensor_layout.h"
 #include "daemon/core/clean_text.h"
 #include "daemon/core/promise_book.h"
 
@@ -63,10 +65,28 @@ ClientPacket ReadyFrom(const attach::Ready& ready) {
   return BadPacket{absl::StrCat("a Ready of unknown code ", ready.code)};
 }
 
-ClientPacket FromShared(const attach::Shared& shared) {
-  if ((shared.flags & ~(attach::kSharedPending | attach::kSharedSealed)) != 0 ||
-      shared.reserved != 0) {
+bool IsNoneOrGood(std::string_view layout, uint64_t buffer_size) {
+  if (layout.empty()) return true;
+  const std::optional<TensorLayout> one = TakeLayout(layout);
+  return one.has_value() && layout.empty() &&
+         LayoutProblem(*one, buffer_size).empty();
+}
+
+// `bytes`: all of the packet.
+ClientPacket ReadShared(std::string_view bytes) {
+  attach::Shared shared;
+  if (bytes.size() < sizeof(MessageHeader) + sizeof(shared)) {
+    return WrongSize(bytes, "Shared");
+  }
+  std::memcpy(&shared, bytes.data() + sizeof(MessageHeader), sizeof(shared));
+  const std::string_view layout =
+      bytes.substr(sizeof(MessageHeader) + sizeof(shared));
+  if (layout.size() != shared.layout_bytes) return WrongSize(bytes, "Shared");
+  if ((shared.flags & ~(attach::kSharedPending | attach::kSharedSealed)) != 0) {
     return BadPacket{"a Shared with flags that there are not"};
+  }
+  if (!IsNoneOrGood(layout, shared.size_bytes)) {
+    return BadPacket{"a Shared whose layout is none that its buffer has"};
   }
   return SharedPacket{
       {.object = ObjectId{shared.object_id},
@@ -74,7 +94,8 @@ ClientPacket FromShared(const attach::Shared& shared) {
                   .offset = shared.offset_bytes,
                   .size = Bytes(shared.size_bytes)},
        .is_pending = (shared.flags & attach::kSharedPending) != 0,
-       .is_sealed = (shared.flags & attach::kSharedSealed) != 0}};
+       .is_sealed = (shared.flags & attach::kSharedSealed) != 0,
+       .layout = std::string(layout)}};
 }
 
 }  // namespace
@@ -116,11 +137,8 @@ ClientPacket ParseClientPacket(std::string_view bytes) {
       if (!ReadBody(bytes, closed)) return WrongSize(bytes, "Closed");
       return ClosedPacket{ObjectId{closed.object_id}};
     }
-    case MessageType::kShared: {
-      attach::Shared shared;
-      if (!ReadBody(bytes, shared)) return WrongSize(bytes, "Shared");
-      return FromShared(shared);
-    }
+    case MessageType::kShared:
+      return ReadShared(bytes);
     case MessageType::kWelcome:
     case MessageType::kRefused:
     case MessageType::kSlabHandle:

@@ -111,6 +111,7 @@ Fulfilment Arbiter::Fulfil(SessionId id, const PromisedShare& share,
   }
   ShareRequest request;
   request.buffers = {share.buffer};
+  request.layout = share.layout;
   request.is_pending = share.is_pending;
   request.is_sealed = share.is_sealed;
   // It is an object and a hold from here on, or neither: while it is checked it

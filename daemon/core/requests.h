@@ -90,8 +90,9 @@ struct BufferRef {
 
 struct ShareRequest {
   std::vector<BufferRef> buffers;
-  std::string name;      // Empty: anonymous.
-  std::string layout;    // Opaque here; already validated by the service.
+  std::string name;  // Empty: anonymous.
+  // Opaque here, and already validated: the bytes of base/tensor_layout.h.
+  std::string layout;
   std::string metadata;  // Opaque.
   // Paths of tenants that may open it besides the owner's, each with all below
   // it.
@@ -124,6 +125,7 @@ struct PromisedShare {
   BufferRef buffer;
   bool is_pending = false;
   bool is_sealed = false;
+  std::string layout = {};  // As ShareRequest's.
 };
 
 // What came of it. An object that was not made has its promise used up.

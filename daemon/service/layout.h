@@ -23,7 +23,8 @@ using Layouts = google::protobuf::RepeatedPtrField<v1::TensorLayout>;
 // BAD_ARGUMENT says which rule of broker.proto is broken.
 absl::Status CheckLayout(const v1::TensorLayout& layout, Bytes size);
 
-// To opaque bytes and back; no layouts are no bytes.
+// To the bytes of base/tensor_layout.h, one after the other, and back.
+// REQUIRES: they have passed CheckLayout().
 std::string EncodeLayouts(const Layouts& layouts);
 Layouts DecodeLayouts(std::string_view encoded);
 

@@ -54,7 +54,7 @@
 namespace vrampool::attach {
 
 inline constexpr uint32_t kMagic = 0x31504d56;  // "VMP1"
-inline constexpr uint16_t kVersion = 2;
+inline constexpr uint16_t kVersion = 3;
 inline constexpr size_t kMaxPacketBytes = 1024;
 inline constexpr size_t kTokenBytes = 32;
 inline constexpr size_t kUuidBytes = 64;
@@ -109,18 +109,20 @@ struct HoldReleased {
 };
 static_assert(sizeof(HoldReleased) == 8);
 
-// The client made an object of one buffer, without a name, layout, metadata or
-// grants, under the id of a promise: what the call Share does otherwise. There
-// is no answer. If the daemon cannot make it (the slab is not leased by this
-// session any more, say), the promise is used up and ObjectEnded is sent. A
-// promise that the session has not got, or not any more, is a breach.
+// The client made an object of one buffer, without a name, metadata or grants,
+// under the id of a promise: what the call Share does otherwise. Behind this
+// struct come `layout_bytes` bytes, none or one layout (base/tensor_layout.h),
+// whose elements lie in the buffer. There is no answer. If the daemon cannot
+// make it (the slab is not leased by this session any more, say), the promise
+// is used up and ObjectEnded is sent. A promise that the session has not got,
+// or not any more, is a breach.
 struct Shared {
   uint64_t object_id;
   uint64_t slab_id;
   uint64_t offset_bytes;
   uint64_t size_bytes;
   uint32_t flags;  // Of SharedFlag; all others are 0.
-  uint32_t reserved;
+  uint32_t layout_bytes;
 };
 static_assert(sizeof(Shared) == 40);
 static_assert(offsetof(Shared, object_id) == 0);

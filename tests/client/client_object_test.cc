@@ -271,6 +271,20 @@ TEST_F(ClientObjectTest, PlaceOutsideTheSlabIsNotBelieved) {
   client_->Close(*std::move(second));
 }
 
+TEST_F(ClientObjectTest, ALayoutOutsideItsBufferIsNotBelieved) {
+  Token token = ForeignToken();
+  auto first = client_->OpenToken(token, 0);
+  token.layout = TensorLayout{.dtype_code = 2, .dtype_bits = 32, .ndim = 1};
+  token.layout->shape[0] = 26;  // Of 100 bytes.
+  const uint64_t calls = Calls();
+  auto second = client_->OpenToken(token, 0);  // By call: the daemon knows.
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(Calls(), calls + 1);
+  EXPECT_FALSE((*second)->token.layout.has_value());
+  client_->Close(*std::move(first));
+  client_->Close(*std::move(second));
+}
+
 TEST_F(ClientObjectTest, BufferOutsideABlockIsInvalidAndChangesNothing) {
   int local = 0;
   Client::ShareRequest request;

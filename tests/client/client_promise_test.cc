@@ -85,7 +85,7 @@ TEST_F(ClientPromiseTest, WhatIsPromisedIsSharedWithoutACall) {
   EXPECT_EQ(shared.offset_bytes, place.offset_bytes);
   EXPECT_EQ(shared.size_bytes, 100u);
   EXPECT_EQ(shared.flags, 0u);
-  EXPECT_EQ(shared.reserved, 0u);
+  EXPECT_EQ(shared.layout_bytes, 0u);
   EXPECT_TRUE(objects[0]->token.is_promised);
   EXPECT_EQ(objects[0]->token.secret[0], 7);
   // And without promises by a call again.
@@ -112,6 +112,47 @@ TEST_F(ClientPromiseTest, PendingAndSealedAreSaid) {
       1u);
   client_->Close(std::move(first));
   client_->Close(std::move(second));
+}
+
+TEST_F(ClientPromiseTest, ALayoutGoesWithTheMessageAndTheToken) {
+  BePromised(1);
+  const uint64_t before = Calls();
+  Client::ShareRequest request = Plain();
+  TensorLayout layout{.dtype_code = 2, .dtype_bits = 32, .ndim = 2};
+  layout.shape[0] = layout.shape[1] = 5;
+  request.layouts = {layout};
+  std::unique_ptr<HeldObject> object = Share(request);
+  ASSERT_TRUE(AwaitShared(1));
+  std::string bytes;
+  AppendLayout(layout, bytes);
+  EXPECT_THAT(daemon_.ledger().layouts, ::testing::ElementsAre(bytes));
+  EXPECT_EQ(daemon_.ledger().shared[0].layout_bytes, bytes.size());
+  const std::optional<Token> token = ParseToken(FormatToken(object->token));
+  ASSERT_TRUE(token.has_value());
+  EXPECT_FALSE(token->has_details);
+  auto opened = client_->OpenToken(*token, 0);
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  const auto details = client_->Details(**opened);
+  ASSERT_TRUE(details.ok()) << details.status().message();
+  ASSERT_THAT((*details)->layouts, SizeIs(1));
+  EXPECT_EQ((*details)->layouts[0].ndim, 2u);
+  EXPECT_EQ((*details)->layouts[0].shape[1], 5);
+  EXPECT_EQ(Calls(), before);
+  client_->Close(*std::move(opened));
+  client_->Close(std::move(object));
+}
+
+// The daemon refuses it, and says why; as a message it would be a breach.
+TEST_F(ClientPromiseTest, ALayoutThatIsNoneOfItsBufferIsLeftToTheCall) {
+  BePromised(1);
+  TensorLayout layout{.dtype_code = 2, .dtype_bits = 32, .ndim = 1};
+  layout.shape[0] = 26;  // Of 100 bytes.
+  Client::ShareRequest request = Plain();
+  request.layouts = {layout};
+  const uint64_t before = Calls();
+  client_->Close(Share(request));
+  EXPECT_EQ(Calls(), before + 1);
+  EXPECT_THAT(daemon_.ledger().promised, SizeIs(1));
 }
 
 TEST_F(ClientPromiseTest, WhatNeedsMoreThanAPlaceIsSharedByACall) {

@@ -149,6 +149,7 @@ void FakeDaemon::ReceivePacket() {
     attach::Packet<attach::HoldReleased> released;
     attach::Packet<attach::Ready> ready;
     attach::Packet<attach::Shared> shared;
+    std::array<char, attach::kMaxPacketBytes> bytes;
   } packet{};
   const ssize_t size = ::recv(connection_.get(), &packet, sizeof(packet), 0);
   MutexLock lock(mu_);
@@ -170,10 +171,11 @@ void FakeDaemon::ReceivePacket() {
           static_cast<uint16_t>(attach::MessageType::kClosed)) {
     --ledger_.holds[packet.released.body.object_id];
   }
-  if (size == sizeof(packet.shared) &&
+  if (size >= ssize_t{sizeof(packet.shared)} &&
       packet.header.type ==
           static_cast<uint16_t>(attach::MessageType::kShared)) {
-    NoteShared(packet.shared.body);
+    const std::string_view all(packet.bytes.data(), static_cast<size_t>(size));
+    NoteShared(packet.shared.body, all.substr(sizeof(packet.shared)));
   }
   if (size <= 0) connection_.reset();
   changed_.NotifyAll();

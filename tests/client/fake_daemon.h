@@ -110,7 +110,8 @@ class FakeDaemon {
     uint64_t kept_back = 0;              // So many are not made yet.
     uint64_t unmakable = 0;              // So many end instead.
     std::set<uint64_t> promised;         // And not used.
-    std::vector<attach::Shared> shared;  // Shared messages.
+    std::vector<attach::Shared> shared;  // Shared messages,
+    std::vector<std::string> layouts;    // and what came with them.
     uint64_t returned_leases = 0;
     bool opens_need_all = false;   // Open is refused beside any lease.
     uint64_t refused_returns = 0;  // An object there was held.
@@ -165,7 +166,8 @@ class FakeDaemon {
       VRAMPOOL_REQUIRES(mu_);
   void SendSettledLocked(ObjectId object) VRAMPOOL_REQUIRES(mu_);
   void SendPromises(uint64_t count) VRAMPOOL_REQUIRES(mu_);
-  void NoteShared(const attach::Shared& shared) VRAMPOOL_REQUIRES(mu_);
+  void NoteShared(const attach::Shared& shared, std::string_view layout)
+      VRAMPOOL_REQUIRES(mu_);
 
   const std::shared_ptr<Life> life_ = std::make_shared<Life>();
   const Device device_;

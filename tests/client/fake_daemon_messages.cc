@@ -85,8 +85,10 @@ void FakeDaemon::SendPromises(uint64_t count) {
   SendPacket(attach::MessageType::kPromises, &body, sizeof(body), {});
 }
 
-void FakeDaemon::NoteShared(const attach::Shared& shared) {
+void FakeDaemon::NoteShared(const attach::Shared& shared,
+                            std::string_view layout) {
   ledger_.shared.push_back(shared);
+  ledger_.layouts.emplace_back(layout);
   if (ledger_.promised.erase(shared.object_id) == 0) return;
   const ObjectId object{shared.object_id};
   if (ledger_.unmakable > 0) {

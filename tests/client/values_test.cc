@@ -64,8 +64,57 @@ TEST(TokenTest, TokenWithoutPlaceIsShorterAndStaysWithout) {
   EXPECT_FALSE(ParseToken(FormatToken(token))->is_promised);
 }
 
+TensorLayout LayoutOf(uint32_t ndim) {
+  TensorLayout layout{.dtype_code = 2,
+                      .dtype_bits = 32,
+                      .dtype_lanes = 1,
+                      .ndim = ndim,
+                      .has_strides = 1,
+                      .byte_offset = 64};
+  for (uint32_t i = 0; i < ndim; ++i) layout.shape[i] = layout.strides[i] = i;
+  return layout;
+}
+
+TEST(TokenTest, ALayoutGoesAlong) {
+  Token token = MakeToken();
+  token.layout = LayoutOf(kMaxTokenDimensions);
+  const std::string text = FormatToken(token);
+  EXPECT_LT(text.size(), size_t{VRAMPOOL_TOKEN_MAX});
+  const auto parsed = ParseToken(text);
+  ASSERT_TRUE(parsed.has_value() && parsed->layout.has_value());
+  EXPECT_EQ(parsed->place->size_bytes, ~uint64_t{0});
+  EXPECT_EQ(parsed->layout->ndim, kMaxTokenDimensions);
+  EXPECT_EQ(parsed->layout->shape[7], 7);
+  EXPECT_EQ(parsed->layout->byte_offset, 64u);
+  EXPECT_EQ(FormatToken(*parsed), text);
+  token.layout = LayoutOf(kMaxTokenDimensions + 1);  // Too many: no token.
+  EXPECT_FALSE(ParseToken(FormatToken(token)).has_value());
+  token.layout = LayoutOf(1);
+  token.place.reset();  // Of what buffer?
+  EXPECT_FALSE(ParseToken(FormatToken(token)).has_value());
+}
+
+TEST(TokenTest, OnlyOneSmallLayoutWithNothingElseGoesAlong) {
+  const std::vector<TensorLayout> layouts(2, LayoutOf(2));
+  Token token = MakeToken();
+  SetDetails(layouts.data(), 1, false, token);
+  EXPECT_TRUE(token.layout.has_value() && !token.has_details);
+  SetDetails(layouts.data(), 1, true, token);  // It has a name, too.
+  EXPECT_TRUE(!token.layout.has_value() && token.has_details);
+  const TensorLayout large = LayoutOf(kMaxTokenDimensions + 1);
+  SetDetails(&large, 1, false, token);
+  EXPECT_TRUE(!token.layout.has_value() && token.has_details);
+  SetDetails(nullptr, 0, false, token);
+  EXPECT_TRUE(!token.layout.has_value() && !token.has_details);
+  token.place.reset();  // Several buffers.
+  SetDetails(layouts.data(), 2, false, token);
+  EXPECT_TRUE(!token.layout.has_value() && token.has_details);
+}
+
 TEST(TokenTest, EveryDamagedCharacterIsNoticed) {
-  const std::string text = FormatToken(MakeToken());
+  Token token = MakeToken();
+  token.layout = LayoutOf(1);
+  const std::string text = FormatToken(token);
   for (size_t i = 0; i < text.size(); ++i) {
     std::string damaged = text;
     damaged[i] = damaged[i] == '0' ? '1' : '0';

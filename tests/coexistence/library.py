@@ -5,7 +5,7 @@ A call that fails raises an OSError with the library's own message.
 
 import ctypes
 
-TOKEN_MAX = 128
+TOKEN_MAX = 512
 
 
 class Buffer(ctypes.Structure):

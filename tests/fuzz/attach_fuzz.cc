@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 
 #include "base/check.h"
+#include "base/tensor_layout.h"
 #include "daemon/attach/packet.h"
 #include "daemon/core/clean_text.h"
 
@@ -18,6 +20,19 @@ void CheckLabel(const std::string& label) {
   VRAMPOOL_CHECK(label.size() <= 64);
   VRAMPOOL_CHECK(label.find('\0') == std::string::npos);
   VRAMPOOL_CHECK(CleanText(label, label.size()) == label);
+}
+
+// None, or one whose elements lie in the buffer, and which is written as it was
+// read.
+void CheckLayout(const std::string& bytes, uint64_t buffer_size) {
+  if (bytes.empty()) return;
+  std::string_view rest = bytes;
+  const std::optional<TensorLayout> layout = TakeLayout(rest);
+  VRAMPOOL_CHECK(layout.has_value() && rest.empty());
+  VRAMPOOL_CHECK(LayoutProblem(*layout, buffer_size).empty());
+  std::string again;
+  AppendLayout(*layout, again);
+  VRAMPOOL_CHECK(again == bytes);
 }
 
 void Check(std::string_view bytes) {
@@ -42,7 +57,9 @@ void Check(std::string_view bytes) {
   } else if (std::holds_alternative<ClosedPacket>(packet)) {
     VRAMPOOL_CHECK(bytes.size() == sizeof(attach::Packet<attach::Closed>));
   } else if (const auto* shared = std::get_if<SharedPacket>(&packet)) {
-    VRAMPOOL_CHECK(bytes.size() == sizeof(attach::Packet<attach::Shared>));
+    const std::string& layout = shared->share.layout;
+    VRAMPOOL_CHECK(bytes.size() ==
+                   sizeof(attach::Packet<attach::Shared>) + layout.size());
     const attach::Shared again = {
         .object_id = static_cast<uint64_t>(shared->share.object),
         .slab_id = static_cast<uint64_t>(shared->share.buffer.slab),
@@ -50,10 +67,12 @@ void Check(std::string_view bytes) {
         .size_bytes = shared->share.buffer.size.count(),
         .flags = (shared->share.is_pending ? 1u : 0u) |
                  (shared->share.is_sealed ? 2u : 0u),
-        .reserved = 0};
-    VRAMPOOL_CHECK(
-        bytes.substr(sizeof(attach::MessageHeader)) ==
-        std::string_view(reinterpret_cast<const char*>(&again), sizeof(again)));
+        .layout_bytes = static_cast<uint32_t>(layout.size())};
+    const std::string_view body(reinterpret_cast<const char*>(&again),
+                                sizeof(again));
+    VRAMPOOL_CHECK(bytes.substr(sizeof(attach::MessageHeader)) ==
+                   std::string(body) + layout);
+    CheckLayout(layout, again.size_bytes);
   } else if (const auto* other = std::get_if<OtherVersionPacket>(&packet)) {
     VRAMPOOL_CHECK(other->version != attach::kVersion);
     (void)MakeRefused(attach::RefusedCode::kOtherVersion,

@@ -99,6 +99,13 @@ VRAMPOOL_ATTACK(AttachAttack, BreachesOfALiveSessionCondemnIt) {
   ExpectCondemned(SharedBytes(~uint64_t{0}));
   ExpectCondemned(SharedBytes((uint64_t{1} << 24) | 1));
   ExpectCondemned(SharedBytes(1, ~0u));
+  ExpectCondemned(SharedBytes({.object_id = 1,
+                               .slab_id = 0,
+                               .offset_bytes = 0,
+                               .size_bytes = 1,
+                               .flags = 0,
+                               .layout_bytes = 14}) +
+                  std::string("\2\x20\1\0\0\0", 6) + std::string(8, '\0'));
   ExpectServesOthers();
 }
 

@@ -104,7 +104,7 @@ VRAMPOOL_API vrampool_status vrampool_share(
 VRAMPOOL_API vrampool_status vrampool_ready(vrampool_object* object);
 
 /* Enough for every token, its NUL included. */
-#define VRAMPOOL_TOKEN_MAX 128
+#define VRAMPOOL_TOKEN_MAX 512
 
 /* Writes the object's token: text to pass on by any channel. Whoever knows it
  * and is of the same tenant, or of one that it was granted to, can open the

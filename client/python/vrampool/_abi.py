@@ -12,7 +12,7 @@ from ctypes import (CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_int,
                     c_int64, c_size_t, c_uint32, c_uint64, c_void_p)
 from typing import Any, Dict, Tuple
 
-TOKEN_MAX = 128
+TOKEN_MAX = 512
 MAX_DIMENSIONS = 16
 WANTS_FRAMES = 1  # An address that is no block's.
 

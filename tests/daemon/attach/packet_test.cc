@@ -5,6 +5,7 @@
 #include <string>
 #include <variant>
 
+#include "base/tensor_layout.h"
 #include "daemon/attach/packet_meter.h"
 #include "daemon/core/clean_text.h"
 #include "gtest/gtest.h"
@@ -81,7 +82,7 @@ TEST(PacketTest, ASharedGivesItsObjectPlaceAndFlags) {
                    .offset_bytes = UINT64_MAX,
                    .size_bytes = 7,
                    .flags = attach::kSharedPending | attach::kSharedSealed,
-                   .reserved = 0}));
+                   .layout_bytes = 0}));
   ASSERT_TRUE(Is<SharedPacket>(packet));
   const PromisedShare& share = std::get<SharedPacket>(packet).share;
   EXPECT_EQ(share.object, ObjectId{0x1234});
@@ -91,6 +92,47 @@ TEST(PacketTest, ASharedGivesItsObjectPlaceAndFlags) {
   EXPECT_TRUE(share.is_pending && share.is_sealed);
   for (const uint32_t flags : {4u, 8u, 0x80000000u, ~0u}) {
     EXPECT_TRUE(Is<BadPacket>(ParseClientPacket(SharedBytes(1, flags))));
+  }
+}
+
+// Float32, 5 by 5.
+std::string LayoutBytes() {
+  TensorLayout layout{.dtype_code = 2, .dtype_bits = 32, .ndim = 2};
+  layout.shape[0] = layout.shape[1] = 5;
+  std::string bytes;
+  AppendLayout(layout, bytes);
+  return bytes;
+}
+
+ClientPacket SharedWith(const std::string& layout, uint64_t buffer_size,
+                        int64_t more_bytes = 0) {
+  return ParseClientPacket(
+      SharedBytes({.object_id = 2,
+                   .slab_id = 5,
+                   .offset_bytes = 0,
+                   .size_bytes = buffer_size,
+                   .flags = 0,
+                   .layout_bytes = static_cast<uint32_t>(
+                       static_cast<int64_t>(layout.size()) + more_bytes)}) +
+      layout);
+}
+
+TEST(PacketTest, ASharedGivesItsLayout) {
+  const ClientPacket packet = SharedWith(LayoutBytes(), 100);
+  ASSERT_TRUE(Is<SharedPacket>(packet));
+  EXPECT_EQ(std::get<SharedPacket>(packet).share.layout, LayoutBytes());
+}
+
+TEST(PacketTest, ALayoutThatIsNoneOfItsBufferIsBad) {
+  const std::string good = LayoutBytes();
+  EXPECT_TRUE(Is<BadPacket>(SharedWith(good, 99)));
+  EXPECT_TRUE(Is<BadPacket>(SharedWith(good + good, 100)));
+  EXPECT_TRUE(Is<BadPacket>(SharedWith(good + "x", 100)));
+  EXPECT_TRUE(Is<BadPacket>(SharedWith(good, 100, 1)));
+  EXPECT_TRUE(Is<BadPacket>(SharedWith(good, 100, -1)));
+  EXPECT_TRUE(Is<BadPacket>(SharedWith("x", 100)));
+  for (size_t size = 1; size < good.size(); ++size) {
+    EXPECT_TRUE(Is<BadPacket>(SharedWith(good.substr(0, size), 100))) << size;
   }
 }
 

@@ -72,7 +72,7 @@ struct Message {
   What what = What::kEnd;
   uint32_t value = 0;  // What all words are.
   double open_us = 0;
-  char token[128] = {};
+  char token[VRAMPOOL_TOKEN_MAX] = {};
   cuda::IpcEventHandle event{};
 };
 
