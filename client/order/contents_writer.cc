@@ -7,7 +7,6 @@
 
 #include "base/mutex.h"
 #include "client/order/stream_status.h"
-#include "proto/shm/contents_words.h"
 
 namespace vrampool::client {
 namespace {
@@ -66,17 +65,16 @@ void ContentsWriter::Register(const GpuContext& gpu,
 
 bool ContentsWriter::Enqueue(const GpuContext& gpu, const ContentsWords& words,
                              ObjectId object, cuda::Stream stream) {
-  const std::optional<size_t> offset = words.OffsetOf(object);
-  const cuda::DevicePtr base = offset ? BaseOf(gpu, words) : 0;
+  const std::optional<ContentsWords::Entry> entry = words.EntryOf(object);
+  const cuda::DevicePtr base = entry ? BaseOf(gpu, words) : 0;
   if (base == 0) return false;
   const GpuContext::Scope scope(gpu);
   // By default the driver orders a write behind all that the work before it has
   // written, for whoever reads (CU_STREAM_WRITE_VALUE_DEFAULT).
   return scope.error() == cuda::kSuccess &&
          CheckNotCapturing(gpu, stream).ok() &&
-         gpu.api().StreamWriteValue32(stream, base + *offset,
-                                      shm::CompleteWord(object),
-                                      0) == cuda::kSuccess;
+         gpu.api().StreamWriteValue32(stream, base + entry->offset,
+                                      entry->complete, 0) == cuda::kSuccess;
 }
 
 }  // namespace vrampool::client

@@ -36,16 +36,19 @@ Result<ContentsWords> ContentsWords::Map(UniqueFd fd, uint64_t size,
   return words;
 }
 
-std::optional<size_t> ContentsWords::OffsetOf(ObjectId object) const {
+std::optional<ContentsWords::Entry> ContentsWords::EntryOf(
+    ObjectId object) const {
   const uint64_t slot = ObjectSlot(object);
   if (slot >= slot_count_) return std::nullopt;
-  return sizeof(shm::ContentsHeader) + slot * sizeof(uint32_t);
+  return Entry{.offset = sizeof(shm::ContentsHeader) + slot * sizeof(uint32_t),
+               .complete = shm::CompleteWord(object)};
 }
 
 std::atomic<uint32_t>* ContentsWords::Word(ObjectId object) const {
-  const std::optional<size_t> offset = OffsetOf(object);
-  if (!offset) return nullptr;
-  return reinterpret_cast<std::atomic<uint32_t>*>(region_->base() + *offset);
+  const std::optional<Entry> entry = EntryOf(object);
+  if (!entry) return nullptr;
+  return reinterpret_cast<std::atomic<uint32_t>*>(region_->base() +
+                                                  entry->offset);
 }
 
 bool ContentsWords::IsComplete(ObjectId object) const {

@@ -36,8 +36,13 @@ class ContentsWords {
 
   // For whoever writes a word in another way. Null if there are none.
   const std::shared_ptr<const SharedRegion>& region() const { return region_; }
-  // Where in the region the object's word is; none: it has none.
-  std::optional<size_t> OffsetOf(ObjectId object) const;
+  // Where in the region the object's word is, and what it is when the object is
+  // complete. None: it has none.
+  struct Entry {
+    size_t offset = 0;
+    uint32_t complete = 0;
+  };
+  std::optional<Entry> EntryOf(ObjectId object) const;
   // The same for all mappings of the same words (device and inode).
   using FileId = std::pair<uint64_t, uint64_t>;
   FileId file() const { return file_; }

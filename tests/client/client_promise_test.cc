@@ -150,9 +150,10 @@ TEST_F(ClientPromiseTest, ALayoutThatIsNoneOfItsBufferIsLeftToTheCall) {
   Client::ShareRequest request = Plain();
   request.layouts = {layout};
   const uint64_t before = Calls();
-  client_->Close(Share(request));
+  std::unique_ptr<HeldObject> object = Share(request);
   EXPECT_EQ(Calls(), before + 1);
   EXPECT_THAT(daemon_.ledger().promised, SizeIs(1));
+  client_->Close(std::move(object));
 }
 
 TEST_F(ClientPromiseTest, WhatNeedsMoreThanAPlaceIsSharedByACall) {
