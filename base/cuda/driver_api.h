@@ -212,6 +212,7 @@ using HostFunction = void (*)(void* user_data);
   X(MemFreeHost, cuMemFreeHost, (void* pointer))                             \
   X(MemHostRegister, cuMemHostRegister_v2,                                   \
     (void* pointer, size_t bytes, unsigned flags))                           \
+  X(MemHostUnregister, cuMemHostUnregister, (void* pointer))                 \
   X(MemHostGetDevicePointer, cuMemHostGetDevicePointer_v2,                   \
     (DevicePtr * pointer, void* host_pointer, unsigned flags))               \
   X(StreamGetId, cuStreamGetId, (Stream stream, unsigned long long* id))     \

@@ -49,6 +49,7 @@
 #include "client/allocator/thread_caches.h"
 #include "client/cuda/gpu_context.h"
 #include "client/cuda/stream_events.h"
+#include "client/order/contents_writer.h"
 #include "client/order/gpu_order.h"
 #include "client/session/environment.h"
 #include "client/session/promise_stock.h"
@@ -300,8 +301,7 @@ class Client final : private LinkEvents {
   // Asks the driver what is done, and lets go what graphs kept that have ended.
   // True if anybody can have more now.
   bool Settle();
-  // A block of other streams' memory, for which the request's stream was made
-  // to wait; or null.
+  // A block of other streams' memory, which the stream waits for; or null.
   Result<Block*> CutAcross(const BlockRequest& request);
   Result<Block*> TryAcross(const BlockRequest& request);
   Status AwaitGpu();
@@ -320,8 +320,7 @@ class Client final : private LinkEvents {
   BlockList TakeLeaving(Leaving which) VRAMPOOL_REQUIRES(mu_);
   // Somebody waits for memory: nothing stays in it.
   bool IsQuarantineWanted() const VRAMPOOL_REQUIRES(mu_);
-  // Null where there is no quarantine, or not enough in it; of what is due,
-  // and of all.
+  // Null where there is not enough in it; of what is due, and of all.
   Result<Block*> CutDue(const BlockRequest& request);
   Result<Block*> CutFromQuarantine(const BlockRequest& request);
   void NoteAllocated(const BlockRequest& request, const void* p);
@@ -408,11 +407,11 @@ class Client final : private LinkEvents {
   // Order (client_order.cc).
   Result<std::optional<GpuOrder::Recorded>> RecordContents(
       const ShareRequest& request);
-  void AwaitContents(const SessionPtr& session, ObjectId object,
-                     const GpuOrder::Recorded& recorded, cuda::Stream stream);
-  void FinishContents(const SessionPtr& session, ObjectId object,
-                      ReadyOutcome outcome);
-  void CallReady(const SessionPtr& on, ObjectId object, ReadyOutcome outcome);
+  void AwaitContents(HeldObject& held, const GpuOrder::Recorded& recorded,
+                     cuda::Stream stream);
+  void TellReady(ReadyNotice& ready, ReadyOutcome outcome);
+  void FinishContents(const ReadyNotice& ready, ReadyOutcome outcome);
+  void CallReady(const ReadyNotice& ready, ReadyOutcome outcome);
   Status CheckStream(std::optional<cuda::Stream> stream) const;
   void EndGates();
   void StopOrder();
@@ -425,8 +424,9 @@ class Client final : private LinkEvents {
   std::shared_ptr<const GpuContext> gpu_;
   std::shared_ptr<StreamEvents> events_;  // Shared with tests alone.
   std::shared_ptr<GraphEnds> graph_ends_;
-  std::unique_ptr<GpuOrder> order_;   // Null on memory of the host.
-  std::unique_ptr<DebugMode> debug_;  // Null in normal mode.
+  std::unique_ptr<GpuOrder> order_;  // Null on memory of the host.
+  std::unique_ptr<ContentsWriter> contents_writer_;  // Null if it cannot be.
+  std::unique_ptr<DebugMode> debug_;                 // Null in normal mode.
   // Its gates, for the threads of links, which begin before it is there.
   std::atomic<GateBook*> gates_{nullptr};
   std::thread maintenance_;

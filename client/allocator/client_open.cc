@@ -376,9 +376,9 @@ Status Client::FetchDetails(HeldObject& object) {
 
 void Client::Close(std::unique_ptr<HeldObject> object) { EndHold(*object); }
 
-// As FinishContents(): it may be about to say that the contents are complete.
+// As FinishContents() does, so that it comes behind that.
 bool Client::IsToldByMessage(const HeldObject& object) {
-  if (!object.is_ordered) return false;
+  if (object.ready == nullptr) return false;
   MutexLock lock(mu_);
   return !slabs_.Get(object.buffers.front().slab).is_dedicated;
 }
@@ -399,6 +399,10 @@ void Client::EndHold(HeldObject& object) {
     has_call_hold = object.has_call_hold;
   }
   if (must_report) session.link().SendHoldReleased(object.token.object);
+  if (object.ready != nullptr &&
+      session.contents().IsComplete(object.token.object)) {
+    TellReady(*object.ready, ReadyOutcome::kComplete);
+  }
   if (has_call_hold && IsToldByMessage(object)) {
     session.link().SendClosed(object.token.object);
   } else if (has_call_hold && session.is_live()) {

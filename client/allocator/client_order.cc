@@ -3,10 +3,10 @@
 // GpuOrder's thread.
 
 #include <string>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
-#include "client/order/contents_writer.h"
 #include "client/order/stream_status.h"
 
 namespace vrampool::client {
@@ -42,44 +42,53 @@ Result<std::optional<GpuOrder::Recorded>> Client::RecordContents(
 
 // From here on the stream says when the contents are complete, to whoever reads
 // the contents words, and the event thread, to all.
-void Client::AwaitContents(const SessionPtr& session, ObjectId object,
-                           const GpuOrder::Recorded& recorded,
+void Client::AwaitContents(HeldObject& held, const GpuOrder::Recorded& recorded,
                            cuda::Stream stream) {
-  (void)ContentsWriter::Enqueue(*gpu_, session->contents(), object, stream);
-  order_->Then(recorded, [this, session, object](const Status& work) {
-    FinishContents(session, object,
-                   work.ok() ? ReadyOutcome::kComplete : ReadyOutcome::kFailed);
+  if (contents_writer_ != nullptr) {
+    (void)contents_writer_->Enqueue(held.session->contents(), held.token.object,
+                                    stream);
+  }
+  held.ready->session = held.session;
+  held.ready->object = held.token.object;
+  order_->Then(recorded, [this, ready = held.ready](const Status& work) {
+    TellReady(*ready,
+              work.ok() ? ReadyOutcome::kComplete : ReadyOutcome::kFailed);
   });
 }
 
-// By the event thread. Who waits learns it at once; the daemon by a message,
-// which needs no answer: if the object or the session has gone, nothing is
-// pending any more.
-void Client::FinishContents(const SessionPtr& session, ObjectId object,
-                            ReadyOutcome outcome) {
+// Whoever comes second goes on when it has been told.
+void Client::TellReady(ReadyNotice& ready, ReadyOutcome outcome) {
+  MutexLock lock(ready.mu);
+  if (!std::exchange(ready.is_told, true)) FinishContents(ready, outcome);
+}
+
+// To the daemon it goes by a message, which needs no answer: if the object or
+// the session has gone, nothing is pending any more.
+void Client::FinishContents(const ReadyNotice& ready, ReadyOutcome outcome) {
+  Session& session = *ready.session;
   std::optional<SlabKey> dedicated;
   {
     MutexLock lock(mu_);
-    const auto found = produced_.find({session->serial(), object});
+    const auto found = produced_.find({session.serial(), ready.object});
     if (found != produced_.end()) {
       const SlabKey slab = found->second.front()->slab;
       if (slabs_.Get(slab).is_dedicated) dedicated = slab;
     }
   }
   if (outcome == ReadyOutcome::kComplete) {
-    session->contents().MarkComplete(object);
+    session.contents().MarkComplete(ready.object);
   }
-  if (!dedicated) return session->link().SendReady(object, outcome);
-  CallReady(session, object, outcome);
+  if (!dedicated) return session.link().SendReady(ready.object, outcome);
+  CallReady(ready, outcome);
   LetGoIn(*dedicated);  // It may have been freed and closed meanwhile.
 }
 
 // A dedicated slab can go back to the daemon only when it has heard this. A
 // call that may not have been heard, or of which only the reply was lost, is
 // repeated, which changes nothing where it was heard.
-void Client::CallReady(const SessionPtr& session, ObjectId object,
-                       ReadyOutcome outcome) {
-  const ObjectCall call{.epoch = session->epoch(), .object = object};
+void Client::CallReady(const ReadyNotice& ready, ReadyOutcome outcome) {
+  const SessionPtr& session = ready.session;
+  const ObjectCall call{.epoch = session->epoch(), .object = ready.object};
   const TimePoint give_up = steady_clock::now() + kReadyLimit;
   for (int tries = 0; tries < kReadyTries && session->is_live() &&
                       steady_clock::now() < give_up;

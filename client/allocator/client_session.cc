@@ -5,7 +5,6 @@
 #include "base/status_macros.h"
 #include "client/allocator/client.h"
 #include "client/cuda/gpu_stream_events.h"
-#include "client/order/contents_writer.h"
 #include "client/session/discovery.h"
 #include "client/session/quiet_thread.h"
 
@@ -76,7 +75,7 @@ Status Client::OpenDevice(const Session& session,
   VRAMPOOL_ASSIGN_OR_RETURN(order_, GpuOrder::Start(gpu_));
   gates_.store(&order_->gates(), std::memory_order_release);
   // Not those of later sessions: it would hold up work that is under way.
-  ContentsWriter::Register(*gpu_, session.contents());
+  contents_writer_ = ContentsWriter::Register(gpu_, session.contents());
   return {};
 }
 
@@ -99,6 +98,7 @@ Client::~Client() {
     DropReserve();
     // On error the GPU does no work of ours any more.
     if (Quiesce().ok()) {
+      if (contents_writer_ != nullptr) contents_writer_->Release();
       ForgetGraphs();
       (void)GiveBackUnused();
     }

@@ -185,8 +185,8 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
   SetDetails(request.layouts.data(), request.layouts.size(),
              !request.name.empty() || !request.metadata.empty(), held->token);
   held->buffers = pieces.buffers;
-  held->is_ordered = pieces.event.has_value();
-  held->token.is_ordered = held->is_ordered;
+  held->token.is_ordered = pieces.event.has_value();
+  if (pieces.event) held->ready = std::make_shared<ReadyNotice>();
   if (!TryPromise(request, pieces, *held)) {
     ShareReply reply;
     VRAMPOOL_RETURN_IF_ERROR(CallShare(request, pieces, reply));
@@ -204,8 +204,7 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
                       .name = std::move(request.name)});
   }
   if (pieces.event) {
-    AwaitContents(pieces.session, held->token.object, *pieces.event,
-                  *request.stream);
+    AwaitContents(*held, *pieces.event, *request.stream);
   }
   return held;
 }
@@ -215,6 +214,8 @@ Result<std::unique_ptr<HeldObject>> Client::Share(ShareRequest request) {
 bool Client::TryPromise(const ShareRequest& request, Pieces& pieces,
                         HeldObject& held) {
   if (!IsPlain(request)) return false;
+  std::string layout;  // Made first: once it is entered nothing may fail.
+  if (!request.layouts.empty()) AppendLayout(request.layouts[0], layout);
   Session& session = *pieces.session;
   MutexLock lock(mu_);
   // What a dedicated slab's objects do is told by calls: it goes back by one.
@@ -230,8 +231,7 @@ bool Client::TryPromise(const ShareRequest& request, Pieces& pieces,
            .place = pieces.places.front(),
            .is_pending = request.is_pending || pieces.event.has_value(),
            .is_sealed = request.is_sealed,
-           .layout =
-               request.layouts.empty() ? nullptr : request.layouts.data()})) {
+           .layout = layout})) {
     return true;
   }
   const auto entered = produced_.find({session.serial(), promise->object});
@@ -306,7 +306,7 @@ void Client::LetGoOfProduced(SlabKey key) {
 }
 
 Status Client::Ready(HeldObject& object) {
-  if (object.is_ordered) {
+  if (object.ready != nullptr) {
     return BadShare(
         "the object was shared in the order of a stream: it becomes ready by "
         "itself when that stream is");

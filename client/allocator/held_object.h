@@ -24,8 +24,8 @@ namespace vrampool::client {
 
 class Client;
 
-// What only the daemon can tell: fetched by the first call that asks, for an
-// object that was opened without an RPC.
+// What there is to tell of an object. Of one that was opened without an RPC the
+// token tells it, or the first call that asks fetches it.
 struct ObjectDetails {
   std::vector<TensorLayout> layouts;  // None, or one for each buffer.
   std::string metadata;
@@ -38,6 +38,17 @@ struct OpenWish {
   std::chrono::steady_clock::time_point deadline;
   std::optional<cuda::Stream> stream;  // To wait in our stead.
   bool is_ordered = false;             // As its token says.
+};
+
+// Whether the daemon was told what became of the contents of an object of ours.
+// The event thread tells it; or who closes the object, if that is first and
+// knows by the contents word that they are complete: the other way round the
+// object would seem to end before it was. The lock is held while it is told.
+struct ReadyNotice {
+  std::shared_ptr<Session> session;
+  ObjectId object{};
+  Mutex mu;
+  bool is_told VRAMPOOL_GUARDED_BY(mu) = false;
 };
 
 struct HeldObject {
@@ -54,8 +65,8 @@ struct HeldObject {
   std::vector<SlabKey> pinned;  // Once for each.
   // The hold in the manifest, if it was opened without an RPC.
   std::optional<ManifestWriter::HoldIndex> hold;
-  // Shared in the order of a stream: the library says when it is ready.
-  bool is_ordered = false;
+  // Shared here in the order of a stream: the library says when it is ready.
+  std::shared_ptr<ReadyNotice> ready;
   // Opened pending: where its stream waits for the contents.
   std::unique_ptr<Gate> gate;
 

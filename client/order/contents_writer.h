@@ -6,13 +6,18 @@
 // is so, and no thread of the producer has to be woken first. After work that
 // failed a stream does nothing more, so it writes no word.
 //
-// What the GPU may write to stays so, and mapped, for the life of the process:
-// a stream may get to a write long after the session has ended.
+// A stream may get to a write long after the session has ended. So what the GPU
+// may write to stays so, and mapped, until all writers of it in the process
+// have been released; for the life of the process, with the GPU's context, if
+// one never is.
 //
-// Threads: thread-safe. Nothing here may be called in a forked child.
+// Threads: thread-safe, but for Release(). Nothing here may be called in a
+// forked child.
 
 #ifndef VRAMPOOL_CLIENT_ORDER_CONTENTS_WRITER_H_
 #define VRAMPOOL_CLIENT_ORDER_CONTENTS_WRITER_H_
+
+#include <memory>
 
 #include "base/cuda/driver_api.h"
 #include "base/ids.h"
@@ -23,19 +28,34 @@ namespace vrampool::client {
 
 class ContentsWriter {
  public:
-  ContentsWriter() = delete;
+  // Lets the GPU write to the words, if no other writer of the process has.
+  // That waits for the work of the process on the GPU, and so do all its
+  // launches meanwhile (the driver's way of registering memory): to be called
+  // when a process begins. Null if there are no words, or the driver refuses:
+  // then streams write none.
+  static std::unique_ptr<ContentsWriter> Register(
+      const std::shared_ptr<const GpuContext>& gpu, const ContentsWords& words);
 
-  // Lets the GPU write to the words; does it once for each memory and context.
-  // Where the driver refuses, streams write none. Waits for the work of the
-  // process on the GPU, and so do all its launches meanwhile (the driver's way
-  // of registering memory): to be called when a process begins.
-  static void Register(const GpuContext& gpu, const ContentsWords& words);
+  ~ContentsWriter();
+  ContentsWriter(const ContentsWriter&) = delete;
+  ContentsWriter& operator=(const ContentsWriter&) = delete;
 
   // The stream says that the object's contents are complete, when it gets
-  // there. False: it will not, because the words are not registered, the object
-  // has none, the stream is being captured or the driver refuses.
-  static bool Enqueue(const GpuContext& gpu, const ContentsWords& words,
-                      ObjectId object, cuda::Stream stream);
+  // there. False: it will not, because these are not the words that were
+  // registered, the object has none, the stream is being captured or the driver
+  // refuses.
+  bool Enqueue(const ContentsWords& words, ObjectId object,
+               cuda::Stream stream) const;
+
+  // The last call. REQUIRES: the GPU has done all that was enqueued. Waits as
+  // Register() does, if this was the last writer.
+  void Release();
+
+ private:
+  class Region;
+  explicit ContentsWriter(std::shared_ptr<const Region> region);
+
+  std::shared_ptr<const Region> region_;
 };
 
 }  // namespace vrampool::client

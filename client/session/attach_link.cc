@@ -272,8 +272,6 @@ void AttachLink::FlushAtEnd() {
 }
 
 bool AttachLink::TrySendShared(const SharedNotice& notice) {
-  std::string bytes;
-  if (notice.layout != nullptr) AppendLayout(*notice.layout, bytes);
   auto packet = Begin<attach::Shared>(MessageType::kShared);
   packet.body = {
       .object_id = static_cast<uint64_t>(notice.object),
@@ -282,9 +280,14 @@ bool AttachLink::TrySendShared(const SharedNotice& notice) {
       .size_bytes = notice.place.size_bytes,
       .flags = (notice.is_pending ? uint32_t{attach::kSharedPending} : 0) |
                (notice.is_sealed ? uint32_t{attach::kSharedSealed} : 0),
-      .layout_bytes = static_cast<uint32_t>(bytes.size())};
-  bytes.insert(0, BytesOf(packet));
-  return TrySend(socket_.get(), bytes) == Sending::kSent;
+      .layout_bytes = static_cast<uint32_t>(notice.layout.size())};
+  std::array<char, sizeof(packet) + kMaxLayoutBytes> bytes;
+  if (notice.layout.size() > kMaxLayoutBytes) return false;
+  std::memcpy(bytes.data(), &packet, sizeof(packet));
+  notice.layout.copy(bytes.data() + sizeof(packet), notice.layout.size());
+  return TrySend(socket_.get(),
+                 {bytes.data(), sizeof(packet) + notice.layout.size()}) ==
+         Sending::kSent;
 }
 
 }  // namespace vrampool::client

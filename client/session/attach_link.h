@@ -18,6 +18,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -57,7 +58,8 @@ struct SharedNotice {
   BufferPlace place;
   bool is_pending = false;
   bool is_sealed = false;
-  const TensorLayout* layout = nullptr;  // One that the buffer has, or null.
+  std::string_view layout =
+      {};  // The bytes of one that the buffer has; or none.
 };
 
 class LinkEvents {

@@ -5,9 +5,9 @@
 // and their slots are nobody else's, so that what was promised can be kept:
 // when the client uses one, the object is made, unless what it is made of is
 // not what Share() takes. None are given where the numbers are tight: above
-// half of the daemon's objects, and in tenants with a quota of objects or a
-// rate of calls, which a message would go around. A quota that is set later
-// counts when an old promise is used.
+// half of the daemon's objects or of a tenant's metadata, and in tenants with a
+// quota of objects or metadata or a rate of calls, which a message would go
+// around. A quota that is set later counts when an old promise is used.
 
 #include <algorithm>
 #include <optional>
@@ -20,13 +20,15 @@
 
 namespace vrampool {
 
-// A quota of objects and a rate of calls are to be exact, for the tenant itself
-// and for those above it.
+// Quotas of objects and metadata and a rate of calls are to be exact, for the
+// tenant itself and for those above it.
 bool Arbiter::MayHavePromises(TenantId tenant) const {
   for (std::optional<TenantId> at = tenant; at; at = ledger_.parent(*at)) {
     const Rate& calls =
         ledger_.resolved(*at).rates[static_cast<size_t>(RateKind::kRpcs)];
-    if (ledger_.quota(*at).objects.has_value() || calls.is_bound()) {
+    const Quota& quota = ledger_.quota(*at);
+    if (quota.objects.has_value() || quota.metadata.has_value() ||
+        calls.is_bound()) {
       return false;
     }
   }
@@ -44,6 +46,12 @@ uint32_t Arbiter::PromisesWanted(SessionId id) const {
   }
   const uint64_t in_all = objects_.objects().size() + promises_.size();
   if (in_all > bounds.objects / 2) return 0;
+  const auto described = objects_.counts().find((*session)->tenant);
+  if (described != objects_.counts().end() &&
+      described->second.metadata_bytes >
+          bounds.metadata_per_tenant.count() / 2) {
+    return 0;
+  }
   const uint64_t objects = (*session)->produced.size() + outstanding;
   const uint64_t holds = uint64_t{(*session)->holds} + outstanding;
   if (objects >= bounds.objects_per_session ||

@@ -103,7 +103,7 @@ TEST(CheckAttachTest, AnotherProtocolVersionNamesBoth) {
                                        .refused_code = 1,
                                        .daemon_version = 9});
   EXPECT_THAT(finding, IsProblem());
-  EXPECT_THAT(finding.text(), HasSubstr("its protocol 9, ours 2"));
+  EXPECT_THAT(finding.text(), HasSubstr("its protocol 9, ours 3"));
   EXPECT_THAT(finding.remedy(), HasSubstr("matching versions"));
 }
 

@@ -145,7 +145,7 @@ TEST_F(StatusTest, VersionNamesTheDaemonThatAnswers) {
   const Outcome outcome = Run({"version"});
   EXPECT_EQ(outcome.code, ExitCode::kOk);
   EXPECT_EQ(outcome.out, "vrampool " VRAMPOOL_VERSION
-                         ", attach protocol 2\n"
+                         ", attach protocol 3\n"
                          "daemon 0.1.0 serves host-1234, pid 77\n");
 }
 
@@ -160,7 +160,7 @@ TEST_F(StatusTest, VersionAsJsonIsAReport) {
 TEST_F(StatusTest, VersionWithoutADaemonIsNoError) {
   const Outcome outcome = RunIn("/nonexistent", {"version"});
   EXPECT_EQ(outcome.code, ExitCode::kOk);
-  EXPECT_EQ(outcome.out, "vrampool " VRAMPOOL_VERSION ", attach protocol 2\n");
+  EXPECT_EQ(outcome.out, "vrampool " VRAMPOOL_VERSION ", attach protocol 3\n");
 }
 
 }  // namespace

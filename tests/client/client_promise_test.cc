@@ -156,15 +156,14 @@ TEST_F(ClientPromiseTest, ALayoutThatIsNoneOfItsBufferIsLeftToTheCall) {
   client_->Close(std::move(object));
 }
 
-TEST_F(ClientPromiseTest, WhatNeedsMoreThanAPlaceIsSharedByACall) {
+TEST_F(ClientPromiseTest, WhatNeedsMoreIsSharedByACall) {
   BePromised(8);
-  std::vector<Client::ShareRequest> requests(5, Plain());
+  std::vector<Client::ShareRequest> requests(4, Plain());
   requests[0].buffers.push_back({block_, 10});
   requests[1].name = "name";
   requests[2].metadata = "metadata";
-  requests[3].layouts.resize(1);
-  requests[4].name = "name";
-  requests[4].expires_ms = 10;
+  requests[3].name = "name";
+  requests[3].expires_ms = 10;
   for (const Client::ShareRequest& request : requests) {
     const uint64_t before = Calls();
     std::unique_ptr<HeldObject> object = Share(request);

@@ -5,7 +5,7 @@ import select
 import socket
 import struct
 
-MAGIC, VERSION = 0x31504D56, 2
+MAGIC, VERSION = 0x31504D56, 3
 HELLO, WELCOME, REFUSED, SLAB_HANDLE = 1, 101, 102, 103
 MAX_PACKET_BYTES = 1024
 

@@ -26,6 +26,7 @@ inline constexpr int kModeThreadLocal = 1;
 inline constexpr int kModeRelaxed = 2;
 inline constexpr unsigned kTestWaitValueGeq = 0;
 inline constexpr Result kTestHostMemoryAlreadyRegistered = 712;
+inline constexpr Result kTestHostMemoryNotRegistered = 713;
 inline constexpr Result kCaptureInvalidatedError = 901;
 inline constexpr Result kCaptureIsolation = 905;
 inline constexpr Result kCaptureImplicit = 906;

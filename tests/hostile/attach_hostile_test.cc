@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstddef>
+#include <cstring>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/tensor_layout.h"
 #include "tests/hostile/hostile_fixture.h"
 
 namespace vrampool::testing {
@@ -99,13 +102,6 @@ VRAMPOOL_ATTACK(AttachAttack, BreachesOfALiveSessionCondemnIt) {
   ExpectCondemned(SharedBytes(~uint64_t{0}));
   ExpectCondemned(SharedBytes((uint64_t{1} << 24) | 1));
   ExpectCondemned(SharedBytes(1, ~0u));
-  ExpectCondemned(SharedBytes({.object_id = 1,
-                               .slab_id = 0,
-                               .offset_bytes = 0,
-                               .size_bytes = 1,
-                               .flags = 0,
-                               .layout_bytes = 14}) +
-                  std::string("\2\x20\1\0\0\0", 6) + std::string(8, '\0'));
   ExpectServesOthers();
 }
 
@@ -137,6 +133,20 @@ class PromiseAttack : public AttachAttack {
     EXPECT_GT(promised.promises.count, 2u);
     return promised;
   }
+  // With a layout of so many float32.
+  static std::string UseWithLayout(const Promised& promised, size_t which,
+                                   int64_t elements) {
+    TensorLayout layout{.dtype_code = 2, .dtype_bits = 32, .ndim = 1};
+    layout.shape[0] = elements;
+    std::string bytes;
+    AppendLayout(layout, bytes);
+    std::string packet = Use(promised, which);
+    const auto size = static_cast<uint32_t>(bytes.size());
+    std::memcpy(packet.data() + sizeof(attach::MessageHeader) +
+                    offsetof(attach::Shared, layout_bytes),
+                &size, sizeof(size));
+    return packet + bytes;
+  }
   static std::string Use(const Promised& promised, size_t which,
                          uint64_t offset = 0) {
     attach::Shared shared = {};
@@ -161,6 +171,28 @@ VRAMPOOL_ATTACK(PromiseAttack, APromiseThatIsUsedTwiceCondemns) {
   const Promised promised = BePromised();
   ASSERT_TRUE(promised.session->attach().Send(Use(promised, 0)));
   ASSERT_TRUE(promised.session->attach().Send(Use(promised, 0)));
+  ExpectFarewell(*promised.session);
+  ExpectServesOthers();
+}
+
+VRAMPOOL_ATTACK(PromiseAttack, ALayoutThatLeavesItsBufferCondemns) {
+  const Promised promised = BePromised();
+  ASSERT_TRUE(
+      promised.session->attach().Send(UseWithLayout(promised, 0, 1024)));
+  // The good one is known to all, not only to who has the token.
+  v1::OpenRequest request;
+  v1::OpenRequest::Token& token = *request.mutable_token();
+  const attach::Promise& promise = promised.promises.promises[0];
+  token.set_epoch(promised.session->welcome().epoch);
+  token.set_object_id(promise.object_id);
+  token.set_secret(promise.secret, sizeof(promise.secret));
+  v1::OpenResponse opened;
+  EXPECT_EQ(Describe(promised.session->channel().Call("Open", request, opened)),
+            "OK");
+  ASSERT_EQ(opened.layouts_size(), 1);
+  EXPECT_EQ(opened.layouts(0).shape(0), 1024);
+  ASSERT_TRUE(
+      promised.session->attach().Send(UseWithLayout(promised, 1, 1025)));
   ExpectFarewell(*promised.session);
   ExpectServesOthers();
 }

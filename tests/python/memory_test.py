@@ -307,6 +307,32 @@ class ObjectTest(case.Case):
         self.assertIsInstance(part, vrampool.Buffer)
         self.assertEqual(part.tensor("int16").shape, (5,))
 
+    def test_a_tensor_is_shared_and_opened_without_a_call(self):
+        tensor = self.client.empty((3, 4), "float32")
+        first = self.client.share(tensor)  # Brings promises.
+        self.other.open(first.token)[0]  # Maps the slab.
+        before = self.client.usage().rpcs, self.other.usage().rpcs
+        tokens = set()
+        for turn in range(8):
+            view = tensor.numpy()[turn % 2:, ::2]
+            view[0, 0] = turn
+            shared = self.client.share(view)
+            tokens.add(shared.token)
+            # Whoever is faster than the message asks the daemon.
+            self.eventually(
+                lambda: len(self.operator("objects")["objects"]) == 2,
+                "the daemon heard of it, and of the end of the one before")
+            [part] = self.other.open(shared.token)
+            self.assertEqual((part.shape, part.strides, part.dtype),
+                             ((3 - turn % 2, 2), (4, 2), tensor.dtype))
+            self.assertEqual(part.numpy()[0, 0], turn)
+            del part, shared
+        self.assertEqual(len(tokens), 8)
+        shares = self.client.usage().rpcs - before[0]
+        # A close each, at most; and a share if the promises were used up.
+        self.assertLessEqual(shares, 8 + 2)
+        self.assertEqual(self.other.usage().rpcs, before[1])
+
     def test_views_of_others_are_shared_by_their_memory(self):
         array = self.client.empty((4, 6), "int64").numpy()
         array[...] = numpy.arange(24).reshape(4, 6)

@@ -80,8 +80,9 @@ static inline void vrampool_share_options_init(vrampool_share_options* to) {
 
 /* Makes 1 to 64 buffers, each inside a live block of `client`, into an object
  * that this process holds until vrampool_object_close(). `options` may be null.
- * One buffer without a name, tensors, metadata or grants takes an RPC at first,
- * and now and then.
+ * One buffer without a name, metadata or grants takes an RPC at first, and now
+ * and then. Shared without one, an object that the daemon cannot make (another
+ * thread has just used up a bound of it, say) has ended when it is opened.
  *
  * With `ordered` the call does not wait for the GPU: the object is pending, and
  * the library says by itself when the contents are complete. If this process
@@ -213,7 +214,8 @@ VRAMPOOL_API size_t vrampool_object_size(vrampool_object* object, size_t index);
 
 /* The layout of a buffer. NOT_FOUND if the producer gave none. Layout, metadata
  * and name of an object that was opened without an RPC are fetched by the first
- * of these three calls that needs one. */
+ * of these three calls that needs one, unless the object has no more than a
+ * layout of at most 8 dimensions: that comes with the token. */
 VRAMPOOL_API vrampool_status vrampool_object_tensor(vrampool_object* object,
                                                     size_t index,
                                                     vrampool_tensor* out);

@@ -201,7 +201,7 @@ Result cuMemFreeHost(void* pointer) {
   return kSuccess;
 }
 
-// Of memory that the program has mapped. It is not to unmap it afterwards.
+// Of memory that the program has mapped.
 Result cuMemHostRegister_v2(void* pointer, size_t bytes, unsigned flags) {
   Context context = nullptr;
   Process& process = Process::Get();
@@ -221,6 +221,16 @@ Result cuMemHostRegister_v2(void* pointer, size_t bytes, unsigned flags) {
                            .kind = RangeKind::kRegistered,
                            .device = context->device});
   return kSuccess;
+}
+
+Result cuMemHostUnregister(void* pointer) {
+  Context context = nullptr;
+  Process& process = Process::Get();
+  VRAMPOOL_FAKE_RETURN_IF_ERROR(process.Enter(__func__, &context));
+  const Engine::Stall stall(context->device);
+  const auto range = process.addresses().Remove(
+      reinterpret_cast<uint64_t>(pointer), RangeKind::kRegistered);
+  return range.has_value() ? kSuccess : kTestHostMemoryNotRegistered;
 }
 
 Result cuMemHostGetDevicePointer_v2(DevicePtr* pointer, void* host_pointer,

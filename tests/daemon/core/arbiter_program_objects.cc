@@ -76,7 +76,8 @@ void ArbiterProgram::UsePromise(const ShareBuffers& action) {
       {.object = object,
        .buffer = {.slab = lease.slab, .offset = action.size, .size = KiB(4)},
        .is_pending = action.is_pending,
-       .is_sealed = action.size % 2 == 1},
+       .is_sealed = action.size % 2 == 1,
+       .layout = std::string(action.size % 3 * 14, 'l')},
       world_->now, effects);
   VRAMPOOL_CHECK(IsOkOrRefused(made.made));
   VRAMPOOL_CHECK(session == owner || !made.was_promised);

@@ -13,6 +13,7 @@ using shm::ObjectState;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Pair;
+using ::testing::SizeIs;
 
 class ArbiterPromiseTest : public ArbiterTest {
  protected:
@@ -106,6 +107,7 @@ TEST_F(ArbiterPromiseTest, WhatIsSaidOfTheObjectIsKept) {
       .slab = lease_.slab.id, .offset = KiB(8).count(), .size = KiB(4)};
   share.is_pending = true;
   share.is_sealed = true;
+  share.layout = "layout";
   EXPECT_THAT(Fulfil(a_, share).made, IsOk());
   EXPECT_EQ(Word(share.object), MakeSlotWord(1, ObjectState::kPending));
   EXPECT_THAT(Open(peer_, promises_[0]), IsRefused(Reason::kWaitedOut));
@@ -113,6 +115,29 @@ TEST_F(ArbiterPromiseTest, WhatIsSaidOfTheObjectIsKept) {
   const auto opened = Open(peer_, promises_[0]);
   ASSERT_THAT(opened, IsOk());
   EXPECT_TRUE(opened->is_sealed);
+  EXPECT_EQ(opened->layout, "layout");
+}
+
+TEST_F(ArbiterPromiseTest, NoneWhereATenantsMetadataIsTight) {
+  Bounds bounds;
+  bounds.metadata_per_tenant = Bytes(100);
+  Begin(WithBounds(bounds));
+  PromisedShare share;
+  share.object = promises_[0].object;
+  share.buffer = {.slab = lease_.slab.id, .offset = 0, .size = KiB(4)};
+  share.layout = std::string(50, 'x');
+  EXPECT_THAT(Fulfil(a_, share).made, IsOk());
+  EXPECT_THAT(GivePromises(peer_), SizeIs(32));
+  share.object = promises_[1].object;
+  share.layout = "x";
+  EXPECT_THAT(Fulfil(a_, share).made, IsOk());
+  EXPECT_THAT(GivePromises(Attach("root/a")), IsEmpty());
+  EXPECT_THAT(GivePromises(Attach("root/b")), SizeIs(32));
+  // Those that were out are checked when they are used.
+  share.object = promises_[2].object;
+  share.layout = std::string(50, 'x');
+  EXPECT_THAT(Fulfil(a_, share).made, IsRefused(Reason::kLimitReached));
+  ExpectEndTold(share.object);
 }
 
 TEST_F(ArbiterPromiseTest, OnlyItsOwnOutstandingPromisesAreASessionsToUse) {
@@ -321,12 +346,14 @@ TEST_F(ArbiterPromiseTest, NoneAreGivenAboveHalfOfTheDaemonsObjects) {
 TEST_F(ArbiterPromiseTest, NoneInTenantsWhoseNumbersAreToBeExact) {
   Quota objects;
   objects.objects = 100;
+  Quota metadata;
+  metadata.metadata = MiB(1);
   Quota calls;
   calls.rates[static_cast<size_t>(RateKind::kRpcs)].per_second = 1000;
   Quota leases;
   leases.rates[static_cast<size_t>(RateKind::kLeases)].per_second = 1000;
   for (const std::string_view above : {"root/b", "root/b/c"}) {
-    for (const Quota& quota : {objects, calls, leases}) {
+    for (const Quota& quota : {objects, metadata, calls, leases}) {
       Start(SmallSettings());
       const SessionId session = Attach("root/b/c");
       EXPECT_THAT(TrySetQuota(above, quota), IsOk());
