@@ -158,6 +158,7 @@ TEST_P(Handoff, AKilledProducersBytesStayWithWhoComputesOnThem) {
   Expect(*producer_, "allocate b 65536");
   const std::string first = FillAndShare("a");
   const std::string second = FillAndShare("b");
+  AwaitObjects(2);  // Who opens before that may have to call.
   // By call, which maps their slab; then without one.
   Expect(*consumer_, absl::StrCat("open a ", first, " 0"));
   const std::string usage = Expect(*consumer_, "usage");

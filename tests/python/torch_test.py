@@ -9,6 +9,7 @@ import contextlib
 import gc
 import sys
 import types
+import unittest
 import unittest.mock
 import warnings
 
@@ -300,6 +301,7 @@ class EnableTest(case.Case):
         self.assertEqual(self.steps.take(), [])
 
 
+@unittest.skipIf(torch.cuda.is_available(), "PyTorch would be led for good")
 class CpuTest(case.Case):
     """A PyTorch without CUDA."""
 
