@@ -42,11 +42,7 @@ class ContentsWriter::Region {
   const cuda::DevicePtr base_;
 };
 
-namespace {
-
-// Never destroyed: who has not been released writes until the process has gone.
-template <typename Region>
-struct Everywhere {
+struct ContentsWriter::Everywhere {
   // The context, the file and its size.
   using Place = std::tuple<cuda::Context, ContentsWords::FileId, uint64_t>;
 
@@ -55,13 +51,11 @@ struct Everywhere {
   std::vector<std::shared_ptr<const Region>> kept VRAMPOOL_GUARDED_BY(mu);
 };
 
-template <typename Region>
-Everywhere<Region>& All() {
-  static auto* const all = new Everywhere<Region>();
+// Never destroyed: who has not been released writes until the process has gone.
+ContentsWriter::Everywhere& ContentsWriter::All() {
+  static auto* const all = new Everywhere();
   return *all;
 }
-
-}  // namespace
 
 std::shared_ptr<const ContentsWriter::Region> ContentsWriter::Region::Register(
     const std::shared_ptr<const GpuContext>& gpu, const ContentsWords& words) {
@@ -92,9 +86,9 @@ ContentsWriter::Region::~Region() {
 std::unique_ptr<ContentsWriter> ContentsWriter::Register(
     const std::shared_ptr<const GpuContext>& gpu, const ContentsWords& words) {
   if (words.region() == nullptr) return nullptr;
-  const Everywhere<Region>::Place place(gpu->context(), words.file(),
-                                        words.region()->size());
-  auto& all = All<Region>();
+  const Everywhere::Place place(gpu->context(), words.file(),
+                                words.region()->size());
+  Everywhere& all = All();
   std::shared_ptr<const Region> region;
   {
     MutexLock lock(all.mu);
@@ -116,8 +110,8 @@ ContentsWriter::ContentsWriter(std::shared_ptr<const Region> region)
 
 ContentsWriter::~ContentsWriter() {
   if (region_ == nullptr) return;
-  MutexLock lock(All<Region>().mu);
-  All<Region>().kept.push_back(std::move(region_));
+  MutexLock lock(All().mu);
+  All().kept.push_back(std::move(region_));
 }
 
 void ContentsWriter::Release() { region_.reset(); }

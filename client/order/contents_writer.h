@@ -53,6 +53,8 @@ class ContentsWriter {
 
  private:
   class Region;
+  struct Everywhere;  // All regions of the process.
+  static Everywhere& All();
   explicit ContentsWriter(std::shared_ptr<const Region> region);
 
   std::shared_ptr<const Region> region_;
