@@ -1,5 +1,7 @@
 #include "base/tensor_layout.h"
 
+#include "base/little_endian.h"
+
 namespace vrampool {
 namespace {
 
@@ -67,25 +69,6 @@ Range ElementRange(const TensorLayout& layout) {
   return range;
 }
 
-template <typename T>
-void Append(T value, std::string& to) {
-  const auto bits = static_cast<uint64_t>(value);
-  for (size_t i = 0; i < sizeof(T); ++i) {
-    to += static_cast<char>(static_cast<uint8_t>(bits >> (8 * i)));
-  }
-}
-
-// REQUIRES: there are as many bytes.
-template <typename T>
-T Take(std::string_view& bytes) {
-  uint64_t value = 0;
-  for (size_t i = 0; i < sizeof(T); ++i) {
-    value |= uint64_t{static_cast<uint8_t>(bytes[i])} << (8 * i);
-  }
-  bytes.remove_prefix(sizeof(T));
-  return static_cast<T>(value);
-}
-
 }  // namespace
 
 std::string LayoutProblem(const TensorLayout& layout, uint64_t size) {
@@ -110,36 +93,38 @@ std::string LayoutProblem(const TensorLayout& layout, uint64_t size) {
 }
 
 void AppendLayout(const TensorLayout& layout, std::string& to) {
-  Append(static_cast<uint8_t>(layout.dtype_code), to);
-  Append(static_cast<uint8_t>(layout.dtype_bits), to);
-  Append(static_cast<uint16_t>(layout.dtype_lanes), to);
-  Append(static_cast<uint8_t>(layout.ndim), to);
-  Append(static_cast<uint8_t>(layout.has_strides != 0 ? 1 : 0), to);
-  Append(layout.byte_offset, to);
-  for (uint32_t i = 0; i < layout.ndim; ++i) Append(layout.shape[i], to);
+  AppendLittleEndian(static_cast<uint8_t>(layout.dtype_code), to);
+  AppendLittleEndian(static_cast<uint8_t>(layout.dtype_bits), to);
+  AppendLittleEndian(static_cast<uint16_t>(layout.dtype_lanes), to);
+  AppendLittleEndian(static_cast<uint8_t>(layout.ndim), to);
+  AppendLittleEndian(static_cast<uint8_t>(layout.has_strides != 0 ? 1 : 0), to);
+  AppendLittleEndian(layout.byte_offset, to);
+  for (uint32_t i = 0; i < layout.ndim; ++i)
+    AppendLittleEndian(layout.shape[i], to);
   if (layout.has_strides == 0) return;
-  for (uint32_t i = 0; i < layout.ndim; ++i) Append(layout.strides[i], to);
+  for (uint32_t i = 0; i < layout.ndim; ++i)
+    AppendLittleEndian(layout.strides[i], to);
 }
 
 std::optional<TensorLayout> TakeLayout(std::string_view& bytes) {
   if (bytes.size() < LayoutBytes(0, false)) return std::nullopt;
   std::string_view rest = bytes;
   TensorLayout layout;
-  layout.dtype_code = Take<uint8_t>(rest);
-  layout.dtype_bits = Take<uint8_t>(rest);
-  layout.dtype_lanes = Take<uint16_t>(rest);
-  layout.ndim = Take<uint8_t>(rest);
-  layout.has_strides = Take<uint8_t>(rest);
-  layout.byte_offset = Take<uint64_t>(rest);
+  layout.dtype_code = TakeLittleEndian<uint8_t>(rest);
+  layout.dtype_bits = TakeLittleEndian<uint8_t>(rest);
+  layout.dtype_lanes = TakeLittleEndian<uint16_t>(rest);
+  layout.ndim = TakeLittleEndian<uint8_t>(rest);
+  layout.has_strides = TakeLittleEndian<uint8_t>(rest);
+  layout.byte_offset = TakeLittleEndian<uint64_t>(rest);
   if (layout.ndim > kMaxDimensions || layout.has_strides > 1 ||
       bytes.size() < LayoutBytes(layout.ndim, layout.has_strides != 0)) {
     return std::nullopt;
   }
   for (uint32_t i = 0; i < layout.ndim; ++i) {
-    layout.shape[i] = Take<int64_t>(rest);
+    layout.shape[i] = TakeLittleEndian<int64_t>(rest);
   }
   for (uint32_t i = 0; layout.has_strides != 0 && i < layout.ndim; ++i) {
-    layout.strides[i] = Take<int64_t>(rest);
+    layout.strides[i] = TakeLittleEndian<int64_t>(rest);
   }
   bytes = rest;
   return layout;

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "base/little_endian.h"
 #include "vrampool/vrampool.h"
 
 namespace vrampool::client {
@@ -30,24 +31,6 @@ uint32_t Checksum(std::string_view bytes) {
     sum = (sum ^ static_cast<uint8_t>(byte)) * 16777619u;
   }
   return sum;
-}
-
-template <typename T>
-void Put(T value, std::string& to) {
-  for (size_t i = 0; i < sizeof(T); ++i) {
-    to += static_cast<char>(static_cast<uint8_t>(uint64_t{value} >> (8 * i)));
-  }
-}
-
-// REQUIRES: there are as many bytes.
-template <typename T>
-T Take(std::string_view& bytes) {
-  uint64_t value = 0;
-  for (size_t i = 0; i < sizeof(T); ++i) {
-    value |= uint64_t{static_cast<uint8_t>(bytes[i])} << (8 * i);
-  }
-  bytes.remove_prefix(sizeof(T));
-  return static_cast<T>(value);
 }
 
 std::optional<uint8_t> Digit(char c) {
@@ -89,9 +72,9 @@ bool TakePlace(std::string_view& bytes, uint8_t flags, Token& token) {
   if ((flags & kHasPlace) == 0) return (flags & kHasLayout) == 0;
   if (bytes.size() < kPlace) return false;
   token.place.emplace();
-  token.place->slab = SlabId{Take<uint64_t>(bytes)};
-  token.place->offset_bytes = Take<uint64_t>(bytes);
-  token.place->size_bytes = Take<uint64_t>(bytes);
+  token.place->slab = SlabId{TakeLittleEndian<uint64_t>(bytes)};
+  token.place->offset_bytes = TakeLittleEndian<uint64_t>(bytes);
+  token.place->size_bytes = TakeLittleEndian<uint64_t>(bytes);
   if ((flags & kHasLayout) == 0) return true;
   token.layout = TakeLayout(bytes);
   return token.layout.has_value() && token.layout->ndim <= kMaxTokenDimensions;
@@ -110,17 +93,17 @@ void SetDetails(const TensorLayout* layouts, size_t count, bool has_more,
 
 std::string FormatToken(const Token& token) {
   std::string bytes;
-  Put(FlagsOf(token), bytes);
-  Put(static_cast<uint64_t>(token.epoch), bytes);
-  Put(static_cast<uint64_t>(token.object), bytes);
-  for (const uint8_t byte : token.secret) Put(byte, bytes);
+  AppendLittleEndian(FlagsOf(token), bytes);
+  AppendLittleEndian(static_cast<uint64_t>(token.epoch), bytes);
+  AppendLittleEndian(static_cast<uint64_t>(token.object), bytes);
+  for (const uint8_t byte : token.secret) AppendLittleEndian(byte, bytes);
   if (token.place) {
-    Put(static_cast<uint64_t>(token.place->slab), bytes);
-    Put(token.place->offset_bytes, bytes);
-    Put(token.place->size_bytes, bytes);
+    AppendLittleEndian(static_cast<uint64_t>(token.place->slab), bytes);
+    AppendLittleEndian(token.place->offset_bytes, bytes);
+    AppendLittleEndian(token.place->size_bytes, bytes);
   }
   if (token.layout) AppendLayout(*token.layout, bytes);
-  Put(Checksum(bytes), bytes);
+  AppendLittleEndian(Checksum(bytes), bytes);
   std::string text(kPrefix);
   for (const char byte : bytes) {
     text += "0123456789abcdef"[static_cast<uint8_t>(byte) >> 4];
@@ -138,16 +121,16 @@ std::optional<Token> ParseToken(std::string_view text) {
   std::string_view bytes = *decoded;
   std::string_view sum = bytes.substr(bytes.size() - kChecksum);
   bytes.remove_suffix(kChecksum);
-  if (Take<uint32_t>(sum) != Checksum(bytes)) return std::nullopt;
-  const auto flags = Take<uint8_t>(bytes);
+  if (TakeLittleEndian<uint32_t>(sum) != Checksum(bytes)) return std::nullopt;
+  const auto flags = TakeLittleEndian<uint8_t>(bytes);
   Token token;
   token.has_details = (flags & kHasDetails) != 0;
   token.is_sealed = (flags & kIsSealed) != 0;
   token.is_ordered = (flags & kIsOrdered) != 0;
   token.is_promised = (flags & kIsPromised) != 0;
-  token.epoch = Epoch{Take<uint64_t>(bytes)};
-  token.object = ObjectId{Take<uint64_t>(bytes)};
-  for (uint8_t& byte : token.secret) byte = Take<uint8_t>(bytes);
+  token.epoch = Epoch{TakeLittleEndian<uint64_t>(bytes)};
+  token.object = ObjectId{TakeLittleEndian<uint64_t>(bytes)};
+  for (uint8_t& byte : token.secret) byte = TakeLittleEndian<uint8_t>(bytes);
   if ((flags & ~kAllFlags) != 0 || !TakePlace(bytes, flags, token) ||
       !bytes.empty()) {
     return std::nullopt;
